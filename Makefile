@@ -1,0 +1,41 @@
+# `make report` and `make test` set up what they need in .venv; a second run finds it there.
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.PHONY: help report test lint schema accuracy clean
+
+help:
+	@echo "make report    run every case on every backend, judge it, write results/report.md"
+	@echo "make test      run the tests, and every case as a test"
+	@echo "make lint      check the style (ruff)"
+	@echo "make schema    write the JSON Schema of the case format for editors"
+	@echo "make accuracy  measure the elementary functions of each backend in ulp"
+	@echo "make clean     remove what the others made"
+
+report: $(READY)
+	$(RUN) -m report
+
+test: $(READY)
+	$(RUN) -m pytest
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+schema: $(READY)
+	$(RUN) -m cases --schema > cases/case.schema.json
+
+accuracy: $(READY)
+	$(RUN) -m pytest tests/test_accuracy.py -rP -q
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[test]"
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache
