@@ -1,0 +1,131 @@
+"""`python -m cases`: list the scenarios and validate them, or print the JSON Schema of their format."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+from tabulate import tabulate
+
+from cases.load import load_all
+from cases.schema import Case, Dense
+
+INVALID, NOTHING, INTERRUPTED, BROKEN_PIPE = 2, 5, 130, 141
+COLUMNS = ("case", "network", "samples", "steps", "parameters", "dtypes", "title")
+WIDEST_NETWORK = 16
+NARROWEST_TITLE = 16
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    chosen = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _print_schema() if chosen.schema else _validate(chosen.paths)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails too
+        return BROKEN_PIPE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cases",
+        description="List training scenarios and validate them. Every mistake is printed as file:line:column: message.",
+        epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted",
+    )
+    parser.add_argument("paths", nargs="*", metavar="FILE or FOLDER", help="case files, or folders with *.yaml in them")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of a case, for editors, and stop")
+    return parser
+
+
+# ---------------------------------------------------------------- the schema
+
+
+class _WithoutNull(GenerateJsonSchema):
+    """What may be left out is left out in a case, never null; and a key needs no title beside its name."""
+
+    def nullable_schema(self, schema: dict) -> dict:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: dict) -> dict:
+        absent = schema.get("default") is None
+        return self.generate_inner(schema["schema"]) if absent else super().default_schema(schema)
+
+    def field_title_should_be_set(self, _: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a case file."""
+    schema = Case.model_json_schema(schema_generator=_WithoutNull)
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, **schema, "title": "A training scenario of backproof"}
+
+
+def _print_schema() -> int:
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+# ---------------------------------------------------------------- the list
+
+
+def _validate(paths: list[str]) -> int:
+    cases, mistakes = load_all(paths)
+    if cases:
+        print(_table(cases))
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    if not cases and not mistakes:
+        print("no case found", file=sys.stderr)
+        return NOTHING
+    return INVALID if mistakes else 0
+
+
+def _table(cases: list[Case]) -> str:
+    """One line a case; the title gets what the other columns leave of the terminal's width."""
+    rows = [_row(case) for case in cases]
+    widths = [max(map(len, column)) for column in zip(*rows, COLUMNS, strict=True)]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
+    rows = [(*row, _cut(title, max(room, NARROWEST_TITLE))) for *row, title in rows]
+    alignment = ("left", "left", "right", "right", "right", "left", "left")
+    return tabulate([COLUMNS, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
+
+
+def _row(case: Case) -> tuple[str, ...]:
+    parameters = sum(map(math.prod, case.parameter_shapes().values()))
+    counts = (str(len(case.data.inputs)), str(case.steps), str(parameters))
+    return case.name, _cut(_network(case), WIDEST_NETWORK), *counts, _dtypes(case), case.title
+
+
+def _network(case: Case) -> str:
+    """`2-4-1 sigmoid`: the widths of the dense layers (`32x16` for sixteen equal ones) and the kinds of the others."""
+    widths = [case.widths["input"], *(layer.units for layer in case.network if isinstance(layer, Dense))]
+    runs = [(width, len(list(equal))) for width, equal in groupby(widths)]
+    kinds = dict.fromkeys(layer.kind for layer in case.network if not isinstance(layer, Dense))
+    return " ".join(["-".join(f"{width}x{n}" if n > 2 else "-".join([str(width)] * n) for width, n in runs), *kinds])
+
+
+def _dtypes(case: Case) -> str:
+    """`float64/32`."""
+    return "/".join([case.dtypes[0], *(dtype.removeprefix("float") for dtype in case.dtypes[1:])])
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3].rstrip() + "..."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

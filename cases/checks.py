@@ -1,0 +1,213 @@
+"""The checks that need more than one key: names, shapes, ranges. Each yields the path of a mistake and a message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cases.fields import KEY, hint, quoted
+from cases.schema import Case, Concept, Published, Uniform
+
+if TYPE_CHECKING:
+    from cases.document import Place
+
+MOST_PARAMETERS = 10_000_000
+MOST_STEPS = 10_000_000
+MOST_INDICES = 100_000_000
+
+Mistakes = Iterator[tuple["Place", str]]
+
+
+def check(case: Case) -> list[tuple[Place, str]]:
+    """All mistakes of a case that follows the schema; what rests on broken foundations is not looked at."""
+    found = [mistake for look in (_data, _layer_names, _training, _batch) for mistake in look(case)]
+    if not found:
+        looks = (_target_width, _parameters, _steps, _published)
+        found = [mistake for look in looks for mistake in look(case)]
+    return [*found, *_dtypes(case), *_tolerance(case), *_random(case), *_draws(case), *_range(case)]
+
+
+# ---------------------------------------------------------------- data and network
+
+
+def _data(case: Case) -> Mistakes:
+    for name in ("inputs", "targets"):
+        if (shape := np.shape(getattr(case.data, name)))[2:] or len(shape) < 2:
+            yield ("data", name), f"expected a matrix with a row a sample, found shape {shape}"
+            return
+    inputs, targets = len(case.data.inputs), len(case.data.targets)
+    if inputs != targets:
+        yield ("data", "targets"), f"expected as many rows as inputs has, {inputs}, found {targets}"
+
+
+def _layer_names(case: Case) -> Mistakes:
+    seen = {"input", "output"}
+    for i, layer in enumerate(case.network):
+        if layer.name in seen:
+            reserved = layer.name in ("input", "output")
+            reason = "is reserved" if reserved else "is taken by an earlier layer"
+            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {reason}"
+        seen.add(layer.name)
+
+
+def _target_width(case: Case) -> Mistakes:
+    (*_, (name, width)), found = case.widths.items(), case.data.targets.shape[1]
+    if width != found:
+        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {found}"
+
+
+def _parameters(case: Case) -> Mistakes:
+    shapes = case.parameter_shapes()
+    if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
+        yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
+    for name in (name for name in shapes if name not in case.parameters):
+        yield ("parameters",), f"missing parameter {name!r} of shape {shapes[name]}"
+    for name, value in case.parameters.items():
+        if name not in shapes:
+            yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
+        elif isinstance(value, np.ndarray) and value.shape != shapes[name]:
+            axes = "(inputs, units)" if name.endswith(".weight") else "(units,)"
+            yield ("parameters", name), f"{name}: expected shape {shapes[name]} = {axes}, found {value.shape}"
+
+
+# ---------------------------------------------------------------- training
+
+
+def _training(case: Case) -> Mistakes:
+    if case.training is None:
+        if case.record:
+            yield ("record",), "there is nothing to record without training"
+    elif case.training.steps and case.training.epochs:
+        yield ("training", "epochs"), "expected either steps or epochs, found both"
+    elif not (case.training.steps or case.training.epochs):
+        yield ("training",), "expected either steps or epochs, found neither"
+
+
+def _batch(case: Case) -> Mistakes:
+    samples, size = len(np.atleast_1d(case.data.inputs)), case.training and case.training.batch and case.batch.size
+    if size and size > samples:
+        yield ("training", "batch", "size"), f"expected at most {samples}, the number of samples, found {size}"
+
+
+def _steps(case: Case) -> Mistakes:
+    if case.steps > MOST_STEPS:
+        yield ("training", "epochs"), f"{case.steps:,} steps; at most {MOST_STEPS:,} are accepted"
+    elif case.steps * case.batch.size > MOST_INDICES:
+        yield ("training",), f"{case.steps:,} steps of {case.batch.size:,} samples; at most {MOST_INDICES:,} in all"
+
+
+def _random(case: Case) -> Mistakes:
+    drawn = [("parameters", name) for name, value in case.parameters.items() if isinstance(value, Concept)]
+    shuffled = case.training and case.training.batch and case.training.batch.order == "shuffled"
+    uses: list[Place] = [*drawn, *([("training", "batch", "order")] if shuffled else [])]
+    if uses and case.random is None:
+        yield uses[0], "random numbers need `random: {generator: mt19937, seed: 0}`"
+    if case.random and not uses:
+        yield ("random",), "nothing is drawn or shuffled, so `random` has no use"
+
+
+# ---------------------------------------------------------------- dtypes and range
+
+
+def _dtypes(case: Case) -> Mistakes:
+    for i, dtype in enumerate(case.dtypes):
+        if dtype in case.dtypes[:i]:
+            yield ("dtypes", i), f"{dtype} is listed twice"
+
+
+def _tolerance(case: Case) -> Mistakes:
+    for dtype in case.tolerance:
+        if dtype not in case.dtypes:
+            listed = ", ".join(case.dtypes)
+            yield ("tolerance", dtype, KEY), f"the case does not run in {dtype}; its dtypes are {listed}"
+
+
+def _range(case: Case) -> Mistakes:
+    """Numbers that turn infinite, or settings that turn zero, when they are rounded to a dtype of the case."""
+    for path, value in _numbers(case):
+        for dtype in case.dtypes:
+            with np.errstate(all="ignore"):
+                rounded = np.asarray(value).astype(dtype)
+            if not np.isfinite(rounded).all():
+                yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
+            elif isinstance(value, float) and value and not rounded:
+                yield path, f"{value:g} rounds to zero in {dtype}"
+
+
+def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
+    yield ("data", "inputs"), case.data.inputs
+    yield ("data", "targets"), case.data.targets
+    for name, value in case.parameters.items():
+        if isinstance(value, np.ndarray):
+            yield ("parameters", name), value
+        else:
+            yield from _settings(value, "parameters", name)
+    yield from _settings(case.loss, "loss")
+    if case.training:
+        yield from _settings(case.training.optimizer, "training", "optimizer")
+
+
+def _settings(concept: Concept, *path: str) -> Iterator[tuple[Place, float]]:
+    """The numbers of a concept that is written as `kind: {...}` under `path`."""
+    for name, value in concept:
+        if isinstance(value, float):
+            yield (*path, concept.kind, name), value
+
+
+def _draws(case: Case) -> Mistakes:
+    """NumPy's generators raise, or disagree, where low is not below high or their distance is infinite."""
+    for name, value in case.parameters.items():
+        if isinstance(value, Uniform) and not 0 < value.high - value.low < math.inf:
+            yield ("parameters", name), f"expected low < high < infinity, found {value.low:g} and {value.high:g}"
+
+
+# ---------------------------------------------------------------- published numbers
+
+
+def _published(case: Case) -> Mistakes:
+    for i, published in enumerate(case.published):
+        if wrong := _wrong_quotation(case, published):
+            key, message = wrong
+            yield ("published", i, key), message
+
+
+def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None:
+    """The key that does not fit the case, and why."""
+    tensor, step = published.tensor, published.step
+    shapes = _tensor_shapes(case, step)
+    if tensor not in shapes:
+        return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
+    counts_updates = case.training and tensor.startswith(("parameter/", "output", "loss"))
+    if step > (last := case.steps if counts_updates else case.steps - 1):
+        return "step", f"expected a step from 0 to {last}, found {step}"
+    shape, index = shapes[tensor], published.index or []
+    if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
+        return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
+    shape, found = shape[len(index) :], published.value.shape
+    if _without_ones(shape) != _without_ones(found):
+        return "value", f"expected shape {shape}, found {found}"
+    return None
+
+
+def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that can be published, at this step."""
+    rows, samples, (*_, last) = _rows(case, step), len(case.data.inputs), case.widths.values()
+    shapes = {"loss": (), "output": (samples if step == case.steps else rows, last)}
+    for kind in ("value", "cotangent"):
+        shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
+    for kind in ("gradient", "parameter", *(["update"] if case.training else [])):
+        shapes |= {f"{kind}/{name}": shape for name, shape in case.parameter_shapes().items()}
+    return shapes
+
+
+def _rows(case: Case, step: int) -> int:
+    """The number of samples in the batch of this step."""
+    before = step % case.steps_per_epoch * case.batch.size
+    return min(case.batch.size, len(case.data.inputs) - before)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)

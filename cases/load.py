@@ -1,0 +1,129 @@
+"""File → Case, every mistake as `file:line:column: message`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cases.checks import check
+from cases.document import Document, Place, Refused, parse
+from cases.messages import tell
+from cases.schema import CASES, Case
+
+LARGEST_FILE = 128 * 2**10
+START = (1, 1)
+
+
+@dataclass(frozen=True, order=True)
+class Mistake:
+    """What is wrong in a file, and where; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class InvalidCase(Exception):  # noqa: N818 (it names what was found, as in the report)
+    """A case that cannot be used; `mistakes` says why, in the order of the file."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = sorted(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def find(paths: Iterable[str | Path] = ()) -> list[Path]:
+    """The case files among these files and folders, sorted; all shipped cases if there are none."""
+    found: set[Path] = set()
+    for path in [Path(path) for path in paths] or [CASES]:
+        try:
+            exists = path.exists()
+        except OSError:  # not allowed to look, or a name that is too long
+            exists = False
+        if not exists:
+            raise InvalidCase([_mistake(path, "there is no such file or folder")])
+        found.update(path.rglob("*.yaml") if path.is_dir() else [path])
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[str | int]:
+    """The path with its numbers as numbers, so that `relu_2` stands before `relu_16`."""
+    return [int(run) if run.isdecimal() else run for run in re.split(r"(\d+)", path.as_posix())]
+
+
+def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake]]:
+    """The valid cases among these files and folders, and the mistakes of the others."""
+    cases, mistakes = [], []
+    try:
+        files = find(paths)
+    except InvalidCase as invalid:
+        return [], invalid.mistakes
+    for file in files:
+        try:
+            cases.append(load(file))
+        except InvalidCase as invalid:
+            mistakes += invalid.mistakes
+    return cases, mistakes
+
+
+def load(path: str | Path) -> Case:
+    """Read a case, or raise `InvalidCase` with all its mistakes."""
+    path = Path(path)
+    try:
+        document = parse(_text(path))
+    except Refused as refused:
+        raise InvalidCase([_mistake(path, refused.message, refused.position)]) from None
+    case = _case(path, document)
+    if mistakes := check(case):
+        raise _invalid(path, document, mistakes)
+    return case
+
+
+def _case(path: Path, document: Document) -> Case:
+    try:
+        case = Case.model_validate(document.data, context={"folder": path.parent})
+    except ValidationError as invalid:
+        raise _invalid(path, document, map(tell, invalid.errors(include_url=False))) from None
+    case._path = path  # noqa: SLF001
+    return case
+
+
+def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:
+    return InvalidCase(_mistake(path, message, document.position(place)) for place, message in mistakes)
+
+
+def _text(path: Path) -> str:
+    content = _content(path)
+    if len(content) > LARGEST_FILE:
+        raise Refused(START, "larger than 128 KiB; bigger arrays go beside it, in .npz or .csv")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        raise Refused((before.count(b"\n") + 1, error.start - before.rfind(b"\n")), "not UTF-8") from None
+
+
+def _content(path: Path) -> bytes:
+    """The first bytes of a file, one more than are accepted; pipes and devices are not opened."""
+    try:
+        if path.exists() and not path.is_file():
+            raise Refused(START, "expected a file, found a folder" if path.is_dir() else "expected a file")
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
+        raise Refused(START, "there is no such file") from None
+    except OSError as error:
+        raise Refused(START, f"cannot be read: {error.strerror}") from None
+
+
+def _mistake(path: Path, message: str, position: tuple[int, int] = START) -> Mistake:
+    absolute, here = path.absolute(), Path.cwd()
+    shown = absolute.relative_to(here) if absolute.is_relative_to(here) else path
+    return Mistake(str(shown), *position, message)

@@ -1,0 +1,140 @@
+"""Case → Problem: parameters and batches as arrays, every random number drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator, RandomState
+
+from cases.schema import Case, Layer, Loss, Normal, Optimizer, Published, Tolerance, Uniform, layer_widths
+
+MEMORY_FOR_RECORDS = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every backend receives.
+
+    Attributes:
+        name: the case's name, `xor/two_four_one`.
+        dtype: of every number below and of every number a backend leaves behind.
+        network: the layers in order, all named.
+        loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and then there is
+            one step, which leaves the parameters as they are.
+        parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,).
+        inputs, targets: all samples, (samples, features) and (samples, outputs).
+        batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
+        recorded: the steps a trajectory must hold, ascending.
+        published: numbers printed elsewhere that the run must meet.
+        tolerance: between two free runs, where the case sets it.
+    """
+
+    name: str
+    dtype: np.dtype
+    network: tuple[Layer, ...]
+    loss: Loss
+    optimizer: Optimizer | None
+    parameters: dict[str, np.ndarray]
+    inputs: np.ndarray
+    targets: np.ndarray
+    batches: np.ndarray
+    recorded: np.ndarray
+    published: tuple[Published, ...] = ()
+    tolerance: Tolerance | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run takes."""
+        return len(self.batches)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of units of `input` and of every layer, in order."""
+        return layer_widths(self.network, self.inputs.shape[1])
+
+
+def materialise(case: Case, dtype: str) -> Problem:
+    """Draw the case's random numbers and round everything once to `dtype`."""
+    random, shapes = _generator(case), case.parameter_shapes()
+    parameters = {path: _draw(value, shapes[path], random).astype(dtype) for path, value in case.parameters.items()}
+    batches = _batches(case, random)
+    problem = Problem(
+        name=case.name,
+        dtype=np.dtype(dtype),
+        network=tuple(case.network),
+        loss=case.loss,
+        optimizer=case.training and case.training.optimizer,
+        parameters={path: parameters[path] for path in shapes},
+        inputs=case.data.inputs.astype(dtype),
+        targets=case.data.targets.astype(dtype),
+        batches=batches,
+        recorded=np.arange(len(batches)),
+        published=tuple(case.published),
+        tolerance=case.tolerance.get(dtype),
+    )
+    return replace(problem, recorded=_recorded(case, problem))
+
+
+# ---------------------------------------------------------------- random numbers
+
+
+def _generator(case: Case) -> RandomState | Generator | None:
+    if case.random is None:
+        return None
+    make = {"mt19937": RandomState, "pcg64": np.random.default_rng}[case.random.generator]
+    return make(case.random.seed)
+
+
+def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: RandomState | Generator) -> np.ndarray:
+    match value:
+        case Uniform():
+            return random.uniform(value.low, value.high, shape)
+        case Normal():
+            return random.normal(value.mean, value.std, shape)
+        case _:
+            return value
+
+
+# ---------------------------------------------------------------- batches
+
+
+def _batches(case: Case, random: RandomState | Generator | None) -> np.ndarray:
+    samples = np.arange(len(case.data.inputs))
+    epochs = -(-case.steps // case.steps_per_epoch)
+    if case.batch.order == "shuffled":
+        batches = np.concatenate([_epoch(case, random.permutation(samples)) for _ in range(epochs)])
+    else:
+        batches = np.tile(_epoch(case, samples), (epochs, 1))
+    return batches[: case.steps]
+
+
+def _epoch(case: Case, order: np.ndarray) -> np.ndarray:
+    """One pass over the samples in this order, (steps of an epoch, size), a short last batch padded with -1."""
+    batches = np.full(case.steps_per_epoch * case.batch.size, -1)
+    order = order[: batches.size]
+    batches[: order.size] = order
+    return batches.reshape(-1, case.batch.size)
+
+
+# ---------------------------------------------------------------- records
+
+
+def _recorded(case: Case, problem: Problem) -> np.ndarray:
+    """Every step while that fits in memory, or what the case says; always the last and the published ones."""
+    last = problem.steps - 1
+    if case.record:
+        steps = np.arange(0, problem.steps, case.record.every)
+    elif problem.steps * _bytes_per_step(problem) <= MEMORY_FOR_RECORDS:
+        steps = np.arange(problem.steps)
+    else:
+        steps = np.union1d(np.arange(100), np.geomspace(100, max(last, 100), 200).astype(int))
+    recorded = np.union1d(steps, [last, *(published.step for published in case.published)])
+    return recorded[recorded <= last]
+
+
+def _bytes_per_step(problem: Problem) -> int:
+    """Values and cotangents of all layers; parameters before and after, and their gradients."""
+    units = sum(problem.widths.values()) * problem.batches.shape[1]
+    parameters = sum(values.size for values in problem.parameters.values())
+    return problem.dtype.itemsize * (2 * units + 3 * parameters)

@@ -1,0 +1,276 @@
+"""The contents page of the case format: one class a concept, its docstring the normative meaning.
+
+Reading is strict: unknown keys, texts in place of numbers, infinities and NaN are refused. `cases/load.py`
+turns a file into a `Case`; `cases/checks.py` holds the checks that need more than one key (shapes, names).
+A key that holds one concept is called what the concept is called (`batch` holds a `Batch`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag
+
+from cases.fields import Array, OneOf, Printed
+
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+CASES = Path(__file__).resolve().parent
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+Dtype = Literal["float64", "float32"]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class Concept(BaseModel):
+    """One concept of the format; `kind` is the word for it in a file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+    kind: ClassVar[str]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+# ---------------------------------------------------------------- layers
+
+
+class Activation(Concept):
+    """An elementwise layer; its units are those of the layer before it."""
+
+    name: Name | None = None
+
+
+class Dense(Concept):
+    """y = x W + b, with W `NAME.weight` (in, units) and b `NAME.bias` (units,)."""
+
+    name: Name | None = None
+    units: Count
+    bias: bool = True
+
+
+class Sigmoid(Activation):
+    """y = 1 / (1 + exp(-x))."""
+
+
+class Tanh(Activation):
+    """y = tanh(x)."""
+
+
+class Relu(Activation):
+    """y = max(x, 0), with the derivative 0 at x = 0."""
+
+
+class Identity(Activation):
+    """y = x."""
+
+
+Layer = Annotated[Dense | Sigmoid | Tanh | Relu | Identity, OneOf()]
+
+
+# ---------------------------------------------------------------- parameters and data
+
+
+class Uniform(Concept):
+    """Independent draws from [low, high)."""
+
+    low: float
+    high: float
+
+
+class Normal(Concept):
+    """Independent draws with this mean and standard deviation."""
+
+    mean: float
+    std: Positive
+
+
+Draw = Annotated[Uniform | Normal, OneOf()]
+
+
+def _literal_or_draw(value: Any) -> str:
+    return "draw" if isinstance(value, dict) and "file" not in value else "literal"
+
+
+Parameter = Annotated[Annotated[Array, Tag("literal")] | Annotated[Draw, Tag("draw")], Discriminator(_literal_or_draw)]
+
+
+class Random(Concept):
+    """The one stream of random numbers: the drawn parameters in the order written, then one permutation an epoch.
+
+    `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
+    `numpy.random.default_rng(seed)`. Numbers are drawn in float64 and rounded once to the dtype.
+    """
+
+    generator: Literal["mt19937", "pcg64"]
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class Data(Concept):
+    """All samples: inputs (samples, features) and targets (samples, outputs)."""
+
+    inputs: Array
+    targets: Array
+
+
+# ---------------------------------------------------------------- loss and training
+
+
+class SquaredError(Concept):
+    """L = factor * sum (y - t)^2 over the outputs and samples of a batch; `mean` divides it by their number."""
+
+    factor: Positive
+    reduction: Literal["sum", "mean"]
+
+
+Loss = Annotated[SquaredError, OneOf()]
+
+
+class Sgd(Concept):
+    """w <- w - learning_rate * g."""
+
+    learning_rate: Positive
+
+
+Optimizer = Annotated[Sgd, OneOf()]
+
+
+class Batch(Concept):
+    """`size` samples a step, `sequential` or `shuffled` anew every epoch; `last` tells what becomes of a short rest."""
+
+    size: Count
+    order: Literal["sequential", "shuffled"] = "sequential"
+    last: Literal["keep", "drop"] = "keep"
+
+
+class Training(Concept):
+    """`steps` updates, or `epochs` passes over the data; without `batch` every step sees all samples."""
+
+    steps: Count | None = None
+    epochs: Count | None = None
+    batch: Batch | None = None
+    optimizer: Optimizer
+
+
+# ---------------------------------------------------------------- what is expected
+
+
+class Published(Concept):
+    """A number printed elsewhere. It is met within half a unit of its last printed place (and the pairwise tolerance).
+
+    `tensor` is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM` or
+    `update/PARAM`. Quantities of step k are taken before its update; `parameter`, and `output` and `loss` after the
+    last step, at k mean after k updates. `index` picks an element or a row, the printed number is `scale` times the
+    tensor, and `wrong` says why a number is wrong at its source. A batch has as many rows as it has samples, without
+    padding; axes of length 1 may be left out of `value`.
+    """
+
+    tensor: Line
+    step: Annotated[int, Field(ge=0)]
+    value: Printed
+    index: list[int] | None = None
+    scale: float = 1.0
+    source: Line
+    wrong: Line | None = None
+
+
+class Tolerance(Concept):
+    """|actual - desired| <= atol + rtol * |desired| between two free runs; atol is rtol * max|desired| unless given."""
+
+    rtol: Annotated[float, Field(ge=0)]
+    atol: Annotated[float, Field(ge=0)] | None = None
+
+
+class Record(Concept):
+    """Which steps a run leaves on record: every so many, from step 0, the last, and those that `published` names."""
+
+    every: Count
+
+
+# ---------------------------------------------------------------- the case
+
+
+def _named(network: list[Layer]) -> list[Layer]:
+    """Give the n-th layer of a kind the name KINDn, unless it has one."""
+    seen: Counter[str] = Counter()
+    seen_before = (seen.update([layer.kind]) or seen[layer.kind] for layer in network)
+    return [
+        layer if layer.name else layer.model_copy(update={"name": f"{layer.kind}{n}"})
+        for layer, n in zip(network, seen_before, strict=True)
+    ]
+
+
+class Case(Concept):
+    """One training scenario. Without `training` it asks for the gradients at the initial parameters."""
+
+    title: Line
+    source: Line | None = None
+    note: str | None = None
+    dtypes: Annotated[list[Dtype], Field(min_length=1)]
+    network: Annotated[list[Layer], Field(min_length=1), AfterValidator(_named)]
+    parameters: dict[str, Parameter] = {}
+    random: Random | None = None
+    data: Data
+    loss: Loss
+    training: Training | None = None
+    record: Record | None = None
+    published: list[Published] = []
+    tolerance: dict[Dtype, Tolerance] = {}
+
+    _path: Path = PrivateAttr(default=CASES / "unnamed.yaml")
+
+    @property
+    def name(self) -> str:
+        """The file's path without `cases/` and `.yaml`."""
+        path = self._path.resolve()
+        inside = path.is_relative_to(CASES)
+        return (path.relative_to(CASES) if inside else self._path).with_suffix("").as_posix()
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of units of `input` and of every layer, in order."""
+        return layer_widths(self.network, np.shape(self.data.inputs)[1])
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, in the order of the layers."""
+        shapes, before = {}, self.widths.values()
+        for layer, width in zip(self.network, before, strict=False):
+            if isinstance(layer, Dense):
+                shapes[f"{layer.name}.weight"] = (width, layer.units)
+                if layer.bias:
+                    shapes[f"{layer.name}.bias"] = (layer.units,)
+        return shapes
+
+    @property
+    def batch(self) -> Batch:
+        """How the samples are split; all of them at once unless the case says otherwise."""
+        return (self.training and self.training.batch) or Batch(size=len(self.data.inputs))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches one pass over the samples yields."""
+        samples, size = len(self.data.inputs), self.batch.size
+        return samples // size if self.batch.last == "drop" else -(-samples // size)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run takes; one, which changes nothing, without `training`."""
+        if self.training is None:
+            return 1
+        return self.training.steps or self.training.epochs * self.steps_per_epoch
+
+
+def layer_widths(network: Iterable[Layer], features: int) -> dict[str, int]:
+    """The number of units of `input` and of every layer, in order."""
+    widths = {"input": features}
+    for layer in network:
+        features = getattr(layer, "units", features)
+        widths[layer.name] = features
+    return widths
