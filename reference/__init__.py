@@ -1,0 +1,1 @@
+"""The mathematics by hand: no framework, no autodiff."""

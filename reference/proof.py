@@ -1,0 +1,158 @@
+"""The same formulas in ball arithmetic: every result is a set that provably holds the exact one.
+
+A ball is a midpoint with a radius (F. Johansson, *Arb: efficient arbitrary-precision midpoint-radius interval
+arithmetic*, IEEE Transactions on Computers, 2017), `arb` in python-flint. `Balls` are NumPy object arrays of them.
+python-flint's precision is global: always compute inside `working_precision`, and in one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import flint
+import numpy as np
+from flint import arb
+from scipy.special import expit
+
+from cases.problem import Problem
+from reference.backprop import Step, train
+
+BITS = 512
+RADIUS = 1e-20
+
+
+@contextmanager
+def working_precision(bits: int) -> Iterator[None]:
+    """Compute with midpoints of so many bits."""
+    before, flint.ctx.prec = flint.ctx.prec, bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
+
+
+class Balls(np.ndarray):
+    """An object array of balls. Arithmetic, shapes and sums are NumPy's own; the functions it has no loop for are here."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        operands = [_plain(operand) for operand in inputs]
+        result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
+        return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
+
+
+def balls(values) -> Balls:
+    """Exact balls of float numbers, and balls as they are."""
+    if isinstance(values, Balls):
+        return values
+    values = np.asarray(values)
+    if values.dtype != object:
+        values = np.asarray(_exact_ball(values, _remainder(values)), dtype=object)
+    return values.view(Balls)
+
+
+def _plain(operand):
+    """An object array of balls, or a float, which balls take as the exact number it is."""
+    return operand if isinstance(operand, int | float) else balls(operand).view(np.ndarray)
+
+
+def floats(values) -> np.ndarray:
+    """The nearest float64 numbers of balls' midpoints, or of floats of any precision."""
+    return np.asarray(values).astype(np.float64)
+
+
+def radius(values: Balls) -> float:
+    """The largest radius."""
+    return max(float(ball.rad()) for ball in values.ravel())
+
+
+def _remainder(values: np.ndarray) -> np.ndarray | float:
+    """What float64 leaves of a long double; nothing of narrower numbers, of infinities and of NaN."""
+    if values.dtype.itemsize <= 8:
+        return 0.0
+    remainder = values - values.astype(np.float64).astype(values.dtype)
+    return np.where(np.isfinite(values), remainder, 0)
+
+
+_exact_ball = np.frompyfunc(lambda value, remainder: arb(float(value)) + arb(float(remainder)), 2, 1)
+
+
+# ---------------------------------------------------------------- elementary functions
+
+
+def _sigmoid(x: arb) -> arb:
+    return 1 / (1 + (-x).exp())
+
+
+def _heaviside(x: arb, at_zero: arb | float) -> arb:
+    if x > 0:
+        return arb(1)
+    if x < 0:
+        return arb(0)
+    return arb(at_zero) if x.is_zero() else arb(0).union(arb(1)).union(at_zero)
+
+
+BALL_FUNCTIONS = {
+    expit: np.frompyfunc(_sigmoid, 1, 1),
+    np.heaviside: np.frompyfunc(_heaviside, 2, 1),
+    np.maximum: np.frompyfunc(lambda x, y: x.max(arb(y)), 2, 1),
+    np.square: np.frompyfunc(lambda x: x * x, 1, 1),
+    np.absolute: np.frompyfunc(lambda x: arb(x.abs_upper()), 1, 1),
+}
+COMPARISONS = {np.equal, np.less, np.greater, np.less_equal, np.greater_equal}
+
+# ---------------------------------------------------------------- the exact trajectory
+
+
+class ExactRun(NamedTuple):
+    """Some steps of a run without any rounding error to speak of: every number is a ball of radius below 1e-20."""
+
+    bits: int
+    steps: dict[int, Step]
+
+
+def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) -> ExactRun | None:
+    """Run the problem in balls, with 512 bits more each time until every number is proved to 1e-20.
+
+    Args:
+        problem: of any dtype; its rounded initial parameters and data are taken as exact.
+        at: the steps to keep.
+        seconds: to spend at most.
+        bits: of the first attempt.
+
+    Returns:
+        None where that would take longer.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ExactRun(bits, _run_in_balls(problem, at, bits, deadline))
+        except _TooWideError:
+            bits += BITS
+        except TimeoutError:
+            return None
+
+
+class _TooWideError(ArithmeticError):
+    """The balls have grown beyond RADIUS: more bits are needed."""
+
+
+def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
+    kept, start = {}, time.monotonic()
+    with working_precision(bits):
+        for number, step in enumerate(train(problem, balls)):
+            last = number == problem.steps - 1
+            if (last or number % 100 == 99) and not _widest(step) < RADIUS:
+                raise _TooWideError
+            if number in at:
+                kept[number] = step
+            a_step = (time.monotonic() - start) / (number + 1)
+            if start + a_step * (problem.steps if number > 10 else number) > deadline:
+                raise TimeoutError
+    return kept
+
+
+def _widest(step: Step) -> float:
+    return max(radius(values) for values in (*step.after.values(), *step.gradients.values()))

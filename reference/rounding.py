@@ -1,0 +1,270 @@
+"""How far may a correct program stray? Arrays of values with running error bounds.
+
+A `Bounded` array is a value in higher precision and a bound: a correct program that computes the same formula in the
+judged dtype, from inputs within their bounds, arrives within `bound` of `value`. The rules are running error analysis
+(Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., section 3.3) for the unit roundoff u of the dtype,
+and hold for every order of evaluation:
+
+- every operation adds u |result|, even where its own result happens to be exact; a division 2u, because compilers
+  multiply by the reciprocal;
+- a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there);
+- an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
+- a constant that is not an integer carries half an ulp;
+- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero;
+- a result that may exceed the largest number has the bound infinity.
+
+The bound grows at least linearly with u. So the same analysis says how far `value` itself, computed with a smaller
+roundoff v, may be from the exact result: `truth_bound` is 2 (v / u) bound, where the 2 covers the rounding of the
+bounds themselves, which are float64. Where no wider float exists, the values are balls (`proof.py`), which enclose
+the exact result by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from scipy.special import expit
+
+from reference.proof import balls, floats
+
+ULPS_OF_ELEMENTARY_FUNCTIONS = 8
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The judged dtype, and the kind of number that carries the values: how to make it, and its unit roundoff."""
+
+    dtype: np.dtype
+    wider: Callable[[np.ndarray], Any]
+    wider_u: float
+
+    @cached_property
+    def u(self) -> float:
+        """Unit roundoff: half the distance from 1 to the next number."""
+        return float(np.finfo(self.dtype).eps) / 2
+
+    @cached_property
+    def smallest(self) -> float:
+        """The smallest normal number."""
+        return float(np.finfo(self.dtype).smallest_normal)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest finite number."""
+        return float(np.finfo(self.dtype).max)
+
+    def gamma(self, n: int) -> float:
+        """γ(n) = n u / (1 - n u), infinite where n u reaches 1."""
+        return n * self.u / (1 - n * self.u) if n * self.u < 1 else np.inf
+
+
+def precision_of(dtype: np.dtype) -> Precision:
+    """float64 for float32, long double for float64, and balls where long double is no wider than that."""
+    eps = np.finfo(dtype).eps
+    wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
+    if wider is None:
+        return Precision(np.dtype(dtype), balls, 0.0)
+    return Precision(np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2)
+
+
+class Bounded(NDArrayOperatorsMixin):
+    """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
+
+    `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as
+    well have been its first term.
+    """
+
+    def __init__(self, value, bound, precision: Precision, terms: tuple[int, Any] | None = None):
+        self.value, self.bound, self.precision, self.terms = value, bound, precision, terms
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if (ufunc, method) not in RULES:
+            return NotImplemented
+        operands = [_bounded(operand, self.precision) for operand in inputs]
+        with np.errstate(all="ignore"):
+            return RULES[ufunc, method](*operands, **options)
+
+    def __getitem__(self, index) -> Bounded:
+        return Bounded(self.value[index], self.bound[index], self.precision)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values."""
+        return self.value.shape
+
+    @property
+    def mT(self) -> Bounded:  # noqa: N802, NumPy's name
+        """The matrix transpose."""
+        return Bounded(self.value.mT, self.bound.mT, self.precision)
+
+    @cached_property
+    def magnitude(self) -> np.ndarray:
+        """|value|, as float64."""
+        return floats(np.abs(self.value))
+
+    @property
+    def truth_bound(self) -> np.ndarray:
+        """How far `value` may be from the exact result: zero for balls, whose values are proved sets already."""
+        return 2 * self.precision.wider_u / self.precision.u * self.bound
+
+    @property
+    def allowance(self) -> np.ndarray:
+        """How far from `value`, which may itself be off by `truth_bound`, a number may be proved to be right.
+
+        A correct program is within bound of the exact result, so within bound + truth bound of `value`, and
+        |actual - value| + truth bound is at most this.
+        """
+        return self.bound + 2 * self.truth_bound
+
+    def sum(self, axis) -> Bounded:
+        """The sum over one or more axes."""
+        return np.add.reduce(self, axis=axis)
+
+
+def exact(values: np.ndarray, precision: Precision) -> Bounded:
+    """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
+    size = floats(np.abs(values))
+    return Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision)
+
+
+def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
+    if isinstance(operand, Bounded):
+        return operand
+    half_ulp = 0.0 if float(operand).is_integer() else precision.u * abs(operand)
+    return Bounded(precision.wider(np.float64(operand)), np.float64(half_ulp), precision)
+
+
+def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bounded:
+    """A result that inherits an error from its operands and is rounded so many times."""
+    size = floats(np.abs(value)) + inherited
+    return _within_range(value, inherited + roundings * precision.u * size + precision.smallest, precision)
+
+
+def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
+    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
+    bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
+    result = _within_range(value, bound, precision)
+    result.terms = (n, magnitude)
+    return result
+
+
+def _within_range(value, bound, precision: Precision) -> Bounded:
+    size = floats(np.abs(value)) + bound
+    return Bounded(value, np.where(size > precision.largest, np.inf, bound), precision)
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def _add(a: Bounded, b: Bounded) -> Bounded:
+    value, inherited = a.value + b.value, a.bound + b.bound
+    if a.terms is None and b.terms is None:
+        return _rounded(value, inherited, a.precision)
+    (n, some), (m, others) = a.terms or _one_term(a), b.terms or _one_term(b)
+    return _summed(value, inherited, n + m, some + others, a.precision)
+
+
+def _one_term(a: Bounded) -> tuple[int, np.ndarray]:
+    return 1, a.magnitude + a.bound
+
+
+def _subtract(a: Bounded, b: Bounded) -> Bounded:
+    return _rounded(a.value - b.value, a.bound + b.bound, a.precision)
+
+
+def _multiply(a: Bounded, b: Bounded) -> Bounded:
+    inherited = a.magnitude * b.bound + a.bound * (b.magnitude + b.bound)
+    return _rounded(a.value * b.value, inherited, a.precision)
+
+
+def _divide(a: Bounded, b: Bounded) -> Bounded:
+    value = a.value / b.value
+    nearest_to_zero = b.magnitude - b.bound
+    inherited = (a.bound + floats(np.abs(value)) * b.bound) / nearest_to_zero
+    flushed_reciprocal = (a.magnitude + a.bound) * a.precision.smallest
+    inherited = np.where(nearest_to_zero > 0, inherited + flushed_reciprocal, np.inf)
+    return _rounded(value, inherited, a.precision, roundings=2)
+
+
+def _square(a: Bounded) -> Bounded:
+    return _multiply(a, a)
+
+
+def _negative(a: Bounded) -> Bounded:
+    return Bounded(-a.value, a.bound, a.precision)
+
+
+def _sum(a: Bounded, axis) -> Bounded:
+    value = a.value.sum(axis=axis)
+    n = a.value.size // max(value.size, 1)
+    return _summed(value, a.bound.sum(axis=axis), n, (a.magnitude + a.bound).sum(axis=axis), a.precision)
+
+
+def _matmul(a: Bounded, b: Bounded) -> Bounded:
+    magnitude, inherited = a.magnitude @ b.magnitude, 0.0
+    if a.bound.any() or b.bound.any():
+        inherited = a.magnitude @ b.bound + a.bound @ (b.magnitude + b.bound)
+    return _summed(a.value @ b.value, inherited, a.shape[-1], magnitude + inherited, a.precision)
+
+
+# ---------------------------------------------------------------- elementary functions
+
+
+def _elementary(value, inherited, precision: Precision) -> Bounded:
+    """8 ulp: an ulp is at most 2 u |value|."""
+    return _rounded(value, inherited, precision, roundings=2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+
+
+def _positive(a: Bounded) -> Bounded:
+    """A value that is an elementary function, by whichever formula a program computes it (`layers.elementary`)."""
+    return _elementary(a.value, a.bound, a.precision)
+
+
+def _flattest(a: Bounded) -> np.ndarray:
+    """The magnitude nearest to zero that x may have, where the S-shaped functions are steepest."""
+    return np.maximum(a.magnitude - a.bound, 0)
+
+
+def _tanh(a: Bounded) -> Bounded:
+    steepest = 1 / np.cosh(_flattest(a)) ** 2
+    return _elementary(np.tanh(a.value), a.bound * steepest, a.precision)
+
+
+def _expit(a: Bounded) -> Bounded:
+    steepest = expit(_flattest(a)) * expit(-_flattest(a))
+    return _elementary(expit(a.value), a.bound * steepest, a.precision)
+
+
+def _maximum(a: Bounded, b: Bounded) -> Bounded:
+    return _rounded(np.maximum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+
+
+def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
+    """0 or 1, and unknown where x may have either sign or be flushed to zero."""
+    value = np.heaviside(a.value, at_zero.value)
+    may_be_zero = a.magnitude <= np.maximum(a.bound, a.precision.smallest)
+    is_zero = (a.magnitude == 0) & (a.bound == 0)
+    unknown = may_be_zero & ~is_zero
+    return Bounded(value, unknown.astype(np.float64), a.precision)
+
+
+RULES = {
+    (np.add, "__call__"): _add,
+    (np.add, "reduce"): _sum,
+    (np.subtract, "__call__"): _subtract,
+    (np.multiply, "__call__"): _multiply,
+    (np.divide, "__call__"): _divide,
+    (np.square, "__call__"): _square,
+    (np.negative, "__call__"): _negative,
+    (np.matmul, "__call__"): _matmul,
+    (np.positive, "__call__"): _positive,
+    (np.tanh, "__call__"): _tanh,
+    (expit, "__call__"): _expit,
+    (np.maximum, "__call__"): _maximum,
+    (np.heaviside, "__call__"): _heaviside,
+}
