@@ -1,0 +1,57 @@
+"""Who runs a problem.
+
+A backend is one module with one function, `run(problem) -> Trajectory`, and one line in the table below. What it owes:
+
+- It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and leaves on record what
+  `trajectory.py` lists, at the steps of `problem.recorded`.
+- Every number is of `problem.dtype`, and computed in it.
+- It uses its framework as that framework's users would. It does not import `reference/` (only the adapter does) nor
+  another backend: that they are independent of each other is what the comparison is worth.
+- What it can't express it refuses with `Unsupported` and the reason; it never computes something similar instead.
+
+Modules are imported when they are asked for, so that a missing framework hurts nobody else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+
+BACKENDS = {
+    "numpy": "backends.numpy_reference",
+    "torch": "backends.torch_autograd",
+    "jax": "backends.jax_autograd",
+}
+
+
+class Unsupported(Exception):  # noqa: N818, a verdict rather than an error
+    """The backend cannot express the case; the message says why."""
+
+
+class Missing(Exception):  # noqa: N818, a verdict rather than an error
+    """The backend's packages are not installed."""
+
+
+def backend(name: str) -> ModuleType:
+    """The module of a backend.
+
+    Raises:
+        Missing: if one of its packages can't be imported; the message names it.
+    """
+    try:
+        return importlib.import_module(BACKENDS[name])
+    except ImportError as error:
+        raise Missing(f"the backend {name} is not installed: {error}") from None
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """The installed version of each package, None where it is missing."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

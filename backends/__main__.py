@@ -1,0 +1,36 @@
+"""`python -m backends`: what is installed, and how it is set up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tabulate import tabulate
+
+import backends
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one row a backend; exit 3 if one is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backends",
+        description="List the backends: versions, threads, and whether float64 stays float64.",
+    )
+    parser.parse_args(argv)
+    rows = [describe(name) for name in backends.BACKENDS]
+    print(tabulate(rows, headers="keys", disable_numparse=True))
+    return 0 if all("threads" in row for row in rows) else 3
+
+
+def describe(name: str) -> dict[str, str]:
+    """The versions and settings of one backend, or why it is missing."""
+    try:
+        module = backends.backend(name)
+    except backends.Missing as error:
+        return {"backend": name, "packages": str(error)}
+    packages = ", ".join(f"{package} {version}" for package, version in backends.versions(*module.PACKAGES).items())
+    return {"backend": name, "packages": packages, **module.settings()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""JAX: jax.nn forward, jax.grad backward, optax updates, one jitted lax.scan. Independent of `reference/`."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+os.environ.setdefault("NPROC", "1")  # one thread; read when jax is imported
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+
+from backends.trajectory import Trajectory
+from cases.problem import Problem
+from cases.schema import Dense, Loss, Optimizer
+
+PACKAGES = ("jax", "jaxlib", "optax")
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_platforms", "cpu")
+
+# ---------------------------------------------------------------- the tables
+
+ACTIVATIONS = {
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "identity": jax.nn.identity,
+}
+
+
+def squared_error(loss: Loss, output: Array, targets: Array, real: Array) -> Array:
+    """optax.squared_error of the real samples, times the factor."""
+    total = loss.factor * jnp.sum(jnp.where(real[:, None], optax.squared_error(output, targets), 0))
+    return total / (jnp.sum(real) * output.shape[1]).astype(output.dtype) if loss.reduction == "mean" else total
+
+
+LOSSES = {"squared_error": squared_error}
+
+
+def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.sgd without momentum."""
+    return optax.sgd(optimizer.learning_rate)
+
+
+OPTIMIZERS = {"sgd": sgd}
+
+# ---------------------------------------------------------------- the run
+
+
+def forward(problem: Problem, parameters: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
+    """The output, and the values of every layer; a zero tap added behind each value has its cotangent as gradient."""
+    values, x = {"input": inputs}, inputs + taps["input"]
+    for layer in problem.network:
+        if isinstance(layer, Dense):
+            x = x @ parameters[f"{layer.name}.weight"]
+            x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
+        else:
+            x = ACTIVATIONS[layer.kind](x)
+        values[layer.name] = x
+        x = x + taps[layer.name]
+    return x, values
+
+
+def loss_of(problem: Problem, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
+    """The loss of the real samples, and the values on the way there."""
+    output, values = forward(problem, parameters, inputs, taps)
+    return LOSSES[problem.loss.kind](problem.loss, output, targets, real), values
+
+
+def take_step(problem: Problem, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):
+    """One update, and what there is to record of it. Rows of -1 pad a short batch."""
+    before, state = carry
+    real = rows >= 0
+    gradient = jax.value_and_grad(partial(loss_of, problem), argnums=(0, 1), has_aux=True)
+    (loss, values), (gradients, cotangents) = gradient(
+        before, _zero_taps(problem, len(rows)), inputs[rows], targets[rows], real
+    )
+    updates, state = optimizer.update(gradients, state, before)
+    after = optax.apply_updates(before, updates)
+    blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
+    record = {
+        "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
+        "gradients": gradients, "before": before, "after": after,
+    }  # fmt: skip
+    return (after, state), record
+
+
+def train(problem: Problem, parameters: dict, inputs: Array, targets: Array, batches: Array) -> tuple:
+    """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
+    optimizer = OPTIMIZERS[problem.optimizer.kind](problem.optimizer) if problem.optimizer else optax.set_to_zero()
+    step = partial(take_step, problem, optimizer, inputs, targets)
+
+    def recorded_step(carry, interval):
+        first, number = interval
+        if len(problem.recorded) < problem.steps:
+            carry = lax.fori_loop(first, number, lambda k, carry: step(carry, batches[k])[0], carry)
+        return step(carry, batches[number])
+
+    first = np.append(0, problem.recorded[:-1] + 1)
+    (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, problem.recorded))
+    taps, everyone = _zero_taps(problem, len(inputs)), jnp.full(len(inputs), fill_value=True)
+    final_loss, values = loss_of(problem, after, taps, inputs, targets, everyone)
+    return records, values, final_loss
+
+
+def run(problem: Problem) -> Trajectory:
+    """Train by jax.grad in one jitted scan."""
+    start = time.perf_counter()
+    arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches)
+    records, values, final_loss = jax.tree.map(np.asarray, jax.jit(partial(train, problem))(*arguments))
+    seconds = time.perf_counter() - start
+    return Trajectory(steps=problem.recorded, final_values=values, final_loss=final_loss, seconds=seconds, **records)
+
+
+def _zero_taps(problem: Problem, rows: int) -> dict[str, Array]:
+    return {name: jnp.zeros((rows, width), problem.dtype) for name, width in problem.widths.items()}
+
+
+def settings() -> dict[str, str]:
+    """How the backend computes."""
+    x64 = "yes" if jax.config.jax_enable_x64 else "no: x64 is off"
+    return {"threads": os.environ["NPROC"], "x64": x64, "matrix products": f"XLA on {jax.default_backend()}"}

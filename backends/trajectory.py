@@ -1,0 +1,80 @@
+"""What a run leaves behind: plain arrays, so that any loop, process or program may have made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from cases.problem import Problem
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The recorded steps of one run. R is their number, B the batch size; a short batch is padded with zeros.
+
+    Attributes:
+        steps: (R,) the recorded steps, ascending; the first axis of everything that follows.
+        loss: (R,) of the batch, at the parameters before the update.
+        values: (R, B, units) of `input` and of every layer.
+        cotangents: (R, B, units), the derivative of the loss by each value.
+        gradients: (R, *shape) by parameter path.
+        before, after: (R, *shape), the parameters before and after the update.
+        state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers.
+        final_values: (samples, units) of `input` and of every layer, for all samples at the final parameters.
+        final_loss: () of all samples at the final parameters.
+        seconds: wall time of the run.
+        scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
+            `final_values` holds the last layer only.
+    """
+
+    steps: np.ndarray
+    loss: np.ndarray
+    values: Arrays
+    cotangents: Arrays
+    gradients: Arrays
+    before: Arrays
+    after: Arrays
+    final_values: Arrays
+    final_loss: np.ndarray
+    seconds: float
+    state_before: Arrays = field(default_factory=dict)
+    state_after: Arrays = field(default_factory=dict)
+    scope: Literal["layers", "gradients"] = "layers"
+
+
+class Recorder:
+    """Collects a trajectory step by step, for backends that loop in Python."""
+
+    def __init__(self, problem: Problem):
+        self.wanted = frozenset(problem.recorded.tolist())
+        self.size = problem.batches.shape[1]
+        self.losses: list = []
+        self.tensors: dict[str, dict[str, list]] = {}
+
+    def add(self, loss, values: Arrays, cotangents: Arrays, **others: Arrays) -> None:
+        """Keep one step: its loss, and dictionaries of arrays named like the fields of `Trajectory`."""
+        self.losses.append(loss)
+        padded = {"values": _padded(values, self.size), "cotangents": _padded(cotangents, self.size)}
+        for group, arrays in {**padded, **others}.items():
+            for name, array in arrays.items():
+                self.tensors.setdefault(group, {}).setdefault(name, []).append(array)
+
+    def trajectory(self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float) -> Trajectory:
+        """Everything kept, stacked."""
+        groups = {
+            group: {name: np.stack(arrays) for name, arrays in tensors.items()}
+            for group, tensors in self.tensors.items()
+        }
+        return Trajectory(
+            steps=problem.recorded, loss=np.stack(self.losses), final_values=final_values, final_loss=final_loss,
+            seconds=seconds, **groups,
+        )  # fmt: skip
+
+
+def _padded(arrays: Arrays, size: int) -> Arrays:
+    missing = size - len(next(iter(arrays.values())))
+    return {name: np.pad(array, ((0, missing), (0, 0))) for name, array in arrays.items()} if missing else arrays
