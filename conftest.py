@@ -1,0 +1,95 @@
+"""Every case file × dtype × backend is a test: `pytest cases/xor/two_four_one.yaml::float64-torch`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from backends import BACKENDS
+from cases.load import InvalidCase, load
+from cases.problem import materialise
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The choice of backends, and whether all of them must be there."""
+    group = parser.getgroup("backproof")
+    group.addoption("--backend", action="append", choices=list(BACKENDS), help="run the cases on this backend only")
+    group.addoption(
+        "--require-backend", action="store_true", default=os.environ.get("CI") == "true",
+        help="a missing backend fails instead of skipping (the default where the variable CI is true)",
+    )  # fmt: skip
+
+
+def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
+    """Collect case files: all below `cases/`, and every other one that is named."""
+    if file_path.suffix != ".yaml":
+        return None
+    named = str(file_path) in map(os.path.abspath, parent.config.args)
+    inside = file_path.is_relative_to(Path(__file__).parent / "cases")
+    return CaseFile.from_parent(parent, path=file_path) if named or inside else None
+
+
+class CaseFile(pytest.File):
+    """One case: an item a dtype and backend, or a single failing one if the file is no case."""
+
+    def collect(self):
+        """Read the file. Nothing is imported here that a backend needs."""
+        try:
+            case = load(self.path)
+        except InvalidCase as error:
+            yield InvalidItem.from_parent(self, name="invalid", error=error)
+            return
+        for dtype in case.dtypes:
+            problem = materialise(case, dtype)
+            for backend in self.config.getoption("--backend") or BACKENDS:
+                yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", problem=problem, backend=backend)
+
+
+class Refused(Exception):  # noqa: N818, it is told without a traceback
+    """Why an item fails."""
+
+
+class _Item(pytest.Item):
+    def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
+        """The judge's words; a traceback only where our own code broke."""
+        told = isinstance(excinfo.value, Refused | InvalidCase)
+        return str(excinfo.value) if told else super().repr_failure(excinfo, style)
+
+    def reportinfo(self):
+        """Where the item comes from."""
+        return self.path, None, f"{self.path.name}::{self.name}"
+
+
+class InvalidItem(_Item):
+    """A file that is no case: fails with file:line:column: message."""
+
+    def __init__(self, *, error: InvalidCase, **kwargs):
+        super().__init__(**kwargs)
+        self.error = error
+
+    def runtest(self) -> None:
+        """Fail."""
+        raise self.error
+
+
+class CaseItem(_Item):
+    """One run: fails with the first failure that the judge names."""
+
+    def __init__(self, *, problem, backend: str, **kwargs):
+        super().__init__(**kwargs)
+        self.problem, self.backend = problem, backend
+
+    def runtest(self) -> None:
+        """Run and judge; a missing backend skips unless it is required, an unsupported case always skips."""
+        from report.run import attempt
+
+        result = attempt(self.problem, self.backend)
+        if result.verdict == "unsupported" or (
+            result.verdict == "missing" and not self.config.getoption("--require-backend")
+        ):
+            pytest.skip(f"{result.verdict}: {result.message}")
+        if result.verdict != "certified":
+            dtype = self.problem.dtype.name
+            raise Refused(f"{self.problem.name} {dtype} {self.backend}: {result.verdict}\n  {result.message}")

@@ -1,0 +1,1 @@
+"""Judge it and tell it."""

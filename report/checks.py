@@ -1,0 +1,163 @@
+"""What is compared with what: every tensor of a trajectory beside its truth.
+
+The truth of each operation is the reference's formula, fed with the backend's own recorded inputs. A trajectory that
+holds gradients only is followed end to end, from its parameters, and the allowance grows on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from backends.trajectory import Arrays, Trajectory
+from cases.problem import Problem
+from reference.backprop import backward, forward
+from reference.layers import layer_backward, layer_forward
+from reference.losses import loss_backward, loss_forward
+from reference.optimizers import update
+from reference.proof import floats
+from reference.rounding import Bounded, exact, precision_of
+
+
+class Check(NamedTuple):
+    """One tensor of some steps: what the backend recorded, and the truth with its allowance; `look` says where."""
+
+    phase: str
+    tensor: str
+    actual: np.ndarray
+    truth: Bounded
+    look: str
+
+    def budget(self) -> np.ndarray:
+        """Share of the allowance that is used, elementwise; within iff at most 1, so NaN is not within.
+
+        A copy (the value of an identity layer) has no allowance: it uses nothing of it if it is equal.
+        """
+        with np.errstate(all="ignore"):
+            distance = floats(np.abs(self.truth.precision.wider(self.actual) - self.truth.value))
+            used = (distance + self.truth.truth_bound) / self.truth.allowance
+            return np.where((distance == 0) & (self.truth.allowance == 0), 0.0, used)
+
+    def describe(self, row: int, index: tuple[int, ...]) -> tuple[str, str]:
+        """The verdict and the words for one element that may have failed."""
+        at = (row, *index)
+        truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
+        if not np.isfinite(allowance):
+            return "out of range", f"leaves the range of {dtype}: the truth is {float(truth):.6g}"
+        found = f"found {self.actual[at]!s}, expected {digits(truth, allowance)} ± {allowance:.2g}"
+        return "differs", f"{found} (budget {self.budget()[at]:.3g}); {self.look}"
+
+
+def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
+    """All tensors of some steps with the same number of real samples, in the order in which they are computed."""
+    batches = problem.batches[run.steps]
+    batches = batches[:, : (batches[0] >= 0).sum()]
+    given = partial(_given, problem)
+    before, targets = given(run.before), given({"targets": problem.targets[batches]})["targets"]
+    if run.scope == "layers":
+        values = given(run.values)
+        truths = yield from _forward_checks(problem, before, values, run, targets)
+        yield from _backward_checks(problem, before, values, truths, run, targets)
+    else:
+        yield from _end_to_end_checks(problem, before, given({"input": problem.inputs[batches]})["input"], run, targets)
+    if problem.optimizer:
+        yield from _update_checks(problem, before, run)
+
+
+def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
+    """The values and the loss of all samples at the final parameters, as a stack of one step."""
+    last = problem.network[-1].name
+    given = partial(_given, problem)
+    after = given({path: values[-1:] for path, values in run.after.items()})
+    targets = given({"targets": problem.targets[None]})["targets"]
+    final = replace(
+        run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
+    )
+    values = given(final.values)
+    if run.scope == "layers":
+        yield from _forward_checks(problem, after, values, final, targets)
+    else:
+        truth = forward(problem.network, after, given({"input": problem.inputs[None]})["input"])[last]
+        yield Check("value", last, final.values[last], truth, "look at the forward pass")
+        loss = loss_forward(problem.loss, values[last], targets)
+        yield Check("loss", "loss", final.loss, loss, "look at the loss")
+
+
+def _given(problem: Problem, arrays: Arrays) -> dict[str, Bounded]:
+    precision = precision_of(problem.dtype)
+    return {name: exact(array, precision) for name, array in arrays.items()}
+
+
+# ---------------------------------------------------------------- locally
+
+
+def _forward_checks(problem: Problem, parameters: dict, values: dict, run: Trajectory, targets: Bounded):
+    """Each layer's value from the recorded value before it, and the loss; returns the truths of the values."""
+    truths, before = {}, "input"
+    for layer in problem.network:
+        truth = truths[layer.name] = layer_forward(layer, parameters, values[before])
+        look = f"its input is taken as recorded: look at the forward pass of the {layer.kind} layer {layer.name}"
+        yield Check("value", layer.name, run.values[layer.name], truth, look)
+        before = layer.name
+    loss = loss_forward(problem.loss, values[before], targets)
+    yield Check(
+        "loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {problem.loss.kind} loss"
+    )
+    return truths
+
+
+def _backward_checks(
+    problem: Problem, parameters: dict, values: dict, truths: dict, run: Trajectory, targets: Bounded
+) -> Iterator[Check]:
+    """Each cotangent and gradient from the recorded cotangent behind it, the last layer first."""
+    names = ["input", *(layer.name for layer in problem.network)]
+    cotangents = _given(problem, run.cotangents)
+    truth = loss_backward(problem.loss, values[names[-1]], targets)
+    look = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
+    yield Check("cotangent", names[-1], run.cotangents[names[-1]], truth, look)
+    for layer, before in reversed(list(zip(problem.network, names[:-1], strict=True))):
+        x, dy = values[before], cotangents[layer.name]
+        dx, gradients = layer_backward(layer, parameters, x, truths[layer.name], dy)
+        look = f"its cotangent is taken as recorded: look at the backward pass of the {layer.kind} layer {layer.name}"
+        for path, gradient in gradients.items():
+            yield Check("gradient", path, run.gradients[path], gradient, look)
+        yield Check("cotangent", before, run.cotangents[before], dx, look)
+
+
+def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[Check]:
+    """The parameters and the state after each step, from those before it and the recorded gradients."""
+    gradients, state = _given(problem, run.gradients), _given(problem, run.state_before)
+    after, state_after = update(problem.optimizer, before, gradients, state)
+    look = f"the gradient is taken as recorded: look at the {problem.optimizer.kind} optimizer"
+    for name, truth in state_after.items():
+        yield Check("state", name, run.state_after[name], truth, look)
+    for path, truth in after.items():
+        yield Check("update", path, run.after[path], truth, look)
+
+
+# ---------------------------------------------------------------- end to end
+
+
+def _end_to_end_checks(
+    problem: Problem, parameters: dict, inputs: Bounded, run: Trajectory, targets: Bounded
+) -> Iterator[Check]:
+    """The loss and the gradients from the recorded parameters alone; the allowance grows with every layer."""
+    last = problem.network[-1].name
+    values = forward(problem.network, parameters, inputs)
+    look = "only gradients are recorded: look at every layer's forward and backward pass"
+    yield Check("loss", "loss", run.loss, loss_forward(problem.loss, values[last], targets), look)
+    _, gradients = backward(problem.network, parameters, values, loss_backward(problem.loss, values[last], targets))
+    for path, truth in gradients.items():
+        yield Check("gradient", path, run.gradients[path], truth, look)
+
+
+def digits(truth, allowance: float) -> str:
+    """As many digits of the truth as its allowance leaves."""
+    if not np.isfinite(float(truth)) or allowance <= 0 or float(truth) == 0:
+        return f"{float(truth)}"
+    known = int(np.clip(np.log10(abs(float(truth))) - np.log10(allowance) + 2, 1, 17))
+    return f"{float(truth):.{known}g}"

@@ -1,0 +1,105 @@
+"""The figures of the report, as SVG that is the same to the byte for the same numbers."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from report.depth import LayerGradient
+from report.run import Comparison
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+COLOURS = {"numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73"}
+PAIR_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
+STYLES = {"float64": "-", "float32": "--"}
+POINTS = 240
+STYLE = {
+    "svg.hashsalt": "backproof", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+    "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 8,
+    "figure.facecolor": "white",
+}  # fmt: skip
+
+
+@contextmanager
+def _figure(path: Path, panels: int, size: tuple[float, float]):
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+        yield axes[0]
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+
+
+def draw_run(path: Path, comparisons: list[Comparison]) -> None:
+    """One case over its steps: the loss, the budget of each backend, and how far each pair drifts."""
+    with _figure(path, 3, (12.6, 3.6)) as (loss, budget, drift):
+        for comparison in comparisons:
+            _draw_losses(loss, comparison)
+            _draw_budgets(budget, comparison)
+            _draw_drift(drift, comparison)
+        loss.set(title="loss", xlabel="step", xscale="log")
+        budget.set(title="largest share of an allowance", xlabel="step", xscale="log", ylim=(0, 1.15))
+        budget.axhline(1, color="black", linewidth=1)
+        budget.annotate("all of the allowance", (0.02, 1.02), xycoords=("axes fraction", "data"), fontsize=8)
+        scale = _scale(comparisons)
+        drift.set(title="largest difference of a parameter", xlabel="step", xscale="log", yscale=scale)
+        for panel in (loss, budget, drift):
+            if panel.lines:
+                panel.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+
+
+def _draw_losses(panel, comparison: Comparison) -> None:
+    """All backends lie on one line as far as the eye can see: draw the first."""
+    if run := next((result.trajectory for result in comparison.finished), None):
+        steps, values = thin(run.steps, np.asarray(run.loss, np.float64))
+        panel.plot(steps, values, STYLES[comparison.dtype], color="black", label=comparison.dtype)
+
+
+def _draw_budgets(panel, comparison: Comparison) -> None:
+    for result in comparison.finished:
+        steps, values = thin(result.trajectory.steps[: len(result.judgement.budgets)], result.judgement.budgets)
+        label = f"{result.backend} {comparison.dtype}"
+        style, colour = STYLES[comparison.dtype], COLOURS.get(result.backend, "black")
+        panel.plot(steps, np.clip(values, 0, 1.1), style, color=colour, linewidth=1, label=label)
+
+
+def _draw_drift(panel, comparison: Comparison) -> None:
+    for pair, colour in zip(comparison.pairs, PAIR_COLOURS, strict=False):
+        steps, values = thin(comparison.problem.recorded, pair.drift.over_steps)
+        label = f"{'-'.join(pair.names)} {comparison.dtype}"
+        values = np.where(values > 0, values, np.nan)
+        panel.plot(steps, values, STYLES[comparison.dtype], color=colour, linewidth=1, label=label)
+
+
+def _scale(comparisons: list[Comparison]) -> str:
+    """Logarithmic, unless all runs are equal to the bit."""
+    drifts = [pair.drift.parameter for comparison in comparisons for pair in comparison.pairs]
+    return "log" if any(drift > 0 for drift in drifts) else "linear"
+
+
+def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most some hundred points, spaced by the logarithm, each the largest value since the one before."""
+    if len(steps) == 0:
+        return steps, values
+    edges = np.unique(np.geomspace(1, len(steps), POINTS).astype(int))
+    starts = np.concatenate([[0], edges[:-1]])
+    return steps[edges - 1] + 1, np.fmax.reduceat(values, starts)
+
+
+def draw_depth(path: Path, networks: dict[str, list[LayerGradient]]) -> None:
+    """The cotangent of each layer's preactivation relative to the last one's (solid), and its bound (dotted)."""
+    with _figure(path, 1, (8.4, 4.2)) as (panel,):
+        for number, (name, layers) in enumerate(networks.items()):
+            back = np.arange(len(layers))[::-1]
+            sizes, bounds = (np.array([getattr(layer, field) for layer in layers]) for field in ("cotangent", "bound"))
+            colour = plt.get_cmap("tab10")(number % 10)
+            panel.plot(back, sizes / sizes[-1], "o-", color=colour, markersize=3, linewidth=1, label=name)
+            panel.plot(back, bounds / sizes[-1], ":", color=colour, linewidth=1.2)
+        panel.set(title="size of the cotangent, relative to the last layer (dotted: its bound)")
+        panel.set(xlabel="dense layers back from the last", yscale="log")
+        panel.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))

@@ -1,0 +1,80 @@
+"""Numbers printed elsewhere: does a run meet them to their last digit?"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from backends.trajectory import Trajectory
+from cases import schema
+from cases.problem import Problem
+from report.pairs import allowed, tolerance_of
+
+
+class Published(NamedTuple):
+    """One published entry and what a run has in its place.
+
+    `status` is `met`, `missed`, `wrong at its source` (the case says so, and the run agrees), or `not recorded` by a
+    backend that leaves no such tensor; `message` tells a miss.
+    """
+
+    entry: schema.Published
+    actual: np.ndarray | None
+    status: str
+    message: str = ""
+
+
+def compare_published(problem: Problem, run: Trajectory) -> list[Published]:
+    """Look every published number of the problem up in a run."""
+    return [_compare(problem, run, entry) for entry in problem.published]
+
+
+def _compare(problem: Problem, run: Trajectory, entry: schema.Published) -> Published:
+    tensor = find_tensor(problem, run, entry.tensor, entry.step)
+    if tensor is None:
+        return Published(entry, None, "not recorded")
+    tensor = entry.scale * tensor.astype(np.float64)
+    element = slice(None) if entry.index is None else tuple(entry.index)
+    actual = tensor[element].reshape(entry.value.shape)
+    printed = entry.value.astype(np.float64)
+    limits = allowed(tensor.reshape(1, -1), tolerance_of(problem)).reshape(tensor.shape)[element]
+    within = np.abs(actual - printed) <= half_a_unit(entry.value) + limits.reshape(printed.shape)
+    if within.all() == (entry.wrong is None):
+        return Published(entry, actual, "wrong at its source" if entry.wrong else "met")
+    return Published(entry, actual, "missed", _miss(entry, actual, within))
+
+
+def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarray | None:
+    """The tensor of that name at a step, or after as many updates, as `schema.Published` defines it."""
+    group, _, key = name.partition("/")
+    if step == problem.steps and group in ("loss", "output", "parameter"):
+        finals = {"loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after}
+        last = finals[group].get(problem.network[-1].name if group == "output" else key)
+        return last[-1] if group == "parameter" else last
+    row = int(np.searchsorted(run.steps, step))
+    if group == "update":
+        return run.after[key][row].astype(np.float64) - run.before[key][row]
+    groups = {
+        "loss": {"": run.loss}, "output": {"": run.values.get(problem.network[-1].name)}, "value": run.values,
+        "cotangent": run.cotangents, "gradient": run.gradients, "parameter": run.before,
+    }  # fmt: skip
+    tensor = groups[group].get(key)
+    if tensor is None or group in ("loss", "gradient", "parameter"):
+        return tensor if tensor is None else tensor[row]
+    return tensor[row, : (problem.batches[step] >= 0).sum()]
+
+
+def half_a_unit(printed: np.ndarray) -> np.ndarray:
+    """Half a unit of the last printed place of each number."""
+    places = [Decimal(number).as_tuple().exponent for number in printed.ravel()]
+    return np.reshape([0.5 * 10.0**place for place in places], printed.shape)
+
+
+def _miss(entry: schema.Published, actual: np.ndarray, within: np.ndarray) -> str:
+    if entry.wrong:
+        return f"{entry.tensor} at step {entry.step} is marked as wrong at its source, but the run meets it"
+    at = np.unravel_index(np.argmin(within), within.shape)
+    printed = f"{entry.source} prints {entry.value[at]} for {entry.tensor} at step {entry.step}"
+    return f"{printed}; the run has {actual[at]:.17g}"

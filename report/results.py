@@ -1,0 +1,73 @@
+"""The results as JSON, for programs: one row a case, dtype and backend, and one a pair."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from report.run import INCOMPLETE, Comparison, Pair, Result
+
+SCHEMA = 1
+
+
+def exit_code(comparisons: list[Comparison], *, invalid: bool) -> int:
+    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 5 nothing was compared."""
+    verdicts = {result.verdict for comparison in comparisons for result in comparison.results}
+    if "differs" in verdicts or any(
+        pair.status == "outside" for comparison in comparisons for pair in comparison.pairs
+    ):
+        return 1
+    if invalid:
+        return 2
+    if verdicts & set(INCOMPLETE):
+        return 3
+    return 0 if "certified" in verdicts else 5
+
+
+def write_results(path: Path, comparisons: list[Comparison], verdict: str, environment: dict) -> None:
+    """Write `report.json`."""
+    content = {
+        "schema": SCHEMA,
+        "verdict": verdict,
+        "environment": environment,
+        "results": [_result(comparison, result) for comparison in comparisons for result in comparison.results],
+        "pairs": [_pair(comparison, pair) for comparison in comparisons for pair in comparison.pairs],
+    }
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _result(comparison: Comparison, result: Result) -> dict:
+    judgement, row = result.judgement, {"case": comparison.case.name, "dtype": comparison.dtype}
+    row |= {"backend": result.backend, "verdict": result.verdict}
+    if judgement is None:
+        nothing = dict.fromkeys(("budget", "resolution", "where", "ledger", "published", "seconds"))
+        return row | nothing | {"message": result.message}
+    where, statuses = judgement.where, [number.status for number in judgement.published]
+    return row | {
+        "budget": finite(judgement.budget),
+        "resolution": finite(judgement.resolution),
+        "where": where
+        and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)},
+        "ledger": vars(judgement.ledger),
+        "published": {"met": statuses.count("met"), "missed": statuses.count("missed")},
+        "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
+        "message": result.message,
+    }
+
+
+def _pair(comparison: Comparison, pair: Pair) -> dict:
+    return {
+        "case": comparison.case.name,
+        "dtype": comparison.dtype,
+        "pair": "-".join(pair.names),
+        "max_gradient_difference": finite(pair.drift.gradient),
+        "max_parameter_difference": finite(pair.drift.parameter),
+        "step": pair.drift.step,
+        "status": pair.status,
+    }
+
+
+def finite(number: float | None) -> float | None:
+    """None for what JSON has no number for."""
+    return None if number is None or not math.isfinite(number) else float(number)

@@ -1,0 +1,108 @@
+"""What came of one case at one dtype: every backend's run and judgement, the pairs, and who is the odd one out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from backends import Missing, Unsupported, backend
+from backends.trajectory import Trajectory
+from cases.problem import Problem
+from cases.schema import Case
+from reference.proof import ExactRun
+from report.judge import Judgement, judge
+from report.pairs import Drift, compare
+
+INCOMPLETE = ("out of range", "error", "out of memory", "missing")
+
+
+@dataclass
+class Result:
+    """What came of one backend: a verdict, and what there is behind it."""
+
+    backend: str
+    verdict: str
+    message: str = ""
+    trajectory: Trajectory | None = None
+    judgement: Judgement | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Pair:
+    """Two free runs beside each other; `status` is `within`, `explained` or `outside`."""
+
+    names: tuple[str, str]
+    drift: Drift
+    status: str
+
+
+@dataclass
+class Comparison:
+    """One case at one dtype, on every backend."""
+
+    case: Case
+    problem: Problem
+    results: list[Result] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    exact: ExactRun | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype."""
+        return self.problem.dtype.name
+
+    @property
+    def finished(self) -> list[Result]:
+        """The results that have a judged trajectory."""
+        return [result for result in self.results if result.judgement]
+
+
+def attempt(problem: Problem, name: str) -> Result:
+    """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
+    try:
+        trajectory = backend(name).run(problem)
+        start = time.perf_counter()
+        judgement = judge(problem, trajectory)
+    except Missing as reason:
+        return Result(name, "missing", str(reason))
+    except Unsupported as reason:
+        return Result(name, "unsupported", str(reason))
+    except MemoryError:
+        return Result(name, "out of memory", "the run needs more memory than there is")
+    except Exception as error:  # noqa: BLE001, a backend may fail in any way, and the other rows must still be filled
+        return Result(name, "error", _one_line(error))
+    seconds = {"run": trajectory.seconds, "judge": time.perf_counter() - start}
+    return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds)
+
+
+def pairs_of(comparison: Comparison) -> Iterator[Pair]:
+    """All pairs of runs that hold the tensors they should."""
+    whole = [result for result in comparison.finished if result.judgement.ledger.steps]
+    for actual, desired in combinations(whole, 2):
+        drift = compare(comparison.problem, actual.trajectory, desired.trajectory)
+        certified = actual.verdict == desired.verdict == "certified"
+        explained = certified and comparison.problem.tolerance is None
+        status = "within" if drift.within else "explained" if explained else "outside"
+        yield Pair((actual.backend, desired.backend), drift, status)
+
+
+def suspect(comparison: Comparison) -> str:
+    """Who is the odd one out? Empty where nobody differs, or where it can't be told."""
+    wrong = [result for result in comparison.finished if result.verdict == "differs"]
+    independent = [result for result in comparison.finished if result.backend != "numpy"]
+    agree = {pair.names for pair in comparison.pairs if pair.drift.within}
+    frameworks = tuple(result.backend for result in independent)
+    if len(independent) > 1 and frameworks in agree and all(result in wrong for result in independent):
+        together = " and ".join(frameworks)
+        return f"{together} agree with each other and both miss the truth: suspect the reference (numpy) or the case"
+    if len(wrong) == 1 and len(comparison.finished) > 1:
+        others = " and ".join(result.backend for result in comparison.finished if result not in wrong)
+        return f"{wrong[0].backend} is alone: {others} met the truth"
+    return ""
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
