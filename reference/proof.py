@@ -35,7 +35,7 @@ def working_precision(bits: int) -> Iterator[None]:
 
 
 class Balls(np.ndarray):
-    """An object array of balls. Arithmetic, shapes and sums are NumPy's own; the functions it has no loop for are here."""
+    """An object array of balls: arithmetic, shapes and sums are NumPy's own, other functions are in the table below."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         operands = [_plain(operand) for operand in inputs]
