@@ -231,13 +231,15 @@ def _flattest(a: Bounded) -> np.ndarray:
 
 
 def _tanh(a: Bounded) -> Bounded:
-    steepest = 1 / np.cosh(_flattest(a)) ** 2
-    return _elementary(np.tanh(a.value), a.bound * steepest, a.precision)
+    value, steepest = np.tanh(a.value), 1 / np.cosh(_flattest(a)) ** 2
+    to_the_far_end = 1 + floats(np.abs(value))
+    return _elementary(value, np.minimum(a.bound * steepest, to_the_far_end), a.precision)
 
 
 def _expit(a: Bounded) -> Bounded:
-    steepest = expit(_flattest(a)) * expit(-_flattest(a))
-    return _elementary(expit(a.value), a.bound * steepest, a.precision)
+    value, steepest = expit(a.value), expit(_flattest(a)) * expit(-_flattest(a))
+    to_the_far_end = np.maximum(floats(np.abs(value)), 1 - floats(np.abs(value)))
+    return _elementary(value, np.minimum(a.bound * steepest, to_the_far_end), a.precision)
 
 
 def _maximum(a: Bounded, b: Bounded) -> Bounded:

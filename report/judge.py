@@ -68,7 +68,8 @@ class Judgement:
         where: the step, phase, tensor and index of that budget.
         message: the first failure in words; empty if certified.
         resolution: the largest error that might have passed in a gradient, relative to the tensor's largest element:
-            the median over the steps, of the tensor where it is worst. None if no gradient is resolved.
+            the median over the steps, of the tensor where it is worst. None if all gradients are zero.
+        scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         published: the numbers printed elsewhere, and whether they are met.
         budgets: the largest budget of every recorded step.
     """
@@ -81,13 +82,14 @@ class Judgement:
     ledger: Ledger
     published: list[Published]
     budgets: np.ndarray
+    scope: str
 
 
 def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     """Judge every recorded number of a trajectory."""
     if mistakes := structure_mistakes(problem, trajectory):
         first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
-        return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0))
+        return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS):
         tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
@@ -180,7 +182,7 @@ class _Tally:
     """Adds the checks up. Its rows are the recorded steps, and behind them one for the final parameters."""
 
     def __init__(self, problem: Problem, trajectory: Trajectory):
-        self.problem = problem
+        self.scope = trajectory.scope
         self.steps = np.append(trajectory.steps, problem.steps)
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
@@ -234,11 +236,11 @@ class _Tally:
             where, budget = first, first.budget
         elif missed := [number for number in published if number.status == "missed"]:
             entry = missed[0].entry
-            where = first = Finding(entry.step, 0, "published", entry.tensor, (), missed[0].message)
+            where = first = Finding(entry.step, 0, "published number", entry.tensor, (), missed[0].message)
         elif not ledger.resolved:
             first = Finding(0, 0, "nothing", "", (), "nothing was compared: no number is larger than its allowance")
         return Judgement(
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
-            resolution=self._resolution(), ledger=ledger, published=published, budgets=self.budgets[:-1],
+            resolution=self._resolution(), ledger=ledger, published=published, budgets=self.budgets[:-1], scope=self.scope,
         )  # fmt: skip

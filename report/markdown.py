@@ -100,9 +100,11 @@ def backend_names(comparisons: list[Comparison]) -> list[str]:
 
 
 def cell(result: Result) -> str:
-    """A verdict with its budget."""
-    budget = result.judgement.budget if result.judgement else None
-    return f"{result.verdict} {short(budget)}" if budget is not None else result.verdict
+    """A verdict with its budget; with its resolution where only gradients were there to judge."""
+    if (judgement := result.judgement) is None:
+        return result.verdict
+    end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
+    return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
 
 
 def short(share: float) -> str:
@@ -209,6 +211,9 @@ def _case_parts(comparisons: list[Comparison]) -> Iterator[str]:
     if case.note:
         yield "\n".join(f"> {line}" for line in case.note.strip().splitlines())
     yield _runs_table(comparisons)
+    for comparison in comparisons:
+        if who := suspect(comparison):
+            yield f"**{comparison.dtype}: {who}.**"
     if figure := figure_name(comparisons[0]):
         yield f"![]({figure})"
     for comparison in comparisons:

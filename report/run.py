@@ -96,8 +96,10 @@ def suspect(comparison: Comparison) -> str:
     agree = {pair.names for pair in comparison.pairs if pair.drift.within}
     frameworks = tuple(result.backend for result in independent)
     if len(independent) > 1 and frameworks in agree and all(result in wrong for result in independent):
-        together = " and ".join(frameworks)
-        return f"{together} agree with each other and both miss the truth: suspect the reference (numpy) or the case"
+        together, place = " and ".join(frameworks), independent[0].judgement.where.place
+        return (
+            f"{together} agree with each other and miss the truth ({place}): suspect the reference, numpy, or the case"
+        )
     if len(wrong) == 1 and len(comparison.finished) > 1:
         others = " and ".join(result.backend for result in comparison.finished if result not in wrong)
         return f"{wrong[0].backend} is alone: {others} met the truth"
