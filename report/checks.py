@@ -42,14 +42,14 @@ class Check(NamedTuple):
             used = (distance + self.truth.truth_bound) / self.truth.allowance
             return np.where((distance == 0) & (self.truth.allowance == 0), 0.0, used)
 
-    def describe(self, row: int, index: tuple[int, ...]) -> tuple[str, str]:
-        """The verdict and the words for one element that may have failed."""
+    def describe(self, row: int, index: tuple[int, ...], budget: float) -> tuple[str, str]:
+        """The verdict and the words for one element of this budget that may have failed."""
         at = (row, *index)
         truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
         if not np.isfinite(allowance):
             return "out of range", f"leaves the range of {dtype}: the truth is {float(truth):.6g}"
         found = f"found {self.actual[at]!s}, expected {digits(truth, allowance)} ± {allowance:.2g}"
-        return "differs", f"{found} (budget {self.budget()[at]:.3g}); {self.look}"
+        return "differs", f"{found} (budget {budget:.3g}); {self.look}"
 
 
 def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:

@@ -198,11 +198,11 @@ class _Tally:
         fails = ~(budget <= 1) | ~np.isfinite(allowance)
         if fails.any():
             row, element = np.unravel_index(fails.argmax(), fails.shape)
-            self.findings.append(self._finding(check, order, rows[row], row, element))
+            self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             row, element = np.unravel_index(budget.argmax(), budget.shape)
-            self.largest = largest.max(), self._finding(check, order, rows[row], row, element)
+            self.largest = largest.max(), self._finding(check, order, rows[row], row, element, largest.max())
         self.budgets[rows] = np.fmax(self.budgets[rows], largest)
         self.tensors[rows] += 1
         self.elements[rows] += budget.shape[1]
@@ -212,11 +212,10 @@ class _Tally:
             with np.errstate(all="ignore"):
                 unresolved[rows] = allowance.max(axis=1) / truth.max(axis=1)
 
-    def _finding(self, check: Check, order: int, row: int, position: int, element: int) -> Finding:
+    def _finding(self, check: Check, order: int, row: int, position: int, element: int, budget: float) -> Finding:
         index = tuple(int(i) for i in np.unravel_index(element, check.actual.shape[1:]))
-        verdict, message = check.describe(position, index)
-        budget = float(check.budget()[(position, *index)])
-        return Finding(int(self.steps[row]), order, check.phase, check.tensor, index, message, verdict, budget)
+        verdict, message = check.describe(position, index, budget)
+        return Finding(int(self.steps[row]), order, check.phase, check.tensor, index, message, verdict, float(budget))
 
     def _resolution(self) -> float | None:
         """The median over the steps, of the tensor where it is worst."""
@@ -242,5 +241,6 @@ class _Tally:
         return Judgement(
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
-            resolution=self._resolution(), ledger=ledger, published=published, budgets=self.budgets[:-1], scope=self.scope,
+            resolution=self._resolution(), ledger=ledger, published=published,
+            budgets=self.budgets[:-1], scope=self.scope,
         )  # fmt: skip
