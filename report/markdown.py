@@ -1,28 +1,26 @@
-"""The report as Markdown: the verdict, the tables, and a section a case."""
+"""The report as Markdown: the verdict and the tables over all cases; `section.py` has a case's own section."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-from tabulate import tabulate
-
 from cases.load import Mistake
-from cases.schema import Dense
-from reference.proof import balls, floats, working_precision
-from report.checks import Check, checks_of_steps
 from report.depth import LayerGradient
-from report.judge import Ledger, cut
-from report.run import Comparison, Result, suspect
+from report.judge import Ledger
+from report.run import Comparison, Pair, Result, suspect
+from report.table import cell, table
 
-SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
-SHOWN_ELEMENTS = 4
+DEEP = 4
+DEPTH_LEGEND = (
+    "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
+    "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
+    "tanh. The case's own section has the table by layer."
+)
 VERDICTS = {
     "differs": "differ", "out of range": "leave the range of their dtype", "unsupported": "are not supported",
     "missing": "lack their backend", "error": "stopped with an error", "out of memory": "ran out of memory",
 }  # fmt: skip
-DEEP = 4
 
 
 def whole_report(
@@ -37,18 +35,11 @@ def whole_report(
         "# backproof report", f"**{verdict_sentence(comparisons, mistakes)}**",
         "## Verdicts", _legend(), matrix(comparisons, link=True), *_invalid(mistakes),
         "## What was compared", _ledger(comparisons),
-        "## Free-running differences", _pairs_legend(), pairs_table(comparisons),
-        *_depth(depth), "## Cases", *sections,
+        "## Free-running differences", *_pairs(comparisons),
+        *_depth(depth), "## Cases", _cases_legend(), *sections,
         "## Environment", table([[key, value] for key, value in environment.items()], ["", ""]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
-
-
-def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
-    """A table whose cells are taken as they are; in Markdown `|` is escaped."""
-    bar = "\\|" if form == "pipe" else "|"
-    rows, headers = ([[str(cell).replace("|", bar) for cell in row] for row in part] for part in (rows, [headers]))
-    return tabulate(rows, headers[0], tablefmt=form, disable_numparse=True)
 
 
 # ---------------------------------------------------------------- all cases
@@ -99,19 +90,6 @@ def backend_names(comparisons: list[Comparison]) -> list[str]:
     return list(dict.fromkeys(result.backend for comparison in comparisons for result in comparison.results))
 
 
-def cell(result: Result) -> str:
-    """A verdict with its budget; with its resolution where only gradients were there to judge."""
-    if (judgement := result.judgement) is None:
-        return result.verdict
-    end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
-    return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
-
-
-def short(share: float) -> str:
-    """Three decimals of a share, never rounded up to 1; powers of ten for what is far off."""
-    return f"{np.floor(share * 1000) / 1000:.3f}" if share < 100 else f"{share:.1e}"
-
-
 def anchor(name: str) -> str:
     """The link target that Markdown viewers make of a heading."""
     return name.replace("/", "").replace(".", "")
@@ -154,25 +132,34 @@ def _ledger(comparisons: list[Comparison]) -> str:
     return table(rows, ["", "number"])
 
 
-def _pairs_legend() -> str:
-    return (
+def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
+    """How far free runs drift apart: the counts, what stands out, and the whole table folded."""
+    pairs = [(comparison, pair) for comparison in comparisons for pair in comparison.pairs]
+    counts = Counter(pair.status for _, pair in pairs)
+    yield (
         "The same run on two backends, each left to itself. *Within*: never outside rtol and atol (1e-9 in float64, "
         "1e-4 in float32, unless the case sets them). *Explained*: outside, while both runs are certified at every "
-        "step: rounding, amplified by the training itself."
+        f"step: rounding, amplified by the training itself. Of {len(pairs)} pairs {counts['within']} are within, "
+        f"{counts['explained']} explained, {counts['outside']} outside."
     )
+    if notable := [(comparison, pair) for comparison, pair in pairs if pair.status != "within"]:
+        yield _pairs_table(notable)
+    yield from ("<details><summary>all pairs</summary>", _pairs_table(pairs), "</details>")
 
 
-def pairs_table(comparisons: list[Comparison]) -> str:
-    """One row a pair: the largest differences over the run, and where."""
+def _pairs_table(pairs: list[tuple[Comparison, Pair]]) -> str:
     rows = [
         [
-            comparison.case.name, comparison.dtype, "-".join(pair.names), f"{pair.drift.gradient:.1e}",
-            f"{pair.drift.parameter:.1e}", f"{pair.drift.step:,}", pair.status,
+            comparison.case.name, comparison.dtype, "-".join(pair.names), _power(pair.drift.gradient),
+            _power(pair.drift.parameter), f"{pair.drift.step:,}", pair.status,
         ]
-        for comparison in comparisons
-        for pair in comparison.pairs
+        for comparison, pair in pairs
     ]  # fmt: skip
     return table(rows, ["case", "dtype", "pair", "max abs Δgradient", "max abs Δparameter", "at step", "rtol and atol"])
+
+
+def _power(number: float) -> str:
+    return f"{number:.1e}" if number else "0"
 
 
 def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
@@ -187,164 +174,14 @@ def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
         for name, layers in networks.items()
     ]  # fmt: skip
     headers = ["case", "dense layers", "gradient, first layer", "gradient, last layer", "cotangent, first / last"]
-    legend = (
-        "Step 0, Euclidean sizes, float64. Behind every layer the cotangent of the preactivation is at most the "
-        "activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and tanh."
-    )
     figure = ["![](figures/depth.svg)"] if max(map(len, networks.values())) >= DEEP else []
-    return ["## Gradient size by layer", legend, table(rows, [*headers, "bound"]), *figure]
+    return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, [*headers, "bound"]), *figure]
 
 
-# ---------------------------------------------------------------- one case
-
-
-def case_section(comparisons: list[Comparison]) -> str:
-    """One case at all its dtypes: the scenario, the runs, and their numbers."""
-    return "\n\n".join(_case_parts(comparisons))
-
-
-def _case_parts(comparisons: list[Comparison]) -> Iterator[str]:
-    case = comparisons[0].case
-    yield f"### {case.name}"
-    yield f"{case.title}." + (f" *Source: {case.source}.*" if case.source else "")
-    yield _scenario(comparisons[0])
-    if case.note:
-        yield "\n".join(f"> {line}" for line in case.note.strip().splitlines())
-    yield _runs_table(comparisons)
-    for comparison in comparisons:
-        if who := suspect(comparison):
-            yield f"**{comparison.dtype}: {who}.**"
-    if figure := figure_name(comparisons[0]):
-        yield f"![]({figure})"
-    for comparison in comparisons:
-        if comparison.finished:
-            yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
-            yield from _numbers(comparison)
-            yield "</details>"
-
-
-def figure_name(comparison: Comparison) -> str | None:
-    """Where the figure of a case is; none for a single step, which has no curve."""
-    return f"figures/{comparison.case.name.replace('/', '-')}.svg" if comparison.problem.steps > 1 else None
-
-
-def _scenario(comparison: Comparison) -> str:
-    case, problem = comparison.case, comparison.problem
-    layers = " → ".join(_layer(layer) for layer in case.network)
-    loss = f"{case.loss.kind.replace('_', ' ')} × {case.loss.factor:g} ({case.loss.reduction})"
-    size, samples = problem.batches.shape[1], len(problem.inputs)
-    batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
-    training = "gradients only"
-    if case.training:
-        settings = ", ".join(f"{name} {value}" for name, value in case.training.optimizer.model_dump().items())
-        training = f"{problem.steps:,} steps of {case.training.optimizer.kind} ({settings})"
-    return f"input ({problem.inputs.shape[1]}) → {layers}; {loss}; {training}, {batches}."
-
-
-def _layer(layer) -> str:
-    if isinstance(layer, Dense):
-        return f"{layer.name} ({layer.units}{'' if layer.bias else ', no bias'})"
-    return layer.name
-
-
-def _runs_table(comparisons: list[Comparison]) -> str:
-    rows = []
-    for comparison in comparisons:
-        for result in comparison.results:
-            row = [comparison.dtype, result.backend, cell(result)]
-            rows.append(row + (_run_cells(result) if result.judgement else [result.message, "", "", "", ""]))
-    headers = ["dtype", "backend", "verdict", "largest budget at", "resolution", "elements", "resolved", "run + judge"]
-    return table(rows, headers)
-
-
-def _run_cells(result: Result) -> list[str]:
-    judgement, where = result.judgement, result.judgement.where
-    place = str(where) if result.verdict != "certified" else where.place if where else ""
-    resolution = "" if judgement.resolution is None else f"{judgement.resolution:.1e}"
-    seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
-    return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
-
-
-def _numbers(comparison: Comparison) -> Iterator[str]:
-    yield f"#### {comparison.dtype}, step 0"
-    yield _step_zero(comparison)
-    if comparison.problem.steps > 1:
-        yield f"#### {comparison.dtype}, the run"
-        yield _trajectory(comparison)
-    if comparison.problem.published:
-        yield f"#### {comparison.dtype}, published numbers"
-        yield _published(comparison)
-
-
-def _step_zero(comparison: Comparison) -> str:
-    """The chain rule with numbers: every tensor of step 0 in the order in which it is computed."""
-    problem, results = comparison.problem, comparison.finished
-    size = int((problem.batches[0] >= 0).sum())
-    whole = [result for result in results if result.judgement.ledger.steps]
-    checks = [list(checks_of_steps(problem, cut(result.trajectory, np.array([0]), size))) for result in whole]
-    rows = []
-    for of_backends in zip(*checks, strict=True):
-        check = of_backends[0]
-        budgets = [short(float(of_backend.budget().max())) for of_backend in of_backends]
-        shape = "×".join(map(str, check.actual.shape[1:])) or "number"
-        rows.append([f"{check.phase} {check.tensor}", shape, _elements(check), *budgets])
-    return table(rows, ["", "shape", "truth", *(result.backend for result in whole)])
-
-
-def _elements(check: Check) -> str:
-    return some(floats(check.truth.value[0]))
-
-
-def some(values: np.ndarray) -> str:
-    """The first few numbers of an array."""
-    values = np.asarray(values).ravel()
-    shown = ", ".join(f"{value:.6g}" for value in values[:SHOWN_ELEMENTS])
-    return shown + (", …" if values.size > SHOWN_ELEMENTS else "")
-
-
-def shown_steps(comparison: Comparison) -> list[int]:
-    """The recorded steps of the trajectory table."""
-    recorded = comparison.problem.recorded
-    return [int(step) for step in recorded if step in SHOWN_STEPS or step == recorded[-1]]
-
-
-def _trajectory(comparison: Comparison) -> str:
-    results = comparison.finished
-    rows = []
-    for step in shown_steps(comparison):
-        row = int(np.searchsorted(comparison.problem.recorded, step))
-        first = results[0].trajectory
-        gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
-        digits = [digits_from_exact(comparison, result, step, row) for result in results]
-        rows.append([f"{step:,}", f"{first.loss[row]:.6g}", f"{gradient:.3g}", *digits])
-    final, last = results[0].trajectory, comparison.problem.network[-1].name
-    exact = f"in {comparison.exact.bits} bits" if comparison.exact else "too costly here"
-    headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in results)]
+def _cases_legend() -> str:
     return (
-        f"{table(rows, headers)}\n\nDigits: how many of the parameters' decimal digits after that step agree with the "
-        f"exact run (ball arithmetic {exact}). After the last step the loss of all samples is "
-        f"{float(final.final_loss):.6g}, the output {some(final.final_values[last])}."
+        "*Resolution*: the largest error of a gradient, relative to its tensor's largest element, that could have gone "
+        "unseen (median over the steps, of the tensor where it is worst). *Resolved*: elements whose allowance is "
+        "smaller than they are. In the tables of step 0 the truth is what the reference's formula gives for the first "
+        "backend's own inputs, and a backend's column is its difference from its truth in units of the allowance."
     )
-
-
-def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:
-    """Decimal digits of the parameters after a step that agree with the exact run, in the tensor where fewest do."""
-    if comparison.exact is None or result.verdict != "certified":
-        return ""
-    with working_precision(comparison.exact.bits):
-        pairs = [
-            (floats(np.abs(balls(result.trajectory.after[path][row]) - exact)).max(), floats(np.abs(exact)).max())
-            for path, exact in comparison.exact.steps[step].after.items()
-        ]
-    relative = max(distance / size for distance, size in pairs if size)
-    return f"{-np.log10(relative):.1f}" if relative else "all"
-
-
-def _published(comparison: Comparison) -> str:
-    results = comparison.finished
-    rows = []
-    for numbers in zip(*(result.judgement.published for result in results), strict=True):
-        entry = numbers[0].entry
-        printed = ", ".join(entry.value.ravel()[:SHOWN_ELEMENTS])
-        rows.append([entry.source, f"{entry.tensor} at {entry.step}", printed, *(number.status for number in numbers)])
-    return table(rows, ["source", "tensor and step", "printed", *(result.backend for result in results)])

@@ -11,8 +11,9 @@ from cases.schema import Case
 from reference.proof import BITS, exact_run
 from report.depth import LayerGradient, gradients_by_layer
 from report.figures import draw_depth, draw_run
-from report.markdown import DEEP, case_section, figure_name, shown_steps, whole_report
+from report.markdown import DEEP, whole_report
 from report.run import Comparison, attempt, pairs_of
+from report.section import case_section, figure_name, shown_steps
 
 SECONDS_FOR_EXACT_RUN = 8.0
 
@@ -50,21 +51,17 @@ class Story:
         group, self._case = self._case, []
         if not group:
             return
-        self.sections.append(case_section(group))
+        layers = _layers(group[0])
+        self.sections.append(case_section(group, layers))
         if (figure := figure_name(group[0])) and any(comparison.finished for comparison in group):
             draw_run(self.output / figure, group)
-        self._note_depth(group[0])
+        if len(layers) > 1:
+            self.depth[group[0].case.name] = layers
         for comparison in group:
             comparison.exact = None
             for result in comparison.results:
                 result.trajectory = None
         self.comparisons += group
-
-    def _note_depth(self, comparison: Comparison) -> None:
-        certified = [result for result in comparison.results if result.verdict == "certified"]
-        layers = gradients_by_layer(comparison.problem, certified[0].trajectory) if certified else []
-        if len(layers) > 1 and layers[-1].cotangent:
-            self.depth[comparison.case.name] = layers
 
     def write(self, mistakes: list[Mistake], environment: dict[str, str]) -> None:
         """Write `report.md` and the figure that compares the cases."""
@@ -72,3 +69,10 @@ class Story:
             draw_depth(self.output / "figures" / "depth.svg", deep)
         report = whole_report(self.comparisons, self.sections, mistakes, self.depth, environment)
         (self.output / "report.md").write_text(report, encoding="utf-8")
+
+
+def _layers(comparison: Comparison) -> list[LayerGradient]:
+    """The gradients by layer of a certified run; none where the last layer has no gradient to compare with."""
+    certified = [result.trajectory for result in comparison.results if result.verdict == "certified"]
+    layers = gradients_by_layer(comparison.problem, certified[0]) if certified else []
+    return layers if layers and layers[-1].cotangent else []

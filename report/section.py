@@ -1,0 +1,174 @@
+"""The section of one case: the scenario, the runs, the chain rule with numbers, the trajectory, what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cases.schema import Dense
+from reference.proof import balls, floats, working_precision
+from report.checks import checks_of_steps
+from report.depth import LayerGradient
+from report.judge import cut
+from report.run import Comparison, Result, suspect
+from report.table import SHOWN_ELEMENTS, cell, short, some, table
+
+SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+
+
+def case_section(comparisons: list[Comparison], layers: list[LayerGradient]) -> str:
+    """One case at all its dtypes: the scenario, the runs, and their numbers; `layers` for the gradient by layer."""
+    return "\n\n".join(_case_parts(comparisons, layers))
+
+
+def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> Iterator[str]:
+    case = comparisons[0].case
+    yield f"### {case.name}"
+    yield f"{case.title}." + (f" *Source: {case.source}.*" if case.source else "")
+    yield _scenario(comparisons[0])
+    if case.note:
+        yield "\n".join(f"> {line}" for line in case.note.strip().splitlines())
+    yield _runs_table(comparisons)
+    for comparison in comparisons:
+        if who := suspect(comparison):
+            yield f"**{comparison.dtype}: {who}.**"
+    if figure := figure_name(comparisons[0]):
+        yield f"![]({figure})"
+    if len(layers) > 1:
+        yield f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
+    for comparison in comparisons:
+        if comparison.finished:
+            yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
+            yield from _numbers(comparison)
+            yield "</details>"
+
+
+def figure_name(comparison: Comparison) -> str | None:
+    """Where the figure of a case is; none for a single step, which has no curve."""
+    return f"figures/{comparison.case.name.replace('/', '-')}.svg" if comparison.problem.steps > 1 else None
+
+
+def _scenario(comparison: Comparison) -> str:
+    case, problem = comparison.case, comparison.problem
+    layers = " → ".join(_layer(layer) for layer in case.network)
+    loss = f"{case.loss.kind.replace('_', ' ')} × {case.loss.factor:g} ({case.loss.reduction})"
+    size, samples = problem.batches.shape[1], len(problem.inputs)
+    batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
+    training = "gradients only"
+    if case.training:
+        settings = ", ".join(f"{name} {value}" for name, value in case.training.optimizer.model_dump().items())
+        training = f"{problem.steps:,} steps of {case.training.optimizer.kind} ({settings})"
+    return f"input ({problem.inputs.shape[1]}) → {layers}; {loss}; {training}, {batches}."
+
+
+def _layer(layer) -> str:
+    if isinstance(layer, Dense):
+        return f"{layer.name} ({layer.units}{'' if layer.bias else ', no bias'})"
+    return layer.name
+
+
+def _runs_table(comparisons: list[Comparison]) -> str:
+    rows = []
+    for comparison in comparisons:
+        for result in comparison.results:
+            row = [comparison.dtype, result.backend, cell(result)]
+            rows.append(row + (_run_cells(result) if result.judgement else [result.message, "", "", "", ""]))
+    headers = ["dtype", "backend", "verdict", "largest budget at", "resolution", "elements", "resolved", "run + judge"]
+    return table(rows, headers)
+
+
+def _run_cells(result: Result) -> list[str]:
+    judgement, where = result.judgement, result.judgement.where
+    place = str(where) if result.verdict != "certified" else where.place if where else ""
+    resolution = "" if judgement.resolution is None else f"{judgement.resolution:.1e}"
+    seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
+    return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
+
+
+def _layers_table(layers: list[LayerGradient]) -> str:
+    behind = [*layers[1:], None]
+    rows = [
+        [
+            layer.layer, f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}",
+            f"{layer.cotangent / after.cotangent:.3g}" if after and after.cotangent else "",
+            f"{layer.bound / after.bound:.3g}" if after and after.bound else "",
+        ]
+        for layer, after in zip(layers, behind, strict=True)
+    ]  # fmt: skip
+    return table(rows, ["layer", "gradient", "cotangent", "times the layer behind", "bound"])
+
+
+def _numbers(comparison: Comparison) -> Iterator[str]:
+    yield f"#### {comparison.dtype}, step 0"
+    yield _step_zero(comparison)
+    if comparison.problem.steps > 1:
+        yield f"#### {comparison.dtype}, the run"
+        yield _trajectory(comparison)
+    if comparison.problem.published:
+        yield f"#### {comparison.dtype}, published numbers"
+        yield _published(comparison)
+
+
+def _step_zero(comparison: Comparison) -> str:
+    """The chain rule with numbers: every tensor of step 0 in the order in which it is computed."""
+    problem, results = comparison.problem, comparison.finished
+    size = int((problem.batches[0] >= 0).sum())
+    whole = [result for result in results if result.judgement.ledger.steps]
+    checks = [list(checks_of_steps(problem, cut(result.trajectory, np.array([0]), size))) for result in whole]
+    rows = []
+    for of_backends in zip(*checks, strict=True):
+        check = of_backends[0]
+        budgets = [short(float(of_backend.budget().max())) for of_backend in of_backends]
+        shape = "×".join(map(str, check.actual.shape[1:])) or "number"
+        what = check.phase if check.phase == check.tensor else f"{check.phase} {check.tensor}"
+        rows.append([what, shape, some(floats(check.truth.value[0])), *budgets])
+    return table(rows, ["", "shape", "truth", *(result.backend for result in whole)])
+
+
+def shown_steps(comparison: Comparison) -> list[int]:
+    """The recorded steps of the trajectory table."""
+    recorded = comparison.problem.recorded
+    return [int(step) for step in recorded if step in SHOWN_STEPS or step == recorded[-1]]
+
+
+def _trajectory(comparison: Comparison) -> str:
+    results = comparison.finished
+    rows = []
+    for step in shown_steps(comparison):
+        row = int(np.searchsorted(comparison.problem.recorded, step))
+        first = results[0].trajectory
+        gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
+        digits = [digits_from_exact(comparison, result, step, row) for result in results]
+        rows.append([f"{step:,}", f"{first.loss[row]:.6g}", f"{gradient:.3g}", *digits])
+    final, last = results[0].trajectory, comparison.problem.network[-1].name
+    exact = f"in {comparison.exact.bits} bits" if comparison.exact else "too costly here"
+    headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in results)]
+    return (
+        f"{table(rows, headers)}\n\nDigits: how many of the parameters' decimal digits after that step agree with the "
+        f"exact run (ball arithmetic {exact}). After the last step the loss of all samples is "
+        f"{float(final.final_loss):.6g}, the output {some(final.final_values[last])}."
+    )
+
+
+def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:
+    """Decimal digits of the parameters after a step that agree with the exact run, in the tensor where fewest do."""
+    if comparison.exact is None or result.verdict != "certified":
+        return ""
+    with working_precision(comparison.exact.bits):
+        pairs = [
+            (floats(np.abs(balls(result.trajectory.after[path][row]) - exact)).max(), floats(np.abs(exact)).max())
+            for path, exact in comparison.exact.steps[step].after.items()
+        ]
+    relative = max(distance / size for distance, size in pairs if size)
+    return f"{-np.log10(relative):.1f}" if relative else "all"
+
+
+def _published(comparison: Comparison) -> str:
+    results = comparison.finished
+    rows = []
+    for numbers in zip(*(result.judgement.published for result in results), strict=True):
+        entry = numbers[0].entry
+        printed = ", ".join(entry.value.ravel()[:SHOWN_ELEMENTS])
+        rows.append([entry.source, f"{entry.tensor} at {entry.step}", printed, *(number.status for number in numbers)])
+    return table(rows, ["source", "tensor and step", "printed", *(result.backend for result in results)])

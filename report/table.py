@@ -1,0 +1,37 @@
+"""Tables, and how verdicts and numbers are written in them."""
+
+from __future__ import annotations
+
+import numpy as np
+from tabulate import tabulate
+
+from report.run import Result
+
+SHOWN_ELEMENTS = 4
+
+
+def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
+    """A table whose cells are taken as they are; in Markdown `|` is escaped."""
+    bar = "\\|" if form == "pipe" else "|"
+    rows, headers = ([[str(cell).replace("|", bar) for cell in row] for row in part] for part in (rows, [headers]))
+    return tabulate(rows, headers[0], tablefmt=form, disable_numparse=True)
+
+
+def cell(result: Result) -> str:
+    """A verdict with its budget; with its resolution where only gradients were there to judge."""
+    if (judgement := result.judgement) is None:
+        return result.verdict
+    end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
+    return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
+
+
+def short(share: float) -> str:
+    """Three decimals of a share, never rounded up to 1; powers of ten for what is far off."""
+    return f"{np.floor(share * 1000) / 1000:.3f}" if share < 100 else f"{share:.1e}"
+
+
+def some(values: np.ndarray) -> str:
+    """The first few numbers of an array."""
+    values = np.asarray(values).ravel()
+    shown = ", ".join(f"{value:.6g}" for value in values[:SHOWN_ELEMENTS])
+    return shown + (", …" if values.size > SHOWN_ELEMENTS else "")
