@@ -73,7 +73,10 @@ def materialise(case: Case, dtype: str) -> Problem:
         published=tuple(case.published),
         tolerance=case.tolerance.get(dtype),
     )
-    return replace(problem, recorded=_recorded(case, problem))
+    problem = replace(problem, recorded=_recorded(case, problem))
+    for array in (*problem.parameters.values(), problem.inputs, problem.targets, problem.batches, problem.recorded):
+        array.flags.writeable = False  # one backend must not change what the next one is given
+    return problem
 
 
 # ---------------------------------------------------------------- random numbers

@@ -72,7 +72,8 @@ def _remainder(values: np.ndarray) -> np.ndarray | float:
     """What float64 leaves of a long double; nothing of narrower numbers, of infinities and of NaN."""
     if values.dtype.itemsize <= 8:
         return 0.0
-    remainder = values - values.astype(np.float64).astype(values.dtype)
+    with np.errstate(all="ignore"):
+        remainder = values - values.astype(np.float64).astype(values.dtype)
     return np.where(np.isfinite(values), remainder, 0)
 
 

@@ -11,12 +11,16 @@ and hold for every order of evaluation:
 - an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
 - a constant that is not an integer carries half an ulp;
 - every result may be off by the smallest normal number, and a subnormal operand may be taken for zero;
-- a result that may exceed the largest number has the bound infinity.
+- a result that may exceed the largest number, a partial sum included, has the bound infinity.
 
-The bound grows at least linearly with u. So the same analysis says how far `value` itself, computed with a smaller
-roundoff v, may be from the exact result: `truth_bound` is 2 (v / u) bound, where the 2 covers the rounding of the
-bounds themselves, which are float64. Where no wider float exists, the values are balls (`proof.py`), which enclose
-the exact result by themselves.
+The values have a smaller roundoff v, and one operation parts them from a program by u + v. The analysis takes
+u + 2 v, where the rest covers the rounding of the bounds themselves, which are float64. Exact arithmetic is a correct
+program too, and the bound grows at least linearly with u. So the same analysis says how far `value` may be from the
+exact result: `truth_bound` is 2 (v / u) bound. At a jump, or where a bound is cut off, it is not linear: there the
+result is `undecided`, and `truth_bound` is the whole bound.
+
+Where no wider float exists, the values are balls (`proof.py`), which enclose the exact result by themselves. As much
+is claimed of them as of an extended precision, the rest of their bits covers the roundings here.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from scipy.special import expit
 from reference.proof import balls, floats
 
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
+UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Precision:
 
     @cached_property
     def u(self) -> float:
-        """Unit roundoff: half the distance from 1 to the next number."""
-        return float(np.finfo(self.dtype).eps) / 2
+        """Unit roundoff, half the distance from 1 to the next number; and on top twice that of the values."""
+        return float(np.finfo(self.dtype).eps) / 2 + 2 * self.wider_u
 
     @cached_property
     def smallest(self) -> float:
@@ -68,7 +73,7 @@ def precision_of(dtype: np.dtype) -> Precision:
     eps = np.finfo(dtype).eps
     wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
     if wider is None:
-        return Precision(np.dtype(dtype), balls, 0.0)
+        return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
     return Precision(np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2)
 
 
@@ -76,21 +81,25 @@ class Bounded(NDArrayOperatorsMixin):
     """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
 
     `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as
-    well have been its first term.
+    well have been its first term. `undecided` is set where even the values may lie on the wrong side of a jump.
     """
 
-    def __init__(self, value, bound, precision: Precision, terms: tuple[int, Any] | None = None):
-        self.value, self.bound, self.precision, self.terms = value, bound, precision, terms
+    terms: tuple[int, Any] | None = None
+
+    def __init__(self, value, bound, precision: Precision, *, undecided: bool = False):
+        self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if (ufunc, method) not in RULES:
             return NotImplemented
         operands = [_bounded(operand, self.precision) for operand in inputs]
         with np.errstate(all="ignore"):
-            return RULES[ufunc, method](*operands, **options)
+            result = RULES[ufunc, method](*operands, **options)
+        result.undecided |= any(operand.undecided for operand in operands)
+        return result
 
     def __getitem__(self, index) -> Bounded:
-        return Bounded(self.value[index], self.bound[index], self.precision)
+        return Bounded(self.value[index], self.bound[index], self.precision, undecided=self.undecided)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +109,7 @@ class Bounded(NDArrayOperatorsMixin):
     @property
     def mT(self) -> Bounded:  # noqa: N802, NumPy's name
         """The matrix transpose."""
-        return Bounded(self.value.mT, self.bound.mT, self.precision)
+        return Bounded(self.value.mT, self.bound.mT, self.precision, undecided=self.undecided)
 
     @cached_property
     def magnitude(self) -> np.ndarray:
@@ -109,17 +118,16 @@ class Bounded(NDArrayOperatorsMixin):
 
     @property
     def truth_bound(self) -> np.ndarray:
-        """How far `value` may be from the exact result: zero for balls, whose values are proved sets already."""
-        return 2 * self.precision.wider_u / self.precision.u * self.bound
+        """How far `value` may be from the exact result."""
+        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.u * self.bound
 
     @property
     def allowance(self) -> np.ndarray:
-        """How far from `value`, which may itself be off by `truth_bound`, a number may be proved to be right.
+        """How far from the exact result a correct program may be.
 
-        A correct program is within bound of the exact result, so within bound + truth bound of `value`, and
-        |actual - value| + truth bound is at most this.
+        It is within bound of `value`, so |actual - value| + truth bound is at most this.
         """
-        return self.bound + 2 * self.truth_bound
+        return self.bound + self.truth_bound
 
     def sum(self, axis) -> Bounded:
         """The sum over one or more axes."""
@@ -135,8 +143,10 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
         return operand
-    half_ulp = 0.0 if float(operand).is_integer() else precision.u * abs(operand)
-    return Bounded(precision.wider(np.float64(operand)), np.float64(half_ulp), precision)
+    value = precision.wider(np.float64(operand))
+    if float(operand).is_integer() and abs(operand) * precision.u < 1:
+        return Bounded(value, np.float64(0), precision)
+    return _rounded(value, np.float64(0), precision)
 
 
 def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bounded:
@@ -148,7 +158,7 @@ def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bo
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
     bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
-    result = _within_range(value, bound, precision)
+    result = _within_range(value, np.where(magnitude > precision.largest, np.inf, bound), precision)
     result.terms = (n, magnitude)
     return result
 
@@ -230,16 +240,22 @@ def _flattest(a: Bounded) -> np.ndarray:
     return np.maximum(a.magnitude - a.bound, 0)
 
 
+def _s_shaped(value, inherited, to_the_far_end, precision: Precision) -> Bounded:
+    """No result strays farther than to the other end of the range."""
+    result = _elementary(value, np.minimum(inherited, to_the_far_end), precision)
+    result.undecided = bool((inherited > to_the_far_end).any())
+    return result
+
+
 def _tanh(a: Bounded) -> Bounded:
     value, steepest = np.tanh(a.value), 1 / np.cosh(_flattest(a)) ** 2
-    to_the_far_end = 1 + floats(np.abs(value))
-    return _elementary(value, np.minimum(a.bound * steepest, to_the_far_end), a.precision)
+    return _s_shaped(value, a.bound * steepest, 1 + floats(np.abs(value)), a.precision)
 
 
 def _expit(a: Bounded) -> Bounded:
     value, steepest = expit(a.value), expit(_flattest(a)) * expit(-_flattest(a))
     to_the_far_end = np.maximum(floats(np.abs(value)), 1 - floats(np.abs(value)))
-    return _elementary(value, np.minimum(a.bound * steepest, to_the_far_end), a.precision)
+    return _s_shaped(value, a.bound * steepest, to_the_far_end, a.precision)
 
 
 def _maximum(a: Bounded, b: Bounded) -> Bounded:
@@ -247,12 +263,13 @@ def _maximum(a: Bounded, b: Bounded) -> Bounded:
 
 
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
-    """0 or 1, and unknown where x may have either sign or be flushed to zero."""
-    value = np.heaviside(a.value, at_zero.value)
+    """0 or 1, and unknown where x may have either sign or be flushed to zero; of a ball its midpoint decides."""
+    value = a.precision.wider(np.heaviside(floats(a.value), floats(at_zero.value)))
     may_be_zero = a.magnitude <= np.maximum(a.bound, a.precision.smallest)
     is_zero = (a.magnitude == 0) & (a.bound == 0)
     unknown = may_be_zero & ~is_zero
-    return Bounded(value, unknown.astype(np.float64), a.precision)
+    undecided = bool((unknown & (a.magnitude <= a.truth_bound)).any())
+    return Bounded(value, unknown.astype(np.float64), a.precision, undecided=undecided)
 
 
 RULES = {

@@ -1,0 +1,92 @@
+"""The elementary functions of every backend, in ulp from the exact result. `make accuracy` prints the table."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from tabulate import tabulate
+
+from backends import BACKENDS, Missing, backend
+from reference.proof import balls, floats, working_precision
+from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS
+
+DTYPES = ["float32", "float64"]
+EXACT = {"sigmoid": expit, "tanh": np.tanh}
+
+ERRORS: dict[tuple[str, str], dict[str, float]] = {}
+
+
+def function_of(name: str, function: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What the backend's users call, compiled where they compile, from array to array."""
+    table = backend_or_skip(name).ACTIVATIONS if name != "numpy" else None
+    match name:
+        case "numpy":
+            return EXACT[function]
+        case "torch":
+            import torch
+
+            return lambda x: table[function](torch.from_numpy(x)).numpy()
+        case "jax":
+            import jax
+
+            return lambda x: np.asarray(jax.jit(table[function])(x))
+
+
+def backend_or_skip(name: str):
+    try:
+        return backend(name)
+    except Missing as reason:
+        pytest.skip(str(reason))
+
+
+def points(dtype: str) -> np.ndarray:
+    """A grid over what is not saturated, and random points of all magnitudes, the tails of sigmoid included."""
+    random, tail = np.random.default_rng(0), 87 if dtype == "float32" else 708
+    magnitudes = 10 ** random.uniform(-30, 1, 700) * random.choice([-1, 1], 700)
+    return np.concatenate([np.linspace(-20, 20, 801), random.uniform(-tail, tail, 700), magnitudes]).astype(dtype)
+
+
+def errors_in_ulp(actual: np.ndarray, exact) -> np.ndarray:
+    """|actual - exact| in ulp of the exact result; 0 where that is below the smallest normal number."""
+    desired = floats(exact)
+    normal = abs(desired) >= np.finfo(actual.dtype).smallest_normal
+    ulp = np.spacing(abs(desired).astype(actual.dtype)).astype(float)
+    return np.where(normal, floats(np.abs(balls(actual) - exact)) / ulp, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", EXACT)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_elementary_function_is_within_8_ulp(name, function, dtype):
+    x = points(dtype)
+    actual = function_of(name, function)(x)
+    assert actual.dtype == dtype
+    with working_precision(200):
+        errors = errors_in_ulp(actual, EXACT[function](balls(x)))
+    worst = errors.argmax()
+    ERRORS.setdefault((function, dtype), {})[name] = errors[worst]
+    assert errors[worst] <= ULPS_OF_ELEMENTARY_FUNCTIONS, f"{function}({x[worst]!r}) = {actual[worst]!r}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_error_is_measured_in_ulp(dtype):
+    """A number that is three ulp off is; what was flushed to zero is not counted."""
+    exact = np.array([1.5, -1e-3, 1e-45], dtype)
+    actual = exact + np.array([3, -3, 0], dtype) * np.spacing(abs(exact))
+    actual[2] = 0
+    with working_precision(200):
+        assert errors_in_ulp(actual, balls(exact))[:2].tolist() == [3, 3]
+        assert errors_in_ulp(actual[2:], balls(exact[2:] if dtype == "float32" else exact[2:] * 1e-280)) == 0
+
+
+def test_table():
+    """The largest errors that were measured above."""
+    if not ERRORS:
+        pytest.skip("nothing was measured")
+    rows = [
+        (*row, *(f"{measured[name]:.2f}" if name in measured else "" for name in BACKENDS))
+        for row, measured in ERRORS.items()
+    ]
+    print(f"\nLargest error in ulp; {ULPS_OF_ELEMENTARY_FUNCTIONS} are allowed\n")
+    print(tabulate(rows, headers=["function", "dtype", *BACKENDS], disable_numparse=True))

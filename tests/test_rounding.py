@@ -1,0 +1,475 @@
+"""Bounded arrays allow every correct program, enclose the exact result, and refuse what is wrong by 0.1 %."""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import permutations
+
+import numpy as np
+import pytest
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.random import Generator
+from scipy.special import expit
+
+from cases.problem import Problem
+from cases.schema import Dense, Identity, Relu, Sgd, Sigmoid, SquaredError, Tanh
+from reference import rounding
+from reference.backprop import backward, forward, train
+from reference.layers import ACTIVATIONS, dense_backward, dense_forward, tanh_backward
+from reference.losses import squared_error_backward, squared_error_forward
+from reference.optimizers import update
+from reference.proof import balls, floats, working_precision
+from reference.rounding import RULES, ULPS_OF_ELEMENTARY_FUNCTIONS, Bounded, Precision, exact, precision_of
+
+DTYPES = [np.float32, np.float64]
+SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
+
+# ---------------------------------------------------------------- the worst correct program
+
+
+@dataclass
+class Arithmetic:
+    """How a program rounds: to nearest, or by half an ulp up, down or either way, even where nothing is to round."""
+
+    dtype: np.dtype
+    rounding: str
+    random: Generator
+
+    def rounded(self, t, roundings: int = 1):
+        """The result t after so many roundings; a subnormal one may be flushed."""
+        info = np.finfo(self.dtype)
+        if self.rounding == "nearest" and roundings == 1:
+            t = t.astype(self.dtype).astype(np.longdouble)
+        else:
+            ways = {"up": [1], "down": [-1]}.get(self.rounding, [-1, 0, 1])
+            half_ulp = info.eps / 2 - 8 * np.finfo(np.longdouble).eps  # the rest is for the roundings of this line
+            t = t * (1 + self.random.choice(ways, t.shape) * roundings * half_ulp)
+        flushed = (abs(t) < info.smallest_normal) & (self.random.random(t.shape) < 0.5)
+        return np.where(flushed, 0, t)
+
+    def total(self, terms):
+        """The sum of terms (..., n) in a random order, one after the other."""
+        first, *others = self.random.permutation(terms.shape[-1])
+        total = terms[..., first]
+        for i in others:
+            total = self.rounded(total + terms[..., i])
+        return total
+
+
+ROUNDINGS = {np.divide: 2, np.heaviside: 0} | dict.fromkeys(
+    (np.tanh, expit, np.positive), 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
+)
+
+
+class Program(NDArrayOperatorsMixin):
+    """Numbers of a program that computes the formulas it is given as badly as a correct program may.
+
+    It divides by multiplying with the reciprocal, its elementary functions are 8 ulp off, and a sum may begin with
+    the bias.
+    """
+
+    def __init__(self, values, arithmetic: Arithmetic, terms=None):
+        self.values, self.arithmetic, self.terms = np.asarray(values, np.longdouble), arithmetic, terms
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        operands = [self._operand(operand) for operand in inputs]
+        if method == "reduce":
+            return self._sum(operands[0].values, options["axis"])
+        if ufunc is np.matmul:
+            return self._matmul(*operands)
+        if ufunc is np.add and operands[0].terms is not None:
+            return self._longer_sum(*operands)
+        result = ufunc(*(operand.values for operand in operands))
+        return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
+
+    def __getitem__(self, index):
+        return Program(self.values[index], self.arithmetic)
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    @property
+    def mT(self):  # noqa: N802
+        return Program(self.values.mT, self.arithmetic)
+
+    def sum(self, axis):
+        return np.add.reduce(self, axis=axis)
+
+    def _operand(self, operand) -> "Program":
+        if isinstance(operand, Program):
+            return operand
+        constant = np.longdouble(operand)
+        return Program(constant if constant == int(constant) else self.arithmetic.rounded(constant), self.arithmetic)
+
+    def _sum(self, values, axis) -> "Program":
+        axes = (axis,) if isinstance(axis, int) else axis
+        last = np.moveaxis(values, axes, range(-len(axes), 0))
+        return Program(self.arithmetic.total(last.reshape(*last.shape[: -len(axes)], -1)), self.arithmetic)
+
+    def _matmul(self, a, b) -> "Program":
+        products = self.arithmetic.rounded(a.values[..., :, None, :] * b.values.mT[..., None, :, :])
+        return Program(self.arithmetic.total(products), self.arithmetic, products)
+
+    def _longer_sum(self, a, b) -> "Program":
+        bias = np.broadcast_to(b.values, a.shape)[..., None]
+        return Program(self.arithmetic.total(np.concatenate([a.terms, bias], axis=-1)), self.arithmetic)
+
+
+# ---------------------------------------------------------------- what is claimed
+
+
+def flat(result) -> list:
+    """The numbers of a result that may be nested, in order."""
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    return [leaf for part in result for leaf in flat(part)] if isinstance(result, tuple) else [result]
+
+
+def budgets(bounded: Bounded, actual) -> np.ndarray:
+    """Share of the allowance that a number uses; where no bound is finite nothing is judged."""
+    with np.errstate(all="ignore"):
+        distance = floats(np.abs(bounded.precision.wider(actual) - bounded.value))
+        used = (distance + bounded.truth_bound) / bounded.allowance
+    judged = np.isfinite(bounded.allowance) & ~((distance == 0) & (bounded.allowance == 0))
+    return np.where(judged, used, 0)
+
+
+def assert_encloses(bounded: Bounded, proved) -> None:
+    """value ± truth_bound holds the exact result, which a ball of 300 bits proves."""
+    with working_precision(300), np.errstate(all="ignore"):
+        distance = floats(np.abs(balls(bounded.value) - proved))
+    outside = (distance > bounded.truth_bound) & np.isfinite(bounded.bound)
+    assert not outside.any(), (distance[outside], bounded.truth_bound[outside])
+
+
+def assert_sound(formula, arrays: list, random: Generator) -> None:
+    """The bounds of a formula hold the exact result and every program's, however it rounds."""
+    precision = precision_of(arrays[0].dtype)
+    results = flat(formula(*(exact(array, precision) for array in arrays)))
+    with working_precision(300):
+        proved = flat(formula(*map(balls, arrays)))
+    for bounded, ball in zip(results, proved, strict=True):
+        assert_encloses(bounded, ball)
+    for way in ("nearest", "up", "down", "either"):
+        arithmetic = Arithmetic(arrays[0].dtype, way, random)
+        with np.errstate(all="ignore"):
+            actual = flat(formula(*(Program(array, arithmetic) for array in arrays)))
+        for bounded, numbers in zip(results, actual, strict=True):
+            assert budgets(bounded, numbers.values).max() <= 1, way
+
+
+def draws(random: Generator, dtype, *shapes: tuple[int, ...], hostile: bool = True) -> list[np.ndarray]:
+    """Arrays of ordinary numbers, or of magnitudes 1e-30 to 1e30, zeros, subnormals, pairs that cancel, saturation."""
+    return [(_hostile(random, shape) if hostile else random.normal(size=shape)).astype(dtype) for shape in shapes]
+
+
+def _hostile(random: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    wide = 10 ** random.uniform(-30, 30, shape)
+    tame = random.normal(size=shape)
+    special = random.choice([0.0, 1e-40, -1e-42, 4e-310, 1.0, 50.0, -50.0, 800.0, -800.0, 1e8, SMALLEST_NORMAL], shape)
+    numbers = np.choose(random.integers(0, 4, shape), [wide, tame, tame, special]) * random.choice([-1, 1], shape)
+    if len(shape) and shape[-1] > 1:
+        numbers[..., -1] = np.where(random.random(shape[:-1]) < 0.5, -numbers[..., 0], numbers[..., -1])
+    return numbers
+
+
+# ---------------------------------------------------------------- every formula
+
+
+def elementwise(backward_rule, x, y, dy):
+    """A rule for dx that takes y as it was computed from x."""
+    return backward_rule(x, y, dy)
+
+
+def with_own_value(forward_rule, backward_rule, x, dy):
+    """dx from x and dy alone, as the judge computes it."""
+    return backward_rule(x, forward_rule(x), dy)
+
+
+MEAN, SUM = (SquaredError(factor=0.3, reduction=reduction) for reduction in ("mean", "sum"))
+LAYER, COLUMN, ROW = (2, 4, 3), (2, 3, 5), (2, 5)
+FORMULAS = {
+    "dense": (dense_forward, LAYER, COLUMN),
+    "dense with bias": (dense_forward, LAYER, COLUMN, ROW),
+    "dense backward": (dense_backward, LAYER, COLUMN, (2, 4, 5)),
+    "mean loss": (partial(squared_error_forward, MEAN), LAYER, LAYER),
+    "sum loss": (partial(squared_error_forward, SUM), LAYER, LAYER),
+    "mean loss backward": (partial(squared_error_backward, MEAN), LAYER, LAYER),
+    "sum loss backward": (partial(squared_error_backward, SUM), LAYER, LAYER),
+    "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {})[0], LAYER, LAYER),
+    "division": (np.divide, LAYER, LAYER),
+    **{kind: (rule, LAYER) for kind, (rule, _) in ACTIVATIONS.items()},
+    **{f"{kind} backward": (partial(with_own_value, *rules), LAYER, LAYER) for kind, rules in ACTIVATIONS.items()},
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_formula_is_sound(name, dtype):
+    random = np.random.default_rng(list(FORMULAS).index(name))
+    formula, *shapes = FORMULAS[name]
+    for trial in range(12):
+        assert_sound(formula, draws(random, dtype, *shapes, hostile=trial % 3 > 0), random)
+
+
+def network(depth: int, kinds: tuple) -> tuple:
+    """Dense layers of 3 units, each followed by an activation."""
+    pairs = [(Dense(name=f"d{i}", units=3), kinds[i % len(kinds)](name=f"a{i}")) for i in range(depth)]
+    return tuple(layer for pair in pairs for layer in pair)
+
+
+def whole_backprop(layers: tuple, x, t, *weights):
+    """The output and all gradients, from the parameters alone."""
+    names = [layer.name for layer in layers if isinstance(layer, Dense)]
+    parameters = {f"{name}.weight": weight for name, weight in zip(names, weights[::2], strict=True)}
+    parameters |= {f"{name}.bias": bias for name, bias in zip(names, weights[1::2], strict=True)}
+    values = forward(layers, parameters, x)
+    output = values[layers[-1].name]
+    return output, backward(layers, parameters, values, squared_error_backward(MEAN, output, t))[1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", [1, 2, 4, 6])
+@pytest.mark.parametrize("kinds", [(Tanh,), (Sigmoid,), (Relu,), (Identity,), (Relu, Sigmoid, Tanh)])
+def test_a_whole_backprop_is_sound_end_to_end(kinds, depth, dtype):
+    random = np.random.default_rng(depth)
+    shapes = [(2, 3), (2, 3), *[(3, 3), (3,)] * depth]
+    for scale in (1, 30):
+        arrays = [scale * array for array in draws(random, dtype, *shapes, hostile=False)]
+        assert_sound(partial(whole_backprop, network(depth, kinds)), arrays, random)
+
+
+# ---------------------------------------------------------------- the traps
+
+
+def given(values, dtype=np.float32) -> Bounded:
+    dtype = np.dtype(dtype)
+    return exact(np.asarray(values, dtype), precision_of(dtype))
+
+
+def test_terms_that_cancel_in_every_order():
+    """1e8 - 1e8 + 1 is 0 or 1 in float32; both are right, and 1000 is not."""
+    terms = np.array([1e8, -1e8, 1.0], np.float32)
+    bounded, product = given(terms).sum(axis=-1), given(terms[None]) @ given(np.ones((3, 1)))
+    totals = {float(np.float32(a + b) + c) for a, b, c in permutations(terms)}
+    assert totals == {0.0, 1.0}
+    for total in totals:
+        assert budgets(bounded, np.float32(total)) <= 1
+        assert budgets(product, np.float32([[total]])).max() <= 1
+    assert budgets(bounded, np.float32(1000)) > 1
+
+
+def test_a_division_by_the_reciprocal():
+    a, b = np.float32(169), np.float32(13)
+    by_reciprocal = a * (np.float32(1) / b)
+    assert by_reciprocal != a / b
+    assert budgets(given(a) / given(b), by_reciprocal) <= 1
+    assert budgets(given(a) / given(b), a / b * np.float32(1 + 5e-7)) > 1
+
+
+def test_one_minus_a_constant_that_is_rounded():
+    """0.999 in float32 makes 1 - 0.999 wrong by 1.3e-5 of itself: what optax computes is right for float32."""
+    bounded = 1 - given(1.0) * 0.999
+    assert budgets(bounded, np.float32(0.0009999871253967285)) <= 1
+    assert budgets(bounded, np.float32(0.00102)) > 1
+
+
+def test_a_large_integer_is_a_rounded_constant():
+    """float32 does not hold 16777217."""
+    assert budgets(given(16777218.0) - 16777217.0, np.float32(2)) <= 1
+    assert budgets(given(16777216.0) - 16777215.0, np.float32(2)) > 1
+
+
+def test_a_subnormal_constant_may_be_flushed():
+    assert budgets(given(1e30) * 1e-40, np.float32(0)) <= 1
+    assert budgets(given(1e30) * 1e-36, np.float32(0)) > 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("kind", "x"), [("tanh", 50.0), ("tanh", -50.0), ("sigmoid", 50.0), ("sigmoid", 800.0), ("sigmoid", -800.0)]
+)
+def test_saturation(kind, dtype, x):
+    """A saturated derivative may vanish, by either formula; the value may not be off by 1e-5."""
+    rule, back = ACTIVATIONS[kind]
+    x = np.array([x], dtype)
+    derivative = back(given(x, dtype), rule(given(x, dtype)), given([1.0], dtype))
+    for actual in (np.zeros(1, dtype), back(x, rule(x), np.ones(1, dtype)), elsewhere(kind, x)):
+        assert budgets(derivative, actual) <= 1
+    assert budgets(rule(given(x, dtype)), rule(x)) <= 1
+    assert budgets(rule(given(x, dtype)), rule(x) + dtype(1e-5)) > 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sigmoid_near_zero_is_not_saturated(dtype):
+    """At -50 sigmoid and its derivative are 2e-22, and both are resolved."""
+    x = np.array([-50.0], dtype)
+    y = expit(given(x, dtype))
+    for bounded in (y, ACTIVATIONS["sigmoid"][1](x, y, given([1.0], dtype))):
+        assert bounded.allowance < 1e-4 * bounded.magnitude
+
+
+def elsewhere(kind: str, x: np.ndarray) -> np.ndarray:
+    """The derivative of an S-shaped function by its other formula."""
+    with np.errstate(over="ignore"):
+        return expit(x) * expit(-x) if kind == "sigmoid" else 1 / np.cosh(x) ** 2
+
+
+def test_a_bias_that_is_summed_first():
+    products, bias = np.full((1, 1000), 1e-4, np.float32), np.float32(1e4)
+    total = bias
+    for product in products[0]:
+        total += product
+    bounded = dense_forward(given(products), given(np.ones((1000, 1))), given([bias]))
+    assert total == bias, "every product is lost"
+    assert budgets(bounded, total) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_operands_and_results_may_be_flushed(dtype):
+    tiny = np.array([np.finfo(dtype).smallest_normal / 8], dtype)
+    ordinary, small = np.array([0.3], dtype), np.array([np.finfo(dtype).smallest_normal], dtype)
+    for bounded in (given(tiny, dtype) * given([1e10], dtype), given(small, dtype) * given(ordinary, dtype)):
+        assert budgets(bounded, np.zeros(1, dtype)) <= 1
+    assert budgets(np.heaviside(given(tiny, dtype), 0), np.zeros(1, dtype)) <= 1
+    assert budgets(given(ordinary, dtype) * given(ordinary, dtype), np.zeros(1, dtype)) > 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "overflow",
+    [
+        lambda x: x * x, lambda x: (x + x).sum(axis=-1), lambda x: x.sum(axis=-1), lambda x: x[None] @ x[:, None],
+        lambda x: 1 / (x - x), np.square,
+    ],
+)  # fmt: skip
+def test_overflow_has_an_infinite_bound(overflow, dtype):
+    """Even where only a partial sum leaves the range: its order is not ours to choose."""
+    largest = np.finfo(dtype).max
+    bounded = overflow(given([0.9 * largest, 0.9 * largest, -0.9 * largest], dtype))
+    assert (bounded.bound == np.inf).all()
+
+
+def test_nan_is_never_within():
+    bounded = given([1.0, np.nan]) * 2
+    used = (np.abs(np.array([np.nan, 2.0]) - bounded.value) + bounded.truth_bound) / bounded.allowance
+    assert not (used <= 1).any()
+
+
+def test_what_has_no_rule_is_refused():
+    with pytest.raises(TypeError):
+        np.exp(given([1.0]))
+    with pytest.raises(TypeError):
+        np.multiply.reduce(given([1.0]))
+
+
+def test_what_is_copied_has_no_allowance():
+    assert given([1.0, 0.0, -3.0]).allowance.tolist() == [0, 0, 0]
+
+
+def test_the_exact_result_is_enclosed_where_the_bound_is_cut_off():
+    """Ahead of tanh, terms that cancel have left nothing certain: then nothing of the truth is claimed either."""
+    row, column = np.array([[1, 1e10, -1e10]], np.float32), np.array([[0.3], [1], [1]], np.float32)
+    bounded = np.tanh(given(row) @ given(column))
+    with working_precision(300):
+        assert_encloses(bounded, np.tanh(balls(row) @ balls(column)))
+    assert (bounded.truth_bound < 2).all()
+
+
+def test_the_exact_result_is_enclosed_on_either_side_of_a_kink():
+    """The exact sum is 1, its float64 value 0: which side of relu it is on is not known."""
+    row = np.array([[1e20, 1, -1e20]], np.float32)
+    bounded = np.heaviside(given(row) @ given(np.ones((3, 1))), 0)
+    for truth in (0, 1):
+        assert_encloses(bounded, balls(np.array([[truth]], np.float32)))
+        assert budgets(bounded, np.array([[truth]], np.float32)) <= 1
+
+
+# ---------------------------------------------------------------- tests of the test
+
+
+ONE_ROUNDING = {
+    np.tanh: (np.tanh, 1), expit: (expit, 1), np.positive: (np.positive, 1), np.multiply: (np.multiply, 2),
+    np.subtract: (np.subtract, 2), np.divide: (np.divide, 2), np.square: (np.square, 1), np.add: (np.add, 2),
+    np.matmul: (lambda a, b: a[:, None] @ b[None], 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ufunc", ONE_ROUNDING, ids=lambda ufunc: ufunc.__name__)
+def test_a_rule_that_is_a_thousandth_too_narrow_is_refused(ufunc, monkeypatch):
+    formula, operands = ONE_ROUNDING[ufunc]
+    random, rule = np.random.default_rng(1), RULES[ufunc, "__call__"]
+    arrays = [np.float32(random.uniform(1, 2, 50) * sign) for sign in (1, -1)[:operands]]
+
+    def narrower(*arguments) -> Bounded:
+        result = rule(*arguments)
+        return Bounded(result.value, result.bound * 0.999, result.precision)
+
+    assert_sound(formula, arrays, random)
+    monkeypatch.setitem(RULES, (ufunc, "__call__"), narrower)
+    with pytest.raises(AssertionError):
+        assert_sound(formula, arrays, random)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_formula_that_is_wrong_by_a_thousandth_is_refused(dtype):
+    random = np.random.default_rng(2)
+    x, dy = draws(random, dtype, (50,), (50,), hostile=False)
+    bounded = tanh_backward(given(x, dtype), np.tanh(given(x, dtype)), given(dy, dtype))
+    assert budgets(bounded, tanh_backward(x, np.tanh(x), dy)).max() <= 1
+    assert (budgets(bounded, tanh_backward(x, np.tanh(x), dy) * dtype(1.001)) > 1).all()
+
+
+# ---------------------------------------------------------------- where long double is no wider
+
+
+@pytest.fixture
+def without_long_double(monkeypatch) -> Precision:
+    """What a platform computes with whose long double is float64."""
+    monkeypatch.setattr(rounding.np, "longdouble", np.float64)
+    precision = precision_of(np.dtype(np.float64))
+    monkeypatch.undo()
+    assert precision.wider is balls
+    return precision
+
+
+@pytest.mark.parametrize("wrong", [1, 1 + 1e-6])
+def test_balls_in_place_of_long_double_give_the_same_verdict(without_long_double, wrong):
+    random = np.random.default_rng(3)
+    arrays = draws(random, np.float64, (2, 3), (2, 3), *[(3, 3), (3,)] * 2, hostile=False)
+    formula = partial(whole_backprop, network(2, (Tanh, Relu)))
+    actual = [wrong * numbers for numbers in flat(formula(*arrays))]
+    with working_precision(128):
+        used = [
+            [budgets(bounded, numbers).max() for bounded, numbers in zip(flat(results), actual, strict=True)]
+            for precision in (precision_of(np.dtype(np.float64)), without_long_double)
+            for results in [formula(*(exact(array, precision) for array in arrays))]
+        ]
+    np.testing.assert_allclose(*used, rtol=0.01, atol=1e-3)
+    assert [budget <= 1 for budget in used[0]] == [wrong == 1] * len(actual)
+
+
+def test_a_kink_that_no_precision_decides(without_long_double):
+    """tanh 0.3 - tanh 0.3 is 0, and its ball never proves it: either side of relu is within, and encloses the truth."""
+    with working_precision(128):
+        values = np.tanh(exact(np.full((1, 2), 0.3), without_long_double))
+        gate = np.heaviside(values @ exact(np.array([[1.0], [-1.0]]), without_long_double), 0) * 0.1
+        for side in (0.0, 0.1):
+            assert budgets(gate, np.full((1, 1), side)).max() <= 1
+            assert_encloses(gate, balls(np.full((1, 1), side)))
+
+
+def test_a_long_run_uses_at_most_its_allowance_at_every_step():
+    """300 float32 steps of a relu network, each judged from its own numbers."""
+    random = np.random.default_rng(4)
+    layers = network(2, (Relu, Identity))
+    shapes = {"d0.weight": (3, 3), "d0.bias": (3,), "d1.weight": (3, 3), "d1.bias": (3,)}
+    inputs, targets, *parameters = draws(random, np.float32, (8, 3), (8, 3), *shapes.values(), hostile=False)
+    problem = Problem(
+        "run", np.dtype(np.float32), layers, MEAN, Sgd(learning_rate=0.1), dict(zip(shapes, parameters, strict=True)),
+        inputs, targets, batches=np.tile(np.arange(8), (300, 1)), recorded=np.arange(300),
+    )  # fmt: skip
+    for step in train(problem):
+        before = {path: given(values) for path, values in step.before.items()}
+        after, _ = update(problem.optimizer, before, {path: given(g) for path, g in step.gradients.items()}, {})
+        assert max(budgets(after[path], step.after[path]).max() for path in after) <= 1
