@@ -10,6 +10,7 @@ import pytest
 from backends import BACKENDS
 from cases.load import InvalidCase, load
 from cases.problem import materialise
+from cases.schema import Case
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,7 +27,7 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Col
     """Collect case files: all below `cases/`, and every other one that is named."""
     if file_path.suffix != ".yaml":
         return None
-    named = str(file_path) in map(os.path.abspath, parent.config.args)
+    named = str(file_path) in map(os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args))
     inside = file_path.is_relative_to(Path(__file__).parent / "cases")
     return CaseFile.from_parent(parent, path=file_path) if named or inside else None
 
@@ -42,9 +43,8 @@ class CaseFile(pytest.File):
             yield InvalidItem.from_parent(self, name="invalid", error=error)
             return
         for dtype in case.dtypes:
-            problem = materialise(case, dtype)
             for backend in self.config.getoption("--backend") or BACKENDS:
-                yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", problem=problem, backend=backend)
+                yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", case=case, dtype=dtype, backend=backend)
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
@@ -59,7 +59,7 @@ class _Item(pytest.Item):
 
     def reportinfo(self):
         """Where the item comes from."""
-        return self.path, None, f"{self.path.name}::{self.name}"
+        return self.path, None, f"{self.path.name} {self.name}"
 
 
 class InvalidItem(_Item):
@@ -77,19 +77,19 @@ class InvalidItem(_Item):
 class CaseItem(_Item):
     """One run: fails with the first failure that the judge names."""
 
-    def __init__(self, *, problem, backend: str, **kwargs):
+    def __init__(self, *, case: Case, dtype: str, backend: str, **kwargs):
         super().__init__(**kwargs)
-        self.problem, self.backend = problem, backend
+        self.case, self.dtype, self.backend = case, dtype, backend
 
     def runtest(self) -> None:
         """Run and judge; a missing backend skips unless it is required, an unsupported case always skips."""
         from report.run import attempt
 
-        result = attempt(self.problem, self.backend)
+        result = attempt(materialise(self.case, self.dtype), self.backend)
         if result.verdict == "unsupported" or (
             result.verdict == "missing" and not self.config.getoption("--require-backend")
         ):
             pytest.skip(f"{result.verdict}: {result.message}")
         if result.verdict != "certified":
-            dtype = self.problem.dtype.name
-            raise Refused(f"{self.problem.name} {dtype} {self.backend}: {result.verdict}\n  {result.message}")
+            where = f"{self.case.name} {self.dtype} {self.backend}"
+            raise Refused(f"{where}: {result.verdict}\n  {result.message}")

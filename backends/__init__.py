@@ -1,6 +1,8 @@
 """Who runs a problem.
 
-A backend is one module with one function, `run(problem) -> Trajectory`, and one line in the table below. What it owes:
+A backend is one module with the function `run(problem) -> Trajectory`, and one line in the table below. Beside it stand
+`PACKAGES`, whose versions belong into a report, and `settings()`, a mapping of how it computes (`threads`, `x64`, ...).
+What it owes:
 
 - It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and leaves on record what
   `trajectory.py` lists, at the steps of `problem.recorded`.

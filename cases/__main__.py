@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
+from cases.command import run_command
 from cases.load import load_all
 from cases.schema import Case, Dense
 
-INVALID, NOTHING, INTERRUPTED, BROKEN_PIPE = 2, 5, 130, 141
+INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "samples", "steps", "parameters", "dtypes", "title")
 WIDEST_NETWORK = 16
 NARROWEST_TITLE = 16
@@ -27,16 +28,7 @@ NARROWEST_TITLE = 16
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     chosen = _parser().parse_args(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        code = _print_schema() if chosen.schema else _validate(chosen.paths)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails too
-        return BROKEN_PIPE
-    return code
+    return run_command(_print_schema if chosen.schema else partial(_validate, chosen.paths))
 
 
 def _parser() -> argparse.ArgumentParser:

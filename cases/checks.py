@@ -61,6 +61,8 @@ def _target_width(case: Case) -> Mistakes:
 
 def _parameters(case: Case) -> Mistakes:
     shapes = case.parameter_shapes()
+    if not shapes:
+        yield ("network",), "there is no dense layer, so there is no parameter and no gradient to compare"
     if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
         yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
     for name in (name for name in shapes if name not in case.parameters):

@@ -12,25 +12,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from backends import BACKENDS
+from cases.command import run_command
 from cases.load import Mistake, load_all
 from cases.schema import Case
 
-USAGE, NOTHING, INTERRUPTED = 2, 5, 130
+USAGE, NOTHING = 2, 5
+DTYPES = ("float64", "float32")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, write, and summarise; the exit code is the verdict (see `report.results.exit_code`)."""
     arguments = parser().parse_args(argv)
+    return run_command(partial(_report, arguments))
+
+
+def _report(arguments: argparse.Namespace) -> int:
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
+    if not cases and not mistakes:
+        print("no case found", file=sys.stderr)
+        return NOTHING
     if not cases:
-        return USAGE if mistakes else NOTHING
+        return USAGE
     try:
         return run(arguments, cases, mistakes)
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"cannot write to {arguments.output}: {error.strerror}", file=sys.stderr)
+        return USAGE
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
         "range, missing backend), 5 nothing selected, 130 interrupted",
     )
     parser.add_argument("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
-    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="backends to run")
-    parser.add_argument("--dtype", nargs="+", choices=("float64", "float32"), help="dtypes (default: the case's)")
+    parser.add_argument("--backend", action="append", choices=list(BACKENDS), help="run this backend only; repeatable")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder to write to (default: results)")
     parser.add_argument("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
     return parser
@@ -57,16 +68,15 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
     from report.results import exit_code, write_results
     from report.story import Story
 
+    backends = arguments.backend or list(BACKENDS)
     story = Story(arguments.output, exact=not arguments.no_exact)
     with _progress() as progress:
-        task = progress.add_task(
-            "", total=sum(len(_dtypes(case, arguments)) for case in cases) * len(arguments.backend)
-        )
+        task = progress.add_task("", total=sum(len(_dtypes(case, arguments)) for case in cases) * len(backends))
         for case in cases:
             for dtype in _dtypes(case, arguments):
-                story.run(case, dtype, arguments.backend, partial(_tell, progress, task))
+                story.run(case, dtype, backends, partial(_tell, progress, task))
             story.close_case()
-    environment = describe_environment(arguments.backend)
+    environment = describe_environment(backends)
     story.write(mistakes, environment)
     verdict = verdict_sentence(story.comparisons, mistakes)
     write_results(arguments.output / "report.json", story.comparisons, verdict, environment)

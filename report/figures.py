@@ -49,20 +49,20 @@ def draw_run(path: Path, comparisons: list[Comparison]) -> None:
         scale = _scale(comparisons)
         drift.set(title="largest difference of a parameter", xlabel="step", xscale="log", yscale=scale)
         for panel in (loss, budget, drift):
-            if panel.lines:
+            if panel.get_legend_handles_labels()[0]:
                 panel.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _draw_losses(panel, comparison: Comparison) -> None:
     """All backends lie on one line as far as the eye can see: draw the first."""
-    if run := next((result.trajectory for result in comparison.finished), None):
+    if run := next((result.trajectory for result in comparison.whole), None):
         steps, values = thin(run.steps, np.asarray(run.loss, np.float64))
         panel.plot(steps, values, STYLES[comparison.dtype], color="black", label=comparison.dtype)
 
 
 def _draw_budgets(panel, comparison: Comparison) -> None:
-    for result in comparison.finished:
-        steps, values = thin(result.trajectory.steps[: len(result.judgement.budgets)], result.judgement.budgets)
+    for result in comparison.whole:
+        steps, values = thin(result.trajectory.steps, result.judgement.budgets)
         label = f"{result.backend} {comparison.dtype}"
         style, colour = STYLES[comparison.dtype], COLOURS.get(result.backend, "black")
         panel.plot(steps, np.clip(values, 0, 1.1), style, color=colour, linewidth=1, label=label)
@@ -72,14 +72,14 @@ def _draw_drift(panel, comparison: Comparison) -> None:
     for pair, colour in zip(comparison.pairs, PAIR_COLOURS, strict=False):
         steps, values = thin(comparison.problem.recorded, pair.drift.over_steps)
         label = f"{'-'.join(pair.names)} {comparison.dtype}"
-        values = np.where(values > 0, values, np.nan)
+        values = np.where((values > 0) & np.isfinite(values), values, np.nan)
         panel.plot(steps, values, STYLES[comparison.dtype], color=colour, linewidth=1, label=label)
 
 
 def _scale(comparisons: list[Comparison]) -> str:
-    """Logarithmic, unless all runs are equal to the bit."""
-    drifts = [pair.drift.parameter for comparison in comparisons for pair in comparison.pairs]
-    return "log" if any(drift > 0 for drift in drifts) else "linear"
+    """Logarithmic, unless there is nothing to draw, because all runs are equal to the bit."""
+    drifts = [pair.drift.over_steps for comparison in comparisons for pair in comparison.pairs]
+    return "log" if any(((drift > 0) & np.isfinite(drift)).any() for drift in drifts) else "linear"
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -40,12 +40,12 @@ class Finding:
     @property
     def place(self) -> str:
         """Step, phase, tensor and element in words."""
-        of = f" of {self.tensor}" if self.tensor else ""
+        tensor = f" of {self.tensor}" if self.tensor not in ("", self.phase) else ""
         at = f" at [{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"step {self.step}, {self.phase}{of}{at}"
+        return f"step {self.step}, {self.phase}{tensor}{at}"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return f"{self.place}: {self.message}" if self.tensor else self.message
 
 
 @dataclass
@@ -91,7 +91,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
         return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
     tally = _Tally(problem, trajectory)
-    with working_precision(BALL_BITS):
+    with working_precision(BALL_BITS), np.errstate(all="ignore"):
         tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
         for block, positions in _blocks(problem, trajectory):
             for order, check in enumerate(checks_of_steps(problem, block)):
@@ -119,6 +119,8 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
         actual, desired = np.where(real, trajectory.values["input"], 0), np.where(real, problem.inputs[batches], 0)
         message = "the step saw the input {}, but its batch holds {}"
         yield from _unequal(actual, desired, trajectory.steps, "value", "input", message)
+        final, after_all = trajectory.final_values["input"], np.array([problem.steps])
+        yield from _unequal(final[None], problem.inputs[None], after_all, "value", "input", message)
 
 
 def _continuity(trajectory: Trajectory) -> Iterator[Finding]:

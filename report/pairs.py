@@ -36,8 +36,12 @@ def tolerance_of(problem: Problem) -> Tolerance:
 
 
 def allowed(desired: np.ndarray, tolerance: Tolerance) -> np.ndarray:
-    """atol + rtol |desired| for (steps, elements); atol is rtol times the largest magnitude unless it is given."""
+    """atol + rtol |desired| for (steps, elements); atol is rtol times the largest magnitude unless it is given.
+
+    NaN, which nothing is within, where a magnitude that counts is not finite.
+    """
     size = np.abs(desired).astype(np.float64)
+    size = np.where(np.isfinite(size), size, np.nan)
     atol = tolerance.rtol * size.max(axis=1, keepdims=True) if tolerance.atol is None else tolerance.atol
     return atol + tolerance.rtol * size
 

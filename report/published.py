@@ -35,8 +35,8 @@ def _compare(problem: Problem, run: Trajectory, entry: schema.Published) -> Publ
     tensor = find_tensor(problem, run, entry.tensor, entry.step)
     if tensor is None:
         return Published(entry, None, "not recorded")
-    tensor = entry.scale * tensor.astype(np.float64)
-    element = slice(None) if entry.index is None else tuple(entry.index)
+    tensor = np.asarray(entry.scale * tensor.astype(np.float64))
+    element = tuple(entry.index or ())
     actual = tensor[element].reshape(entry.value.shape)
     printed = entry.value.astype(np.float64)
     limits = allowed(tensor.reshape(1, -1), tolerance_of(problem)).reshape(tensor.shape)[element]

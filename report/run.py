@@ -59,6 +59,11 @@ class Comparison:
         """The results that have a judged trajectory."""
         return [result for result in self.results if result.judgement]
 
+    @property
+    def whole(self) -> list[Result]:
+        """Those whose trajectory holds every tensor that it must, so that steps of it were judged."""
+        return [result for result in self.finished if result.judgement.ledger.steps]
+
 
 def attempt(problem: Problem, name: str) -> Result:
     """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
@@ -72,16 +77,16 @@ def attempt(problem: Problem, name: str) -> Result:
         return Result(name, "unsupported", str(reason))
     except MemoryError:
         return Result(name, "out of memory", "the run needs more memory than there is")
-    except Exception as error:  # noqa: BLE001, a backend may fail in any way, and the other rows must still be filled
+    except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
         return Result(name, "error", _one_line(error))
     seconds = {"run": trajectory.seconds, "judge": time.perf_counter() - start}
     return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds)
 
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:
-    """All pairs of runs that hold the tensors they should."""
-    whole = [result for result in comparison.finished if result.judgement.ledger.steps]
-    for actual, desired in combinations(whole, 2):
+    """All pairs of whole runs that stay within the range of the dtype."""
+    in_range = [result for result in comparison.whole if result.verdict != "out of range"]
+    for actual, desired in combinations(in_range, 2):
         drift = compare(comparison.problem, actual.trajectory, desired.trajectory)
         certified = actual.verdict == desired.verdict == "certified"
         explained = certified and comparison.problem.tolerance is None
@@ -100,9 +105,9 @@ def suspect(comparison: Comparison) -> str:
         return (
             f"{together} agree with each other and miss the truth ({place}): suspect the reference, numpy, or the case"
         )
-    if len(wrong) == 1 and len(comparison.finished) > 1:
-        others = " and ".join(result.backend for result in comparison.finished if result not in wrong)
-        return f"{wrong[0].backend} is alone: {others} met the truth"
+    certified = [result.backend for result in comparison.finished if result.verdict == "certified"]
+    if len(wrong) == 1 and certified:
+        return f"{wrong[0].backend} is alone: {' and '.join(certified)} met the truth"
     return ""
 
 

@@ -19,7 +19,8 @@ SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 
 
 def case_section(comparisons: list[Comparison], layers: list[LayerGradient]) -> str:
     """One case at all its dtypes: the scenario, the runs, and their numbers; `layers` for the gradient by layer."""
-    return "\n\n".join(_case_parts(comparisons, layers))
+    with np.errstate(all="ignore"):
+        return "\n\n".join(_case_parts(comparisons, layers))
 
 
 def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> Iterator[str]:
@@ -38,7 +39,7 @@ def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> I
     if len(layers) > 1:
         yield f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
     for comparison in comparisons:
-        if comparison.finished:
+        if comparison.whole:
             yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
             yield from _numbers(comparison)
             yield "</details>"
@@ -112,18 +113,17 @@ def _numbers(comparison: Comparison) -> Iterator[str]:
 
 def _step_zero(comparison: Comparison) -> str:
     """The chain rule with numbers: every tensor of step 0 in the order in which it is computed."""
-    problem, results = comparison.problem, comparison.finished
+    problem, results = comparison.problem, comparison.whole
     size = int((problem.batches[0] >= 0).sum())
-    whole = [result for result in results if result.judgement.ledger.steps]
-    checks = [list(checks_of_steps(problem, cut(result.trajectory, np.array([0]), size))) for result in whole]
+    first_steps = [cut(result.trajectory, np.array([0]), size) for result in results]
+    checks = [{check[:2]: check for check in checks_of_steps(problem, step)} for step in first_steps]
     rows = []
-    for of_backends in zip(*checks, strict=True):
-        check = of_backends[0]
-        budgets = [short(float(of_backend.budget().max())) for of_backend in of_backends]
+    for name, check in max(checks, key=len).items():
+        budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
         shape = "×".join(map(str, check.actual.shape[1:])) or "number"
         what = check.phase if check.phase == check.tensor else f"{check.phase} {check.tensor}"
         rows.append([what, shape, some(floats(check.truth.value[0])), *budgets])
-    return table(rows, ["", "shape", "truth", *(result.backend for result in whole)])
+    return table(rows, ["", "shape", "truth", *(result.backend for result in results)])
 
 
 def shown_steps(comparison: Comparison) -> list[int]:
@@ -133,7 +133,7 @@ def shown_steps(comparison: Comparison) -> list[int]:
 
 
 def _trajectory(comparison: Comparison) -> str:
-    results = comparison.finished
+    results = comparison.whole
     rows = []
     for step in shown_steps(comparison):
         row = int(np.searchsorted(comparison.problem.recorded, step))
@@ -160,12 +160,12 @@ def digits_from_exact(comparison: Comparison, result: Result, step: int, row: in
             (floats(np.abs(balls(result.trajectory.after[path][row]) - exact)).max(), floats(np.abs(exact)).max())
             for path, exact in comparison.exact.steps[step].after.items()
         ]
-    relative = max(distance / size for distance, size in pairs if size)
+    relative = max((distance / size for distance, size in pairs if size), default=0)
     return f"{-np.log10(relative):.1f}" if relative else "all"
 
 
 def _published(comparison: Comparison) -> str:
-    results = comparison.finished
+    results = comparison.whole
     rows = []
     for numbers in zip(*(result.judgement.published for result in results), strict=True):
         entry = numbers[0].entry

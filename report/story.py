@@ -40,7 +40,7 @@ class Story:
             comparison.results.append(attempt(comparison.problem, name))
             self._done += 1
         comparison.pairs = list(pairs_of(comparison))
-        if self.exact and comparison.finished:
+        if self.exact and any(result.verdict == "certified" for result in comparison.results):
             tell(f"{case.name} {dtype} exact", self._done)
             bits = max((other.exact.bits for other in self._case if other.exact), default=BITS)
             comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
@@ -73,6 +73,7 @@ class Story:
 
 def _layers(comparison: Comparison) -> list[LayerGradient]:
     """The gradients by layer of a certified run; none where the last layer has no gradient to compare with."""
-    certified = [result.trajectory for result in comparison.results if result.verdict == "certified"]
-    layers = gradients_by_layer(comparison.problem, certified[0]) if certified else []
+    certified = [result.trajectory for result in comparison.whole if result.verdict == "certified"]
+    runs = [run for run in certified if run.scope == "layers"]
+    layers = gradients_by_layer(comparison.problem, runs[0]) if runs else []
     return layers if layers and layers[-1].cotangent else []

@@ -13,6 +13,8 @@ from reference.optimizers import init
 
 def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
     """One message a missing, extra or ill-shaped tensor, empty if the trajectory is whole."""
+    if run.scope not in ("layers", "gradients"):
+        return [f"scope: expected layers or gradients, found {run.scope!r}"]
     steps = np.asarray(run.steps)
     if not np.array_equal(steps, problem.recorded):
         return [f"steps: expected {_span(problem.recorded)}, found {_span(steps)}"]

@@ -11,23 +11,29 @@ SHOWN_ELEMENTS = 4
 
 
 def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
-    """A table whose cells are taken as they are; in Markdown `|` is escaped."""
+    """A table whose cells are taken as they are, each on one line; in Markdown `|` is escaped."""
     bar = "\\|" if form == "pipe" else "|"
-    rows, headers = ([[str(cell).replace("|", bar) for cell in row] for row in part] for part in (rows, [headers]))
-    return tabulate(rows, headers[0], tablefmt=form, disable_numparse=True)
+    rows, (headers,) = ([[_line(cell, bar) for cell in row] for row in part] for part in (rows, [headers]))
+    return tabulate(rows, headers, tablefmt=form, disable_numparse=True)
+
+
+def _line(cell: object, bar: str) -> str:
+    return " ".join(str(cell).splitlines()).replace("|", bar)
 
 
 def cell(result: Result) -> str:
     """A verdict with its budget; with its resolution where only gradients were there to judge."""
     if (judgement := result.judgement) is None:
         return result.verdict
+    if judgement.where and judgement.where.phase == "published number":
+        return f"{result.verdict} from print"
     end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
     return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
 
 
 def short(share: float) -> str:
-    """Three decimals of a share, never rounded up to 1; powers of ten for what is far off."""
-    return f"{np.floor(share * 1000) / 1000:.3f}" if share < 100 else f"{share:.1e}"
+    """Two decimals of a share, never rounded up to 1; powers of ten for what is far off."""
+    return f"{np.floor(share * 100) / 100:.2f}" if share < 100 else f"{share:.1e}"
 
 
 def some(values: np.ndarray) -> str:

@@ -342,3 +342,11 @@ def test_find(tmp_path):
     for gone in (tmp_path / "gone", tmp_path / ("x" * 5000)):
         with pytest.raises(InvalidCase, match="there is no such file or folder"):
             find([gone])
+
+
+def test_a_network_without_parameters(mistakes):
+    (complaint,) = mistakes(
+        b"title: nothing to train\ndtypes: [float64]\nnetwork: [sigmoid]\n"
+        b"data: {inputs: [[1]], targets: [[1]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n"
+    )
+    assert complaint.startswith("case.yaml:3:10: there is no dense layer")

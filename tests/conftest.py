@@ -1,0 +1,36 @@
+"""A small training scenario that the tests of the backends, the judge and the report share."""
+
+import pytest
+
+from cases.problem import Problem, materialise
+from cases.schema import Case
+
+SMALL = {
+    "title": "small",
+    "dtypes": ["float64", "float32"],
+    "network": [
+        {"dense": {"name": "hidden", "units": 3}},
+        "tanh",
+        {"dense": {"name": "readout", "units": 1, "bias": False}},
+        "sigmoid",
+    ],
+    "parameters": {
+        "hidden.weight": [[0.5, -0.3, 0.9], [0.1, 0.6, -1.1]],
+        "hidden.bias": [0.1, -0.2, 0.3],
+        "readout.weight": [[1.2], [-0.5], [0.7]],
+    },
+    "data": {"inputs": [[0.0, 1.0], [1.0, 0.3], [1.0, 1.0]], "targets": [[0.1], [0.9], [0.4]]},
+    "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+    "training": {"steps": 40, "optimizer": {"sgd": {"learning_rate": 0.3}}},
+}
+
+
+@pytest.fixture(scope="session")
+def problem_of():
+    """Make a problem of a 2-3-1 network that trains for 40 steps on three samples, with these keys changed."""
+
+    def make(dtype: str = "float64", **changes) -> Problem:
+        settings = {key: value for key, value in (SMALL | changes).items() if value is not None}
+        return materialise(Case.model_validate(settings), dtype)
+
+    return make

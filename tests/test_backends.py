@@ -1,0 +1,151 @@
+"""What every backend owes: the whole structure, the dtype, the same bits for thinned records, and no side effects."""
+
+import copy
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import backends
+from backends.__main__ import main
+from report.judge import judge
+from report.structure import structure_mistakes
+
+HIDDEN = {"dense": {"name": "hidden", "units": 3}}
+READOUT = {"dense": {"name": "readout", "units": 1, "bias": False}}
+SGD = {"optimizer": {"sgd": {"learning_rate": 0.3}}}
+FIELDS = ("values", "cotangents", "gradients", "before", "after", "state_before", "state_after", "final_values")
+
+every_backend = pytest.mark.parametrize("name", backends.BACKENDS)
+
+
+def run(name, problem):
+    return backends.backend(name).run(problem)
+
+
+def arrays(trajectory) -> dict[str, np.ndarray]:
+    """All arrays of a trajectory by field and name."""
+    named = {f"{field}/{name}": array for field in FIELDS for name, array in getattr(trajectory, field).items()}
+    return named | {"loss": trajectory.loss, "final_loss": trajectory.final_loss, "steps": trajectory.steps}
+
+
+@every_backend
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_structure_and_dtype(problem_of, name, dtype, reduction):
+    """Everything is there, of the right shape and dtype, and certified; the problem is left as it was."""
+    problem = problem_of(
+        dtype,
+        network=[HIDDEN, "tanh", READOUT, "relu", "identity", "sigmoid"],
+        loss={"squared_error": {"factor": 0.3, "reduction": reduction}},
+        training={"steps": 3, **SGD},
+    )
+    before = copy.deepcopy(problem)
+    trajectory = run(name, problem)
+    assert structure_mistakes(problem, trajectory) == []
+    assert judge(problem, trajectory).verdict == "certified"
+    assert trajectory.seconds > 0
+    for field in ("inputs", "targets", "batches", "recorded"):
+        assert np.array_equal(getattr(problem, field), getattr(before, field))
+    assert all(np.array_equal(values, before.parameters[path]) for path, values in problem.parameters.items())
+
+
+@every_backend
+def test_runs_are_repeatable_and_share_no_memory(problem_of, name):
+    problem = problem_of(training={"steps": 3, **SGD})
+    first, second = arrays(run(name, problem)), arrays(run(name, problem))
+    assert all(np.array_equal(array, second[key]) for key, array in first.items())
+    given = (problem.inputs, problem.targets, *problem.parameters.values())
+    recorded = [array for key, array in first.items() if not key.startswith(("final_values/input", "steps"))]
+    assert not any(np.shares_memory(array, other) for array in recorded for other in given)
+
+
+@every_backend
+@pytest.mark.parametrize("batch", [None, {"size": 2}])
+def test_thinned_record_is_the_same_run(problem_of, name, batch):
+    """Recording every seventh step changes no bit of what is recorded; 23 is no multiple, so a last gap is left."""
+    training = {"steps": 24, **SGD} | ({"batch": batch} if batch else {})
+    full, thinned = (run(name, problem_of(training=training, record=record)) for record in (None, {"every": 7}))
+    assert thinned.steps.tolist() == [0, 7, 14, 21, 23]
+    full, thinned, steps = arrays(full), arrays(thinned), thinned.steps
+    assert full.keys() == thinned.keys()
+    for key, array in thinned.items():
+        expected = full[key] if key.startswith("final") else full[key][steps]
+        assert np.array_equal(array, expected), key
+
+
+@pytest.fixture(scope="module")
+def ragged(problem_of):
+    """A mean over batches of two, two and one of five samples, at one common learning rate, and its reference run."""
+    inputs = np.random.default_rng(0).normal(size=(5, 2)).tolist()
+    problem = problem_of(
+        data={"inputs": inputs, "targets": [[0.1], [0.9], [0.4], [0.7], [0.2]]},
+        loss={"squared_error": {"factor": 1, "reduction": "mean"}},
+        training={"epochs": 4, "batch": {"size": 2}, **SGD},
+    )
+    return problem, arrays(run("numpy", problem))
+
+
+@pytest.mark.parametrize("name", [name for name in backends.BACKENDS if name != "numpy"])
+def test_ragged_batches(ragged, name):
+    """The mean is over the samples that are there; the rows of the others are zero in every backend."""
+    problem, desired = ragged
+    actual = arrays(run(name, problem))
+    assert actual.keys() == desired.keys()
+    for key, array in actual.items():
+        np.testing.assert_allclose(array, desired[key], rtol=1e-12, atol=1e-14, err_msg=key)
+        if key.startswith(("values", "cotangents")):
+            assert not array[2::3, 1].any(), key
+
+
+@every_backend
+def test_gradients_only(problem_of, name):
+    """Without training there is one step, which leaves every bit of the parameters, the sign of a zero too."""
+    problem = problem_of(
+        parameters={"hidden.weight": [[0.5, -0.0, 0.9], [0.1, 0.6, -1.1]], "hidden.bias": [-0.0, 0, 1e-300],
+                    "readout.weight": [[1.2], [-0.5], [0.7]]},
+        dtypes=["float64"], training=None,
+    )  # fmt: skip
+    trajectory = run(name, problem)
+    assert trajectory.steps.tolist() == [0]
+    for path, initial in problem.parameters.items():
+        assert trajectory.before[path][0].tobytes() == trajectory.after[path][0].tobytes() == initial.tobytes(), path
+    assert trajectory.final_loss == pytest.approx(trajectory.loss[0], rel=1e-14)
+    assert judge(problem, trajectory).verdict == "certified"
+
+
+# ---------------------------------------------------------------- python -m backends
+
+
+def test_command_lists_versions_and_settings(capsys):
+    assert main([]) == 0
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:2] == ["backend", "packages"]
+    assert [row.split()[:2] for row in rows] == [["numpy", "numpy"], ["torch", "torch"], ["jax", "jax"]]
+    assert np.__version__ in rows[0]
+
+
+def broken():
+    raise RuntimeError("built for another\nprocessor")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("no_such_module", "the backend torch is not installed: No module named 'no_such_module'"),
+        ("planted_broken", "RuntimeError: built for another processor"),
+    ],
+)
+def test_command_tells_what_is_missing(capsys, monkeypatch, module, message):
+    """Not installed, or installed and broken: the others are listed all the same."""
+    monkeypatch.setitem(sys.modules, "planted_broken", SimpleNamespace(PACKAGES=("torch",), settings=broken))
+    monkeypatch.setitem(backends.BACKENDS, "torch", module)
+    assert main([]) == 3
+    output = capsys.readouterr().out
+    assert message in output
+    assert len(output.splitlines()) == 5
+
+
+def test_version_of_a_missing_package():
+    assert backends.versions("numpy", "no-such-package") == {"numpy": np.__version__, "no-such-package": None}

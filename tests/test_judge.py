@@ -1,0 +1,460 @@
+"""The judge certifies what is right, refuses every planted fault, and blames the right step, phase and element."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backends import BACKENDS, backend, numpy_reference
+from backends.trajectory import Trajectory
+from cases.load import load
+from cases.problem import materialise
+from cases.schema import CASES
+from reference import layers
+from report.checks import checks_of_steps
+from report.judge import cut, judge
+
+LATE = 37
+VALUES = ["hidden", "tanh1", "readout", "sigmoid1"]
+PARAMETERS = ["hidden.weight", "hidden.bias", "readout.weight"]
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def example(request, problem_of):
+    """A problem and a right run of it."""
+    problem = problem_of(request.param)
+    return problem, numpy_reference.run(problem)
+
+
+def changed(run: Trajectory, field: str, name: str | None, change) -> Trajectory:
+    """The run with one tensor replaced by what `change` makes of a copy of it, in place or as result."""
+    tensors = getattr(run, field)
+    tensor = np.array(tensors if name is None else tensors[name])
+    result = change(tensor)
+    result = tensor if result is None else result
+    return replace(run, **{field: result if name is None else tensors | {name: result}})
+
+
+def planted(at, value):
+    """A change of one element to `value`, which may be a function of what stands there."""
+
+    def change(tensor):
+        tensor[at] = value(tensor[at]) if callable(value) else value
+
+    return change
+
+
+def refused(problem, run, verdict: str = "differs"):
+    """Judge a faulty run: the finding that it is refused for."""
+    judgement = judge(problem, run)
+    assert judgement.verdict == verdict, judgement.message
+    return judgement.where
+
+
+def place(finding) -> tuple:
+    return finding.step, finding.phase, finding.tensor, finding.index
+
+
+# ---------------------------------------------------------------- what is right
+
+
+def test_right_run_is_certified(example):
+    problem, run = example
+    judgement = judge(problem, run)
+    assert (judgement.verdict, judgement.message) == ("certified", "")
+    assert 0 < judgement.budget <= 1
+    assert judgement.budget == pytest.approx(judgement.budgets.max())
+    assert judgement.resolution < 1e3 * np.finfo(problem.dtype).eps
+
+
+def test_ledger_counts_everything(example):
+    """A step has 4 values, a loss, 5 cotangents, 3 gradients and 3 updates; the end has 4 values and a loss."""
+    ledger = judge(*example).ledger
+    of_values, of_cotangents, of_parameters = 3 * (3 + 3 + 1 + 1), 3 * (2 + 3 + 3 + 1 + 1), 6 + 3 + 3
+    assert ledger.steps == 40
+    assert ledger.tensors == 40 * (4 + 1 + 5 + 3 + 3) + 5
+    assert ledger.elements == 40 * (of_values + 1 + of_cotangents + 2 * of_parameters) + of_values + 1
+    assert ledger.resolved <= ledger.elements
+
+
+# ---------------------------------------------------------------- what is not there, or too much
+
+STRUCTURE = {
+    "missing tensor": ("gradients", lambda tensors: tensors.pop("readout.weight"), "gradients of readout.weight: mis"),
+    "extra tensor": ("gradients", lambda tensors: tensors.update(x=np.zeros(40)), "gradients of x: nothing of that n"),
+    "None": ("gradients", lambda tensors: tensors.update({"hidden.bias": None}), "gradients of hidden.bias: missing"),
+    "a list": ("after", lambda tensors: tensors.update({"hidden.bias": [0]}), "expected an array, found list"),
+    "no final values": ("final_values", dict.clear, "final_values of sigmoid1: missing"),
+    "shape (3,) for (3, 1)": (
+        "gradients",
+        lambda tensors: tensors.update({"readout.weight": tensors["readout.weight"][..., 0]}),
+        "expected shape (40, 3, 1), found (40, 3)",
+    ),
+    "state of an optimizer without": (
+        "state_after",
+        lambda tensors: tensors.update(m=np.zeros(40)),
+        "state_after of m",
+    ),
+}
+
+
+@pytest.mark.parametrize(("field", "change", "message"), STRUCTURE.values(), ids=STRUCTURE)
+def test_structure(example, field, change, message):
+    problem, run = example
+    tensors = dict(getattr(run, field))
+    change(tensors)
+    judgement = judge(problem, replace(run, **{field: tensors}))
+    assert (judgement.verdict, judgement.where.phase) == ("differs", "structure")
+    assert message in judgement.message
+    assert judgement.ledger.elements == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": None}, "loss: missing"),
+        ({"gradients": None}, "gradients of hidden.weight: missing"),
+        ({"steps": None}, "steps: expected 40 from 0 to 39"),
+        ({"scope": "nothing"}, "scope: expected layers or gradients, found 'nothing'"),
+        ({"scope": "gradients"}, "values of hidden: nothing of that name is expected"),
+    ],
+    ids=lambda changes: "-".join(changes) if isinstance(changes, dict) else None,
+)
+def test_structure_of_fields(example, changes, message):
+    problem, run = example
+    assert message in refused(problem, replace(run, **changes)).message
+
+
+def test_dtype(example):
+    """float32 where float64 was asked, and the other way round."""
+    problem, run = example
+    (other,) = {np.dtype("float64"), np.dtype("float32")} - {problem.dtype}
+    wrong = changed(run, "gradients", "hidden.bias", lambda tensor: tensor.astype(other))
+    assert f"hidden.bias: expected {problem.dtype}, found {other}" in refused(problem, wrong).message
+
+
+def test_truncated_run(example):
+    problem, run = example
+    finding = refused(problem, cut(run, np.arange(10), 3))
+    assert finding.message == "steps: expected 40 from 0 to 39, found 10 from 0 to 9"
+
+
+# ---------------------------------------------------------------- one wrong number
+
+TENSORS = [
+    *(("value", "values", name) for name in VALUES),
+    ("loss", "loss", None),
+    *(("cotangent", "cotangents", name) for name in ["input", *VALUES]),
+    *(("gradient", "gradients", path) for path in PARAMETERS),
+    *(("update", "after", path) for path in PARAMETERS),
+]
+
+
+@pytest.mark.parametrize(("phase", "field", "name"), TENSORS, ids=lambda part: part or "loss")
+def test_off_by_four_allowances(example, phase, field, name):
+    """The last element of one tensor at one late step, four allowances from its truth."""
+    problem, run = example
+    tensor = name or "loss"
+    (check,) = [check for check in checks_of_steps(problem, run) if (check.phase, check.tensor) == (phase, tensor)]
+    index = tuple(n - 1 for n in check.actual.shape[1:])
+    at = (LATE, *index)
+    off = problem.dtype.type(check.truth.value[at] + 4 * check.truth.allowance[at])
+    finding = refused(problem, changed(run, field, name, planted(at, off)))
+    assert place(finding) == (LATE, phase, tensor, index)
+    assert 2 < finding.budget < 6
+    assert f"found {off!s}, expected " in finding.message
+    assert "look at the " in finding.message
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("phase", "field", "name"), TENSORS, ids=lambda part: part or "loss")
+def test_not_finite(example, phase, field, name, number):
+    problem, run = example
+    index = () if name is None else (0,) * (getattr(run, field)[name].ndim - 1)
+    finding = refused(problem, changed(run, field, name, planted((LATE, *index), number)))
+    assert place(finding) == (LATE, phase, name or "loss", index)
+    assert f"found {number}" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "expected"),
+    [
+        ("final_values", "tanh1", (40, "value", "tanh1", (1, 2))),
+        ("final_values", "sigmoid1", (40, "value", "sigmoid1", (2, 0))),
+        ("final_loss", None, (40, "loss", "loss", ())),
+    ],
+)
+@pytest.mark.parametrize("wrong", [lambda number: number * 1.001, lambda _: np.nan], ids=["0.1 %", "nan"])
+def test_final(example, field, name, expected, wrong):
+    problem, run = example
+    finding = refused(problem, changed(run, field, name, planted(expected[-1], wrong)))
+    assert place(finding) == expected
+
+
+# ---------------------------------------------------------------- what must be equal to the bit
+
+
+def one_ulp(number):
+    return np.nextafter(number, number.dtype.type(np.inf))
+
+
+COPIES = {
+    "initial parameters": (
+        ("before", "hidden.weight", planted((0, 1, 2), one_ulp)),
+        (0, "start", "hidden.weight", (1, 2)),
+        "but the case from -1.1",
+    ),
+    "between two steps": (
+        ("before", "readout.weight", planted((LATE, 1, 0), one_ulp)),
+        (LATE, "continuity", "readout.weight", (1, 0)),
+        "but the step before it left",
+    ),
+    "the samples at the end": (
+        ("final_values", "input", planted((2, 1), 0)),
+        (40, "value", "input", (2, 1)),
+        "saw the input 0.0, but its batch holds 1.0",
+    ),
+    "the batch": (
+        ("values", "input", planted(LATE, lambda rows: rows[::-1].copy())),
+        (LATE, "value", "input", (0, 0)),
+        "saw the input 1.0, but its batch holds 0.0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected", "message"), COPIES.values(), ids=COPIES)
+def test_copies(example, change, expected, message):
+    problem, run = example
+    finding = refused(problem, changed(run, *change))
+    assert place(finding) == expected
+    assert message in finding.message
+
+
+def test_update_where_none_is_asked_for(problem_of):
+    problem = problem_of(training=None)
+    run = numpy_reference.run(problem)
+    assert judge(problem, run).verdict == "certified"
+    finding = refused(problem, changed(run, "after", "hidden.bias", planted((0, 2), one_ulp)))
+    assert place(finding) == (0, "update", "hidden.bias", (2,))
+    assert "no update is asked for" in finding.message
+
+
+# ---------------------------------------------------------------- wrong programs
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-6])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_all_gradients_five_times(problem_of, dtype, factor):
+    """At any magnitude; the last layer's gradient is computed first."""
+    problem = problem_of(dtype, loss={"squared_error": {"factor": factor, "reduction": "sum"}})
+    run = numpy_reference.run(problem)
+    five = replace(run, gradients={path: 5 * gradient for path, gradient in run.gradients.items()})
+    assert place(refused(problem, five))[:3] == (0, "gradient", "readout.weight")
+
+
+def test_errors_that_cancel_in_a_mean(example):
+    def shift(gradient):
+        gradient[LATE, 0, :2] += gradient.dtype.type(1e-5) * np.array([1, -1], gradient.dtype)
+
+    problem, run = example
+    finding = refused(problem, changed(run, "gradients", "hidden.weight", shift))
+    assert place(finding) == (LATE, "gradient", "hidden.weight", (0, 0))
+
+
+def test_one_flipped_sign(example):
+    problem, run = example
+    finding = refused(problem, changed(run, "gradients", "hidden.bias", planted((LATE, 1), np.negative)))
+    assert place(finding) == (LATE, "gradient", "hidden.bias", (1,))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_one_element_in_ten_thousand(problem_of, dtype):
+    inputs = np.random.default_rng(0).normal(size=(4, 100))
+    problem = problem_of(
+        dtype,
+        network=[{"dense": {"name": "wide", "units": 100, "bias": False}}],
+        parameters={"wide.weight": {"normal": {"mean": 0, "std": 1}}},
+        random={"generator": "pcg64", "seed": 1},
+        data={"inputs": inputs.tolist(), "targets": (inputs > 0).astype(float).tolist()},
+        training=None,
+    )
+    run = numpy_reference.run(problem)
+    assert judge(problem, run).verdict == "certified"
+    wrong = changed(run, "gradients", "wide.weight", planted((0, 57, 91), lambda number: number + 0.05))
+    assert place(refused(problem, wrong)) == (0, "gradient", "wide.weight", (57, 91))
+
+
+def test_skipped_update(example):
+    """The program left one step's parameters as they were, and went on from there."""
+    problem, run = example
+    skipped = {path: after.copy() for path, after in run.after.items()}
+    before = {path: values.copy() for path, values in run.before.items()}
+    for path in PARAMETERS:
+        skipped[path][20] = before[path][21] = before[path][20]
+    finding = refused(problem, replace(run, after=skipped, before=before))
+    assert place(finding)[:3] == (20, "update", "hidden.weight")
+
+
+RULES = {
+    "sigmoid 0.1 % too steep": ("sigmoid", 1, lambda _, y, dy: 1.001 * dy * y * (1 - y), ("cotangent", "readout")),
+    "tanh by the identity's rule": ("tanh", 1, lambda _x, _y, dy: dy, ("cotangent", "hidden")),
+    "tanh 1e-5 too large": ("tanh", 0, lambda x: np.tanh(x) * (1 + 1e-5), ("value", "tanh1")),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("activation", "which", "rule", "expected"), RULES.values(), ids=RULES)
+def test_wrong_rule(monkeypatch, problem_of, dtype, activation, which, rule, expected):
+    """A whole run by a wrong rule is consistent in itself, and yet refused where the rule is used first."""
+    rules = list(layers.ACTIVATIONS[activation])
+    rules[which] = rule
+    problem = problem_of(dtype)
+    with monkeypatch.context() as patch:
+        patch.setitem(layers.ACTIVATIONS, activation, tuple(rules))
+        run = numpy_reference.run(problem)
+    finding = refused(problem, run)
+    assert (finding.step, finding.phase, finding.tensor) == (0, *expected)
+
+
+def test_relu_mask_at_an_exact_zero(monkeypatch, problem_of):
+    """`x >= 0` in place of `x > 0`: without biases, the sample (0, 0) lies on the kink."""
+    problem = problem_of(
+        network=[
+            {"dense": {"name": "hidden", "units": 3, "bias": False}},
+            "relu",
+            {"dense": {"name": "readout", "units": 1, "bias": False}},
+        ],
+        parameters={"hidden.weight": [[0.5, 0.3, 0.9], [0.1, 0.6, 1.1]], "readout.weight": [[1.2], [-0.5], [0.7]]},
+        data={"inputs": [[1, 1], [0, 0]], "targets": [[0], [1]]},
+    )
+    assert judge(problem, numpy_reference.run(problem)).verdict == "certified"
+    forward, _ = layers.ACTIVATIONS["relu"]
+    with monkeypatch.context() as patch:
+        patch.setitem(layers.ACTIVATIONS, "relu", (forward, lambda x, _, dy: dy * (x >= 0)))
+        run = numpy_reference.run(problem)
+    finding = refused(problem, run)
+    assert place(finding) == (0, "cotangent", "hidden", (1, 0))
+    assert "look at the backward pass of the relu layer relu1" in finding.message
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_depth_costs_no_resolution(name):
+    """Sixteen tanh layers of width 32 in float32: 1e-5 of one element of the first layer's gradient is seen."""
+    problem = materialise(load(CASES / "depth" / "tanh_16_wide.yaml"), "float32")
+    run = backend(name).run(problem)
+    assert judge(problem, run).verdict == "certified"
+    largest = np.unravel_index(np.abs(run.gradients["dense1.weight"][2]).argmax(), (8, 32))
+    wrong = changed(
+        run, "gradients", "dense1.weight", planted((2, *largest), lambda number: number * np.float32(1 + 1e-5))
+    )
+    assert place(refused(problem, wrong)) == (2, "gradient", "dense1.weight", largest)
+
+
+# ---------------------------------------------------------------- ragged batches
+
+
+@pytest.fixture(scope="module")
+def ragged(problem_of):
+    """Batches of two of three samples: every odd step has one sample and one row of padding."""
+    problem = problem_of(
+        loss={"squared_error": {"factor": 1, "reduction": "mean"}},
+        training={"steps": 8, "batch": {"size": 2}, "optimizer": {"sgd": {"learning_rate": 0.3}}},
+    )
+    assert problem.batches[:2].tolist() == [[0, 1], [2, -1]]
+    return problem, numpy_reference.run(problem)
+
+
+@pytest.mark.parametrize("field", ["values", "cotangents"])
+def test_padding_is_not_judged(ragged, field):
+    problem, run = ragged
+    for name in ["input", *VALUES]:
+        run = changed(run, field, name, planted((slice(1, None, 2), 1), np.nan))
+    assert judge(problem, run).verdict == "certified"
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_fault_in_a_ragged_run(ragged, step):
+    problem, run = ragged
+    finding = refused(problem, changed(run, "cotangents", "tanh1", planted((step, 0, 1), 1.0)))
+    assert place(finding) == (step, "cotangent", "tanh1", (0, 1))
+
+
+# ---------------------------------------------------------------- nothing compared, and end to end
+
+
+def test_nothing_is_resolved(problem_of):
+    """Zeros alone are right, and prove nothing."""
+    problem = problem_of(
+        network=[{"dense": {"name": "dense", "units": 1, "bias": False}}],
+        parameters={"dense.weight": [[0]]},
+        data={"inputs": [[0]], "targets": [[0]]},
+    )
+    judgement = judge(problem, numpy_reference.run(problem))
+    assert judgement.verdict == "differs"
+    assert "nothing was compared" in judgement.message
+
+
+def gradients_only(run: Trajectory) -> Trajectory:
+    """What a backend leaves that yields no values of layers."""
+    *_, last = run.final_values
+    return replace(run, scope="gradients", values={}, cotangents={}, final_values={last: run.final_values[last]})
+
+
+def test_end_to_end(example):
+    problem, run = example
+    judgement = judge(problem, gradients_only(run))
+    assert (judgement.verdict, judgement.scope) == ("certified", "gradients"), judgement.message
+    assert judge(problem, run).resolution < judgement.resolution < 1e-3
+    wrong = changed(run, "gradients", "hidden.bias", lambda gradient: gradient * 10)
+    finding = refused(problem, gradients_only(wrong))
+    assert place(finding)[:3] == (0, "gradient", "hidden.bias")
+    assert "only gradients are recorded" in finding.message
+
+
+# ---------------------------------------------------------------- runs that leave the range of their dtype
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def diverging(request, problem_of):
+    """A linear neuron whose learning rate is too large: the loss grows about 1e8 times a step."""
+    problem = problem_of(
+        request.param,
+        network=[{"dense": {"name": "neuron", "units": 1, "bias": False}}, "identity"],
+        parameters={"neuron.weight": [[1], [2]]},
+        training={"steps": 60, "optimizer": {"sgd": {"learning_rate": 1e4}}},
+    )
+    return problem, numpy_reference.run(problem)
+
+
+def test_out_of_range(diverging):
+    """The verdict names the first step that overflows, and counts what was judged up to there."""
+    problem, run = diverging
+    finding = refused(problem, run, "out of range")
+    overflow = int(np.flatnonzero(~np.isfinite(run.loss))[0])
+    assert (finding.step, finding.phase) == (overflow, "loss")
+    assert f"leaves the range of {problem.dtype}" in finding.message
+    assert judge(problem, run).ledger.steps == overflow + 1
+
+
+def test_fault_before_the_overflow(diverging):
+    problem, run = diverging
+    wrong = changed(run, "gradients", "neuron.weight", planted((1, 0, 0), lambda number: number * 1.01))
+    assert place(refused(problem, wrong)) == (1, "gradient", "neuron.weight", (0, 0))
+
+
+# ---------------------------------------------------------------- published numbers
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"tensor": "loss", "step": 3, "value": "0.9"}, "a book prints 0.9 for loss at step 3; the run has 0.0"),
+        ({"tensor": "parameter/hidden.bias", "step": 0, "index": [0], "value": "0.10", "wrong": "a slip"}, "meets it"),
+    ],
+)
+def test_published_number(problem_of, entry, message):
+    """A number that is missed, and one that is met although it is marked as wrong at its source."""
+    problem = problem_of(published=[entry | {"source": "a book"}])
+    finding = refused(problem, numpy_reference.run(problem))
+    assert place(finding) == (entry["step"], "published number", entry["tensor"], ())
+    assert message in finding.message

@@ -1,0 +1,122 @@
+"""Free-running differences: what is within rtol and atol, what rounding explains, and what is outside."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backends import numpy_reference
+from cases.schema import Tolerance
+from report.judge import judge
+from report.pairs import allowed, compare
+from report.run import Comparison, Result, pairs_of
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def example(request, problem_of):
+    problem = problem_of(request.param)
+    return problem, numpy_reference.run(problem)
+
+
+def moved(run, field, path, at, by):
+    """The run with one element moved by a share of its tensor's largest magnitude at that step."""
+    tensors = {name: tensor.copy() for name, tensor in getattr(run, field).items()}
+    tensors[path][at] += tensors[path].dtype.type(by * np.abs(tensors[path][at[0]]).max())
+    return replace(run, **{field: tensors})
+
+
+def test_equal_runs(example):
+    problem, run = example
+    drift = compare(problem, run, run)
+    assert (drift.gradient, drift.parameter, drift.within) == (0, 0, True)
+    assert drift.over_steps.tolist() == [0] * 40
+
+
+@pytest.mark.parametrize(("field", "decides"), [("after", True), ("gradients", False)])
+@pytest.mark.parametrize(("share", "within"), [(0.9, True), (2.1, False)])
+def test_default_tolerance(example, field, decides, share, within):
+    """rtol is 1e-9 or 1e-4, atol as much of the largest magnitude: together at most twice rtol of that."""
+    problem, run = example
+    rtol = {"float64": 1e-9, "float32": 1e-4}[problem.dtype.name]
+    drift = compare(problem, moved(run, field, "hidden.weight", (31, 1, 2), share * rtol), run)
+    assert drift.within is within
+    assert drift.step == (31 if decides else 0)
+    assert (drift.parameter if decides else drift.gradient) > 0
+
+
+def test_the_cases_tolerance(example):
+    problem, run = example
+    far = moved(run, "after", "hidden.weight", (31, 1, 2), 0.01)
+    assert not compare(problem, far, run).within
+    assert compare(replace(problem, tolerance=Tolerance(rtol=0.02)), far, run).within
+
+
+def test_step_where_gradients_differ_most_without_training(problem_of):
+    problem = problem_of(training=None)
+    run = numpy_reference.run(problem)
+    assert compare(problem, moved(run, "gradients", "hidden.bias", (0, 1), 1), run).step == 0
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "limits"),
+    [
+        (Tolerance(rtol=0.25), [[1.25, 1.0, 2.0], [0.0, 0.0, 0.0]]),
+        (Tolerance(rtol=0.25, atol=0.5), [[0.75, 0.5, 1.5], [0.5, 0.5, 0.5]]),
+        (Tolerance(rtol=0.0), [[0.0] * 3] * 2),
+    ],
+)
+def test_allowed(tolerance, limits):
+    """atol + rtol |desired|; unless it is given, atol is rtol times the largest magnitude of the tensor at the step."""
+    desired = np.array([[1.0, 0.0, -4.0], [0.0, 0.0, 0.0]], np.float32)
+    assert allowed(desired, tolerance).tolist() == limits
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["after", "gradients"])
+@pytest.mark.parametrize("tolerance", [None, Tolerance(rtol=0.0, atol=np.finfo(float).max)])
+def test_what_is_not_finite_is_never_within(example, number, field, tolerance):
+    """On either side, on both, and as the first run of a pair or as the second."""
+    problem, run = example
+    problem = replace(problem, tolerance=tolerance)
+    spoilt = moved(run, field, "hidden.bias", (7, 1), number)
+    for pair in ((spoilt, run), (run, spoilt), (spoilt, spoilt)):
+        drift = compare(problem, *pair)
+        assert not drift.within
+        assert not np.isfinite(drift.parameter if field == "after" else drift.gradient)
+    assert compare(problem, spoilt, run).step == (7 if field == "after" else 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict", "tolerance", "status"),
+    [
+        (0, "certified", None, "within"),
+        (0.01, "certified", None, "explained"),
+        (0.01, "certified", Tolerance(rtol=1e-9), "outside"),
+        (0.01, "certified", Tolerance(rtol=0.02), "within"),
+        (0.01, "differs", None, "outside"),
+    ],
+)
+def test_status(example, share, verdict, tolerance, status):
+    """Rounding explains a drift only between certified runs, and only if the case has not set a tolerance itself."""
+    problem, run = example
+    problem = replace(problem, tolerance=tolerance)
+    other = moved(run, "after", "hidden.weight", (31, 1, 2), share)
+    results = [
+        Result("numpy", "certified", trajectory=run, judgement=judge(problem, run)),
+        Result("torch", verdict, trajectory=other, judgement=judge(problem, run)),
+    ]
+    (pair,) = pairs_of(Comparison(None, problem, results))
+    assert (pair.names, pair.status) == (("numpy", "torch"), status)
+
+
+def test_runs_that_cannot_be_compared(example):
+    """A run that lacks a tensor, one that has left the range of its dtype, and one that did not finish."""
+    problem, run = example
+    broken = replace(run, gradients={})
+    results = [
+        Result("numpy", "certified", trajectory=run, judgement=judge(problem, run)),
+        Result("torch", "differs", trajectory=broken, judgement=judge(problem, broken)),
+        Result("jax", "out of range", trajectory=run, judgement=judge(problem, run)),
+        Result("other", "error"),
+    ]
+    assert list(pairs_of(Comparison(None, problem, results))) == []

@@ -1,0 +1,106 @@
+"""Case files as tests: `pytest cases/xor/two_four_one.yaml::float64-torch`, in a copy of the checkout."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CASE = """\
+title: A small run
+dtypes: [float64, float32]
+network: [{dense: {name: neuron, units: 1}}, sigmoid]
+parameters: {neuron.weight: [[0.5], [-0.25]], neuron.bias: [0.125]}
+data: {inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}
+loss: {squared_error: {factor: 0.5, reduction: sum}}
+training: {steps: 3, optimizer: {sgd: {learning_rate: 0.5}}}
+"""
+MISSED = 'published: [{tensor: parameter/neuron.bias, step: 0, value: "9", source: a book}]\n'
+NUMPY = ("--backend", "numpy")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with one case of its own in `cases/` and another one outside of it."""
+    for name in ("backends", "cases", "reference", "report"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml", "__pycache__"))
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "cases" / "mine.yaml").write_text(CASE)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.yaml").write_text(CASE)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code of pytest, and what it prints."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-rs", *arguments]
+    done = subprocess.run(command, cwd=checkout, env={"COLUMNS": "200"}, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def outcomes(output: str) -> list[tuple[str, str]]:
+    """The node ids with their outcome."""
+    return re.findall(r"^(\S+\.yaml::\S+) (PASSED|FAILED|SKIPPED)", output, re.MULTILINE)
+
+
+def test_every_dtype_and_backend_is_an_item(checkout):
+    """A new file in `cases/` is picked up without being named; one outside is not."""
+    code, output = run(checkout, "--collect-only", "-qq")
+    assert code == 0
+    assert re.findall(r"^\S+\.yaml::\S+", output, re.MULTILINE) == [
+        f"cases/mine.yaml::{dtype}-{backend}"
+        for dtype in ("float64", "float32")
+        for backend in ("numpy", "torch", "jax")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "items"),
+    [
+        (["cases", *NUMPY], ["cases/mine.yaml::float64-numpy", "cases/mine.yaml::float32-numpy"]),
+        (["cases/mine.yaml::float32-numpy"], ["cases/mine.yaml::float32-numpy"]),
+        (["-k", "numpy and float64"], ["cases/mine.yaml::float64-numpy"]),
+        (["elsewhere/other.yaml::float64-numpy"], ["elsewhere/other.yaml::float64-numpy"]),
+        (["elsewhere/other.yaml", "-k", "float32-numpy"], ["elsewhere/other.yaml::float32-numpy"]),
+    ],
+    ids=["folder", "node id", "keyword", "node id outside", "named outside"],
+)
+def test_selection(checkout, arguments, items):
+    code, output = run(checkout, *arguments)
+    assert code == 0, output
+    assert outcomes(output) == [(item, "PASSED") for item in items]
+
+
+def test_outside_only_when_named(checkout):
+    assert run(checkout, "elsewhere")[0] == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_failures_are_told_in_words(checkout):
+    """The judge's words for a difference, file:line:column for what is no case; tracebacks for neither."""
+    (checkout / "cases" / "mine.yaml").write_text(CASE + MISSED)
+    (checkout / "cases" / "bad.yaml").write_text(CASE.replace("sigmoid", "sigmod"))
+    code, output = run(checkout, *NUMPY)
+    assert code == 1
+    assert outcomes(output) == [
+        ("cases/bad.yaml::invalid", "FAILED"),
+        ("cases/mine.yaml::float64-numpy", "FAILED"),
+        ("cases/mine.yaml::float32-numpy", "FAILED"),
+    ]
+    assert "cases/bad.yaml:3:46: unknown 'sigmod'; did you mean 'sigmoid'?" in output
+    assert "mine float64 numpy: differs\n  step 0, published number of parameter/neuron.bias: a book prints 9" in output
+    assert "Traceback" not in output
+    assert "conftest.py:" not in output
+
+
+@pytest.mark.parametrize(("options", "outcome"), [([], "SKIPPED"), (["--require-backend"], "FAILED")])
+def test_missing_backend(checkout, options, outcome):
+    registry = checkout / "backends" / "__init__.py"
+    registry.write_text(registry.read_text().replace("backends.torch_autograd", "no_such_module"))
+    code, output = run(checkout, "--backend", "torch", *options)
+    assert code == (outcome == "FAILED")
+    assert outcomes(output) == [(f"cases/mine.yaml::{dtype}-torch", outcome) for dtype in ("float64", "float32")]
+    assert "the backend torch is not installed: No module named 'no_such_module'" in output

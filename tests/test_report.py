@@ -1,0 +1,411 @@
+"""`python -m report` from end to end: what it writes and prints, and its exit codes."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import backends
+from backends import numpy_reference
+from cases.load import load
+from cases.problem import materialise
+from cases.schema import CASES
+from report import story
+from report.__main__ import main
+from report.depth import gradients_by_layer, steepest
+from report.markdown import matrix
+from report.run import Comparison, Result
+
+GOOD = """\
+title: A small run | with a bar
+source: a book | page 3
+note: |
+  Two lines
+  of a note.
+dtypes: [float64, float32]
+network: [{dense: {name: hidden, units: 2}}, tanh, {dense: {name: readout, units: 1, bias: false}}, sigmoid]
+parameters:
+  hidden.weight: [[0.5, -0.25, ], [0.125, 0.5]]
+  hidden.bias: [0, 0]
+  readout.weight: [[1], [-0.5]]
+data: {inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}
+loss: {squared_error: {factor: 0.5, reduction: sum}}
+training: {steps: 12, optimizer: {sgd: {learning_rate: 0.5}}}
+published:
+  - {tensor: parameter/hidden.bias, step: 0, value: ["0", "0.0"], source: a | b}
+"""
+CHAIN = """\
+title: A chain
+dtypes: [float64]
+network: [{dense: {units: 1}}, sigmoid, {dense: {units: 1}}, sigmoid, {dense: {units: 1}}, relu, {dense: {units: 1}}]
+parameters:
+  dense1.weight: [[1]]
+  dense1.bias: [0]
+  dense2.weight: [[2]]
+  dense2.bias: [0]
+  dense3.weight: [[3]]
+  dense3.bias: [0]
+  dense4.weight: [[1]]
+  dense4.bias: [0]
+data: {inputs: [[1]], targets: [[0]]}
+loss: {squared_error: {factor: 0.5, reduction: sum}}
+"""
+DIVERGING = re.sub("tanh|sigmoid", "identity", GOOD).replace("rate: 0.5", "rate: 1e12").partition("published")[0]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory; its files are the cases, by name, and the report goes to `results`."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def report(*arguments: str, names=("numpy",)) -> int:
+    return main([*arguments, *(f"--backend={name}" for name in names)])
+
+
+def results() -> dict:
+    return json.loads(Path("results/report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def verdicts() -> list[str]:
+    return [row["verdict"] for row in results()["results"]]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The report of two cases on the three backends."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "a|b.yaml").write_text(GOOD, encoding="utf-8")
+    (folder / "chain.yaml").write_text(CHAIN, encoding="utf-8")
+    assert main([str(folder / "a|b.yaml"), str(folder / "chain.yaml"), "--output", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+# ---------------------------------------------------------------- report.json
+
+RESULT = {
+    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "seconds", "message",
+}  # fmt: skip
+PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}
+
+
+def test_json_has_the_promised_keys(written):
+    content = json.loads((written / "report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert list(content) == ["schema", "verdict", "environment", "results", "pairs"]
+    assert content["schema"] == 1
+    assert content["verdict"].startswith("All 9 runs are certified: ")
+    assert len(content["results"]) == len(content["pairs"]) == 9
+    for row in content["results"]:
+        assert row.keys() == RESULT
+        assert row["where"].keys() == {"step", "phase", "tensor", "index"}
+        assert row["ledger"].keys() == {"steps", "tensors", "elements", "resolved"}
+        assert row["published"] == {"met": int(row["case"].endswith("a|b")), "missed": 0}
+        assert row["seconds"].keys() == {"run", "judge"}
+        assert 0 < row["budget"] <= 1
+    for row in content["pairs"]:
+        assert row.keys() == PAIR
+        assert row["status"] in ("within", "explained")
+    assert [row["pair"] for row in content["pairs"][:3]] == ["numpy-torch", "numpy-jax", "torch-jax"]
+
+
+def test_json_of_what_has_no_numbers(folder, monkeypatch):
+    """Null for what is not finite, and for what a backend that did not run has not got."""
+    monkeypatch.setitem(backends.BACKENDS, "torch", "no_such_module")
+    Path("diverging.yaml").write_text(DIVERGING)
+    assert report("diverging.yaml", names=("numpy", "torch")) == 3
+    out_of_range, missing = results()["results"][:2]
+    assert out_of_range["verdict"] == "out of range"
+    assert out_of_range["budget"] is None or math.isfinite(out_of_range["budget"])
+    assert out_of_range["where"]["step"] > 0
+    assert missing.keys() == RESULT
+    assert (missing["verdict"], missing["budget"], missing["ledger"]) == ("missing", None, None)
+    assert (folder / "results" / "figures" / "diverging.svg").exists()
+
+
+# ---------------------------------------------------------------- report.md and the figures
+
+
+def test_markdown_tables_are_well_formed(written):
+    """Every row of a table has as many cells as its header; a bar in a file name or a source is escaped."""
+    text = (written / "report.md").read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) > 10
+    for table in tables:
+        header, rule, *_ = rows = table.splitlines()
+        assert re.fullmatch(r"\|(:?-+:?\|)+", rule), table
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"(?<!\\)\|", header))}, table
+    assert "a \\| b" in text
+
+
+def test_markdown_holds_what_a_reader_looks_for(written):
+    text = (written / "report.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    for heading in ("Verdicts", "What was compared", "Free-running differences", "Gradient size by layer", "Cases",
+                    "float64, step 0", "float32, the run", "float64, published numbers", "Environment"):  # fmt: skip
+        assert heading in headings
+    assert "| gradient readout.weight" in text
+    assert "> Two lines\n> of a note." in text
+    assert "1024 bits" in text or "512 bits" in text
+    figures = re.findall(r"!\[\]\((.*?)\)", text)
+    assert len(figures) == 2
+    assert all((written / figure).exists() for figure in figures)
+    assert text.count("<details>") == text.count("</details>")
+
+
+@pytest.mark.usefixtures("folder")
+def test_figures_are_the_same_to_the_byte():
+    Path("a.yaml").write_text(GOOD)
+    Path("chain.yaml").write_text(CHAIN)
+    for output in ("one", "two"):
+        assert report("a.yaml", "chain.yaml", "--output", output) == 0
+    one, two = (sorted(Path(output, "figures").iterdir()) for output in ("one", "two"))
+    assert [path.name for path in one] == [path.name for path in two] == ["a.svg", "depth.svg"]
+    for first, second in zip(one, two, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        assert ET.parse(first).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314, we wrote it
+
+
+@pytest.mark.usefixtures("folder")
+def test_stale_figures_are_removed():
+    Path("a.yaml").write_text(GOOD)
+    Path("results/figures").mkdir(parents=True)
+    Path("results/figures/old.svg").touch()
+    assert report("a.yaml", "--no-exact") == 0
+    assert [path.name for path in Path("results/figures").iterdir()] == ["a.svg"]
+
+
+def test_lines_on_stdout_fit_a_terminal():
+    """The summary of all shipped cases, each on three backends."""
+    judgement = SimpleNamespace(budget=0.9999, scope="layers", where=None)
+    runs = [Result(name, "certified", judgement=judgement) for name in backends.BACKENDS]
+    cases = [load(path) for path in CASES.rglob("*.yaml")]
+    comparisons = [Comparison(case, materialise(case, dtype), runs) for case in cases for dtype in case.dtypes]
+    assert max(map(len, matrix(comparisons, "simple").splitlines())) <= 80
+
+
+# ---------------------------------------------------------------- gradients by layer
+
+
+@pytest.mark.parametrize(("activation", "slope"), [("sigmoid", 0.25), ("tanh", 1), ("relu", 1), ("identity", 1)])
+def test_steepest(activation, slope):
+    assert steepest(activation) == pytest.approx(slope, rel=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, -3.0])
+def test_sigmoid_chain_fades_by_a_quarter_a_layer(weight):
+    problem = materialise(load(CASES / "depth" / "sigmoid_8.yaml"), "float64")
+    weights = {path: values * weight for path, values in problem.parameters.items()}
+    problem = replace(problem, parameters=weights)
+    layers = gradients_by_layer(problem, numpy_reference.run(problem))
+    assert [layer.layer for layer in layers] == [f"dense{n}" for n in range(1, 9)]
+    for before, layer in pairwise(layers):
+        assert 0 < before.cotangent / layer.cotangent <= 0.25 * abs(weight)
+        assert before.bound / layer.bound == pytest.approx(0.25 * abs(weight))
+        assert before.cotangent <= before.bound
+
+
+# ---------------------------------------------------------------- exit codes
+
+WRONG = """\
+from dataclasses import replace
+from backends.numpy_reference import PACKAGES, run as right, settings
+
+def run(problem):
+    run = right(problem)
+    return {}
+"""
+
+
+@pytest.fixture
+def wrong_backend(folder, monkeypatch):
+    """Let `torch` be a module in the working directory that spoils the trajectory of a right run."""
+
+    def plant(trajectory: str) -> None:
+        (folder / "spoilt_backend.py").write_text(WRONG.format(trajectory))
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, "spoilt_backend", raising=False)
+        monkeypatch.setitem(backends.BACKENDS, "torch", "spoilt_backend")
+
+    return plant
+
+
+LAST = "[*run.final_values][-1]"
+GRADIENTS_ONLY = f"scope='gradients', values={{}}, cotangents={{}}, final_values={{{LAST}: run.final_values[{LAST}]}}"
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "code", "verdict", "message"),
+    [
+        (
+            "replace(run, gradients={k: 1.01 * v for k, v in run.gradients.items()})",
+            1,
+            "differs",
+            "gradient of readout",
+        ),
+        ("replace(run, after={k: v * float('inf') for k, v in run.after.items()})", 1, "differs", "found inf"),
+        ("replace(run, loss=run.loss * float('nan'))", 1, "differs", "found nan"),
+        ("replace(run, gradients={})", 1, "differs", "gradients of hidden.weight: missing"),
+        ("replace(run, values=None, loss=None)", 1, "differs", "loss: missing"),
+        ("replace(run, steps=run.steps[:3], loss=run.loss[:3])", 1, "differs", "expected 12 from 0 to 11, found 3"),
+        (f"replace(run, {GRADIENTS_ONLY})", 0, "certified", ""),
+        ("1 / 0", 3, "error", "ZeroDivisionError: division by zero"),
+        ("exit(0)", 3, "error", "SystemExit: 0"),
+    ],
+)
+@pytest.mark.parametrize("names", [("numpy", "torch"), ("torch", "numpy")])
+def test_spoilt_backend(wrong_backend, names, trajectory, code, verdict, message):
+    """Whatever a backend leaves, and wherever it stands, the report is written whole and says what is wrong."""
+    wrong_backend(trajectory)
+    Path("case.yaml").write_text(GOOD)
+    assert report("case.yaml", "--dtype", "float64", "--no-exact", names=names) == code
+    rows = {row["backend"]: row for row in results()["results"]}
+    assert rows["numpy"]["verdict"] == "certified"
+    assert rows["torch"]["verdict"] == verdict
+    assert message in rows["torch"]["message"]
+    assert message.replace("|", "\\|") in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("folder")
+def test_tolerance_of_the_case_is_binding(wrong_backend):
+    """Two certified runs that drift further apart than the case allows: exit 1."""
+    wrong_backend("run")
+    Path("case.yaml").write_text(GOOD + "tolerance: {float64: {rtol: 0}}\n")
+    assert report("case.yaml", "--dtype", "float64", names=("numpy", "torch")) == 0
+    one_ulp_off = "run.gradients | {'hidden.weight': run.gradients['hidden.weight'] * (1 + 2.3e-16)}"
+    wrong_backend(f"replace(run, gradients={one_ulp_off})")
+    assert report("case.yaml", "--dtype", "float64", names=("numpy", "torch")) == 1
+    assert verdicts() == ["certified", "certified"]
+    assert [pair["status"] for pair in results()["pairs"]] == ["outside"]
+
+
+@pytest.mark.parametrize("change", [("[[0.5, -0.25, ], [0.125, 0.5]]", "[[0, 0], [0, 0]]"), ("steps: 12", "steps: 1")])
+@pytest.mark.usefixtures("folder")
+def test_plain_runs(change):
+    """Parameters that stay zero, and a single step, which has no figure."""
+    Path("case.yaml").write_text(GOOD.replace("[[1], [-0.5]]", "[[0], [0]]").replace("tanh", "relu").replace(*change))
+    assert report("case.yaml") == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_invalid_case_does_not_stop_the_others(capsys):
+    Path("good.yaml").write_text(GOOD)
+    Path("bad.yaml").write_text(GOOD.replace("tanh", "tan"))
+    assert report(".") == 2
+    assert verdicts() == ["certified", "certified"]
+    assert capsys.readouterr().err.splitlines()[0] == "bad.yaml:7:46: unknown 'tan'; did you mean 'tanh'?"
+    assert "- `bad.yaml:7:46: unknown 'tan'" in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_difference_outweighs_an_invalid_case(wrong_backend):
+    wrong_backend("replace(run, gradients={})")
+    Path("good.yaml").write_text(GOOD)
+    Path("bad.yaml").write_text("title: x")
+    assert report(".", names=("torch",)) == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_selected(capsys):
+    Path("empty").mkdir()
+    assert report("empty") == 5
+    assert capsys.readouterr().err == "no case found\n"
+    Path("one.yaml").write_text(CHAIN)
+    assert report("one.yaml", "--dtype", "float32") == 5
+
+
+@pytest.mark.usefixtures("folder")
+def test_interrupted(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    Path("case.yaml").write_text(GOOD)
+    monkeypatch.setattr(story, "attempt", interrupted)
+    assert report("case.yaml") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_output_that_cannot_be_written(capsys):
+    Path("case.yaml").write_text(GOOD)
+    assert report("case.yaml", "--output", "case.yaml") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "cannot write to case.yaml: Not a directory"
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["--backend", "tensorflow"], ["--dtype", "int8"]])
+def test_bad_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- bad input, from end to end
+
+BAD = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "a folder": None,
+    "not YAML": b"title: [",
+    "too deep": b"[" * 10_000,
+    "too large": b"#" * 200_000,
+    "aliases": b"a: &a [*a, *a]",
+    "a tag that would run a program": b"title: !!python/object/apply:os.system [exit]",
+    "a key twice": GOOD.replace("source:", "title:").encode(),
+    "an unknown key": GOOD.replace("training:", "trainig:").encode(),
+    "an unknown layer": GOOD.replace("tanh", "tahn").encode(),
+    "an unknown optimizer": GOOD.replace("sgd:", "sdg:").encode(),
+    "text for a number": GOOD.replace("[0, 0]\n", "[0, no]\n").encode(),
+    "not a number": GOOD.replace("[0, 0]\n", "[0, .nan]\n").encode(),
+    "infinity": GOOD.replace("rate: 0.5", "rate: .inf").encode(),
+    "beyond the dtype": GOOD.replace("[0, 0]\n", "[0, 1e300]\n").encode(),
+    "a wrong shape": GOOD.replace("[0, 0]\n", "[0, 0, 0]\n").encode(),
+    "a ragged array": GOOD.replace("[1, 0]", "[1]").encode(),
+    "a negative number of steps": GOOD.replace("steps: 12", "steps: -1").encode(),
+    "a learning rate of zero": GOOD.replace("rate: 0.5", "rate: 0").encode(),
+    "a file outside": GOOD.replace("[[0], [1], [1]]", "{file: ../x.csv}").encode(),
+    "draws without a generator": GOOD.replace("[0, 0]\n", "{uniform: {low: 0, high: 1}}\n").encode(),
+}
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory):
+    """One run of the command on all bad files and one that does not exist: its lines on stderr, by file."""
+    folder = tmp_path_factory.mktemp("bad")
+    names = {}
+    for number, (name, content) in enumerate([*BAD.items(), ("a file that is not there", None)]):
+        path = folder / f"{number}.yaml"
+        names[name] = path
+        if name == "a folder":
+            (path / "inside.yaml").mkdir(parents=True)
+        elif content is not None:
+            path.write_bytes(content)
+    existing = [path for path in names.values() if path.exists()]
+    lines = []
+    for paths in (existing, [names["a file that is not there"]]):
+        command = [sys.executable, "-m", "report", *map(str, paths)]
+        done = subprocess.run(command, cwd=CASES.parent, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        lines += done.stderr.splitlines()
+    return {name: [line for line in lines if line.startswith(str(path))] for name, path in names.items()}, lines
+
+
+@pytest.mark.parametrize("name", [*BAD, "a file that is not there"])
+def test_bad_input_is_one_line(complaints, name):
+    lines, everything = complaints
+    (line,) = lines[name]
+    assert re.match(r".*\.yaml:\d+:\d+: \S", line)
+    assert "Traceback" not in "".join(everything)
+
+
+def test_bad_inputs_leave_no_other_line(complaints):
+    lines, everything = complaints
+    assert sum(map(len, lines.values())) == len(everything) == len(BAD) + 1

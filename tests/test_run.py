@@ -1,0 +1,114 @@
+"""Whatever a backend does is a verdict; and who is the odd one out."""
+
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from backends import BACKENDS, Unsupported, numpy_reference
+from reference import layers
+from report.run import Comparison, attempt, pairs_of, suspect
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Let a name of the registry stand for another `run`."""
+
+    def install(name: str, run) -> None:
+        monkeypatch.setitem(sys.modules, f"planted_{name}", SimpleNamespace(run=run))
+        monkeypatch.setitem(BACKENDS, name, f"planted_{name}")
+
+    return install
+
+
+def raising(error):
+    def run(_):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict", "message"),
+    [
+        (raising(ValueError("two\n  lines")), "error", "ValueError: two lines"),
+        (raising(ValueError("x" * 999)), "error", "ValueError: " + "x" * 288),
+        (raising(SystemExit(0)), "error", "SystemExit: 0"),
+        (raising(MemoryError()), "out of memory", "the run needs more memory than there is"),
+        (raising(Unsupported("no float16")), "unsupported", "no float16"),
+        (lambda _: None, "error", "AttributeError: 'NoneType' object has no attribute 'scope'"),
+    ],
+)
+def test_a_backend_that_fails_is_a_verdict(problem_of, install, run, verdict, message):
+    install("torch", run)
+    result = attempt(problem_of(), "torch")
+    assert (result.verdict, result.message, result.judgement) == (verdict, message, None)
+
+
+def test_missing_backend(problem_of, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "torch", "no_such_module")
+    result = attempt(problem_of(), "torch")
+    assert result.verdict == "missing"
+    assert result.message == "the backend torch is not installed: No module named 'no_such_module'"
+
+
+def test_interruption_is_not_swallowed(problem_of, install):
+    install("torch", raising(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        attempt(problem_of(), "torch")
+
+
+# ---------------------------------------------------------------- the odd one out
+
+
+def compare(problem) -> Comparison:
+    comparison = Comparison(None, problem, [attempt(problem, name) for name in BACKENDS])
+    comparison.pairs = list(pairs_of(comparison))
+    return comparison
+
+
+def scaled(problem):
+    """A framework whose gradients are 1 % too large."""
+    run = numpy_reference.run(problem)
+    return replace(run, gradients={path: gradient * 1.01 for path, gradient in run.gradients.items()})
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    return [result.verdict for result in comparison.results]
+
+
+def test_wrong_reference(problem_of, monkeypatch):
+    """The truth is the reference's, so it certifies itself; two frameworks that agree are the better witnesses."""
+    forward, backward = layers.ACTIVATIONS["sigmoid"]
+    monkeypatch.setitem(layers.ACTIVATIONS, "sigmoid", (forward, lambda x, y, dy: 1.01 * backward(x, y, dy)))
+    comparison = compare(problem_of(training={"steps": 2, "optimizer": {"sgd": {"learning_rate": 0.3}}}))
+    assert verdicts(comparison) == ["certified", "differs", "differs"]
+    assert suspect(comparison) == (
+        "torch and jax agree with each other and miss the truth (step 0, cotangent of readout at [0, 0]): "
+        "suspect the reference, numpy, or the case"
+    )
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_one_wrong_backend_is_named(problem_of, install, name):
+    for other in BACKENDS:
+        install(other, scaled if other == name else numpy_reference.run)
+    comparison = compare(problem_of())
+    assert verdicts(comparison).count("differs") == 1
+    others = " and ".join(other for other in BACKENDS if other != name)
+    assert suspect(comparison) == f"{name} is alone: {others} met the truth"
+
+
+def test_nobody_is_suspected_without_witnesses(problem_of, install):
+    """Not where all are right, and not where the others have not finished, or are wrong in their own ways."""
+    for name in BACKENDS:
+        install(name, numpy_reference.run)
+    assert suspect(compare(problem_of())) == ""
+    install("numpy", raising(ValueError))
+    install("jax", raising(ValueError))
+    install("torch", scaled)
+    assert suspect(compare(problem_of())) == ""
+    install("numpy", numpy_reference.run)
+    install("jax", lambda problem: replace(numpy_reference.run(problem), gradients={}))
+    assert suspect(compare(problem_of())) == ""
