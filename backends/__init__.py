@@ -6,6 +6,8 @@ What it owes:
 
 - It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and leaves on record what
   `trajectory.py` lists, at the steps of `problem.recorded`.
+- What is on record is, bit for bit, what the next operation consumed: a compiler must not compute it a second time in
+  another way.
 - Every number is of `problem.dtype`, and computed in it.
 - It uses its framework as that framework's users would. It does not import `reference/` (only the adapter does) nor
   another backend: that they are independent of each other is what the comparison is worth.

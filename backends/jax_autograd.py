@@ -23,6 +23,10 @@ PACKAGES = ("jax", "jaxlib", "optax")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 
+# A fusion recomputes what it consumes and may contract x w - t into one fused multiply-add; then the value on record is
+# not the one that the loss was computed from. Without the pass every operation consumes what is recorded.
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion"}
+
 # ---------------------------------------------------------------- the tables
 
 ACTIVATIONS = {
@@ -76,6 +80,7 @@ def take_step(problem: Problem, optimizer: optax.GradientTransformation, inputs:
     """One update, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
     real = rows >= 0
+    rows = jnp.where(real, rows, rows[0])  # padding repeats a real sample: `where` lets the NaN of another one through
     gradient = jax.value_and_grad(partial(loss_of, problem), argnums=(0, 1), has_aux=True)
     (loss, values), (gradients, cotangents) = gradient(
         before, _zero_taps(problem, len(rows)), inputs[rows], targets[rows], real
@@ -112,7 +117,8 @@ def run(problem: Problem) -> Trajectory:
     """Train by jax.grad in one jitted scan."""
     start = time.perf_counter()
     arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches)
-    records, values, final_loss = jax.tree.map(np.asarray, jax.jit(partial(train, problem))(*arguments))
+    compiled = jax.jit(partial(train, problem), compiler_options=COMPILER_OPTIONS)
+    records, values, final_loss = jax.tree.map(np.asarray, compiled(*arguments))
     seconds = time.perf_counter() - start
     return Trajectory(steps=problem.recorded, final_values=values, final_loss=final_loss, seconds=seconds, **records)
 

@@ -128,15 +128,16 @@ def _tolerance(case: Case) -> Mistakes:
 
 
 def _range(case: Case) -> Mistakes:
-    """Numbers that turn infinite, or settings that turn zero, when they are rounded to a dtype of the case."""
+    """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
+    terms = case.batch.size * np.shape(case.data.targets)[-1]
     for path, value in _numbers(case):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
             if not np.isfinite(rounded).all():
                 yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
-            elif isinstance(value, float) and value and not rounded:
-                yield path, f"{value:g} rounds to zero in {dtype}"
+            elif isinstance(value, float) and 0 < abs(value) < terms * np.finfo(dtype).smallest_normal:
+                yield path, f"{value:g} is too small for {dtype}"
 
 
 def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:

@@ -189,7 +189,8 @@ def _subtract(a: Bounded, b: Bounded) -> Bounded:
 
 def _multiply(a: Bounded, b: Bounded) -> Bounded:
     inherited = a.magnitude * b.bound + a.bound * (b.magnitude + b.bound)
-    return _rounded(a.value * b.value, inherited, a.precision)
+    flushed_part = 2 * a.precision.smallest  # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
+    return _rounded(a.value * b.value, inherited + flushed_part, a.precision)
 
 
 def _divide(a: Bounded, b: Bounded) -> Bounded:
@@ -215,11 +216,18 @@ def _sum(a: Bounded, axis) -> Bounded:
     return _summed(value, a.bound.sum(axis=axis), n, (a.magnitude + a.bound).sum(axis=axis), a.precision)
 
 
+def _product(a, b):
+    """a @ b; in long double row by column, which is three times as fast as NumPy's loop for matmul."""
+    if a.dtype != np.longdouble:
+        return a @ b
+    return np.vecdot(np.ascontiguousarray(a)[..., :, None, :], np.ascontiguousarray(b.mT)[..., None, :, :])
+
+
 def _matmul(a: Bounded, b: Bounded) -> Bounded:
     magnitude, inherited = a.magnitude @ b.magnitude, 0.0
     if a.bound.any() or b.bound.any():
         inherited = a.magnitude @ b.bound + a.bound @ (b.magnitude + b.bound)
-    return _summed(a.value @ b.value, inherited, a.shape[-1], magnitude + inherited, a.precision)
+    return _summed(_product(a.value, b.value), inherited, a.shape[-1], magnitude + inherited, a.precision)
 
 
 # ---------------------------------------------------------------- elementary functions
@@ -241,8 +249,9 @@ def _flattest(a: Bounded) -> np.ndarray:
 
 
 def _s_shaped(value, inherited, to_the_far_end, precision: Precision) -> Bounded:
-    """No result strays farther than to the other end of the range."""
-    result = _elementary(value, np.minimum(inherited, to_the_far_end), precision)
+    """No result strays farther than to the other end of the range, unless the operand may be infinite or NaN."""
+    in_range = np.where(np.isfinite(inherited), np.minimum(inherited, to_the_far_end), np.inf)
+    result = _elementary(value, in_range, precision)
     result.undecided = bool((inherited > to_the_far_end).any())
     return result
 
@@ -269,7 +278,8 @@ def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
     is_zero = (a.magnitude == 0) & (a.bound == 0)
     unknown = may_be_zero & ~is_zero
     undecided = bool((unknown & (a.magnitude <= a.truth_bound)).any())
-    return Bounded(value, unknown.astype(np.float64), a.precision, undecided=undecided)
+    bound = np.where(np.isfinite(a.bound), unknown, np.inf)
+    return Bounded(value, bound, a.precision, undecided=undecided)
 
 
 RULES = {

@@ -47,7 +47,7 @@ class Check(NamedTuple):
         at = (row, *index)
         truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
         if not np.isfinite(allowance):
-            return "out of range", f"leaves the range of {dtype}: the truth is {float(truth):.6g}"
+            return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
         found = f"found {self.actual[at]!s}, expected {digits(truth, allowance)} ± {allowance:.2g}"
         return "differs", f"{found} (budget {budget:.3g}); {self.look}"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Arrays, Trajectory
 from cases.problem import Problem
@@ -91,7 +92,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
         return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
     tally = _Tally(problem, trajectory)
-    with working_precision(BALL_BITS), np.errstate(all="ignore"):
+    with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
         tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
         for block, positions in _blocks(problem, trajectory):
             for order, check in enumerate(checks_of_steps(problem, block)):

@@ -149,3 +149,62 @@ def test_command_tells_what_is_missing(capsys, monkeypatch, module, message):
 
 def test_version_of_a_missing_package():
     assert backends.versions("numpy", "no-such-package") == {"numpy": np.__version__, "no-such-package": None}
+
+
+# ---------------------------------------------------------------- what random scenarios found
+
+
+def neuron(problem_of, dtype, x, w, t, **changes):
+    """One linear neuron without bias."""
+    return problem_of(
+        dtype,
+        network=[{"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[w]]},
+        data={"inputs": [[x]], "targets": [[t]]},
+        loss={"squared_error": {"factor": 1, "reduction": "sum"}},
+        **changes,
+    )
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_is_recorded_is_what_is_consumed(problem_of, name, dtype):
+    """Beside its target a product must not be contracted with the difference: XLA's fusions do that."""
+    x, w = np.array([1.1, 1.3], dtype)
+    target = np.nextafter(x * w, np.inf)
+    problem = neuron(problem_of, dtype, float(x), float(w), float(target), training={"steps": 3, **SGD})
+    judgement = judge(problem, run(name, problem))
+    assert judgement.verdict == "certified", judgement.message
+
+
+@every_backend
+def test_padding_does_not_leak(problem_of, name):
+    """The last sample overflows; a short batch that is padded must not see it."""
+    problem = problem_of(
+        network=[{"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[1]]},
+        data={"inputs": [[1], [0.5], [1e308]], "targets": [[10], [10], [1e308]]},
+        loss={"squared_error": {"factor": 1, "reduction": "sum"}},
+        random={"generator": "pcg64", "seed": 0},
+        training={"steps": 4, "batch": {"size": 2, "order": "shuffled"}, "optimizer": {"sgd": {"learning_rate": 0.5}}},
+    )
+    assert problem.batches[1].tolist() == [1, -1]
+    trajectory = run(name, problem)
+    assert np.isfinite(trajectory.gradients["dense1.weight"][1]).all()
+    assert judge(problem, trajectory).verdict == "out of range"
+
+
+@every_backend
+@pytest.mark.parametrize(("dtype", "w"), [("float32", 1.9e-38), ("float64", 3.6e-308)])
+def test_a_flushed_part_of_a_derivative(problem_of, name, dtype, w):
+    """Where tanh' is multiplied as (dy + dy y)(1 - y), dy y alone may be flushed to zero."""
+    problem = problem_of(
+        dtype,
+        network=["tanh", {"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[w]]},
+        data={"inputs": [[0.5]], "targets": [[-0.5]]},
+        loss={"squared_error": {"factor": 1, "reduction": "sum"}},
+        training=None,
+    )
+    judgement = judge(problem, run(name, problem))
+    assert judgement.verdict == "certified", judgement.message

@@ -188,7 +188,7 @@ BAD = [
     ("[float64, float32]", "[float64]\ntolerance: {float32: {rtol: 0}}", 3, 13, "does not run in float32"),
     ("[0.5, -0.5]", "[0.5, -1e300]", 9, 16, "1e+300 is beyond the range of float32"),
     ("[0, 1, 0]", "[0, 1, 1e39]", 13, 11, "1e+39 is beyond the range of float32"),
-    ("1e-3", "1e-300", 19, 36, "1e-300 rounds to zero in float32"),
+    ("1e-3", "1e-300", 19, 36, "1e-300 is too small for float32"),
     # published numbers
     ("tensor: loss", "tensor: value/readot", 21, 14, "did you mean 'value/readout'?"),
     ("step: 7", "step: 8", 21, 26, "expected a step from 0 to 7, found 8"),

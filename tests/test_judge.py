@@ -19,6 +19,23 @@ VALUES = ["hidden", "tanh1", "readout", "sigmoid1"]
 PARAMETERS = ["hidden.weight", "hidden.bias", "readout.weight"]
 
 
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu"])
+def test_end_to_end_out_of_range(problem_of, activation):
+    """A preactivation that may overflow is not forgotten behind an activation that is bounded."""
+    largest = float(np.finfo("float32").max)
+    problem = problem_of(
+        "float32",
+        network=[{"dense": {"units": 1, "bias": False}}, activation, {"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[2], [-2]], "dense2.weight": [[1]]},
+        data={"inputs": [[0.6 * largest, 0.6 * largest]], "targets": [[0]]},
+        training=None,
+    )
+    whole = backend("numpy").run(problem)
+    last = {"dense2": whole.final_values["dense2"]}
+    gradients = replace(whole, values={}, cotangents={}, final_values=last, scope="gradients")
+    assert judge(problem, gradients).verdict == "out of range"
+
+
 @pytest.fixture(scope="module", params=["float64", "float32"])
 def example(request, problem_of):
     """A problem and a right run of it."""
