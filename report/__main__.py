@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backends import BACKENDS
 from cases.command import run_command
 from cases.load import Mistake, load_all
 from cases.schema import Case
 
-USAGE, NOTHING = 2, 5
+USAGE, INCOMPLETE, NOTHING = 2, 3, 5
 DTYPES = ("float64", "float32")
+CASES_WORTH_A_PROCESS = 8
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +40,9 @@ def _report(arguments: argparse.Namespace) -> int:
         return USAGE
     try:
         return run(arguments, cases, mistakes)
+    except BrokenProcessPool:
+        print("a process that runs cases died; --jobs 1 shows at which case", file=sys.stderr)
+        return INCOMPLETE
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -57,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", action="append", choices=list(BACKENDS), help="run this backend only; repeatable")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder to write to (default: results)")
+    parser.add_argument("--jobs", type=_positive, help="processes to run cases in (default: one a core, if many cases)")
     parser.add_argument("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
     return parser
 
@@ -66,35 +73,31 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
     from report.environment import describe_environment
     from report.markdown import matrix, verdict_sentence
     from report.results import exit_code, write_results
-    from report.story import Story
+    from report.story import Plan, prepare, tell_cases, write_story
 
-    backends = arguments.backend or list(BACKENDS)
-    story = Story(arguments.output, exact=not arguments.no_exact)
+    backends, dtypes = arguments.backend or list(BACKENDS), arguments.dtype or DTYPES
+    plan = Plan(tuple(dtypes), tuple(backends), not arguments.no_exact, arguments.output)
+    jobs = arguments.jobs or (os.cpu_count() if len(cases) >= CASES_WORTH_A_PROCESS else 1)
+    prepare(plan.output)
     with _progress() as progress:
-        task = progress.add_task("", total=sum(len(_dtypes(case, arguments)) for case in cases) * len(backends))
-        for case in cases:
-            for dtype in _dtypes(case, arguments):
-                story.run(case, dtype, backends, partial(_tell, progress, task))
-            story.close_case()
-    environment = describe_environment(backends)
-    story.write(mistakes, environment)
-    verdict = verdict_sentence(story.comparisons, mistakes)
-    write_results(arguments.output / "report.json", story.comparisons, verdict, environment)
-    print(matrix(story.comparisons, "simple"), "", textwrap.fill(verdict, 80), sep="\n")
-    print(f"\nThe report is in {arguments.output / 'report.md'}.")
-    return exit_code(story.comparisons, invalid=bool(mistakes))
+        chapters = list(progress.track(tell_cases(plan, cases, min(jobs, len(cases))), total=len(cases)))
+    comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
+    environment, verdict = describe_environment(backends), verdict_sentence(comparisons, mistakes)
+    write_story(plan.output, chapters, mistakes, environment)
+    write_results(plan.output / "report.json", comparisons, verdict, environment)
+    print(matrix(comparisons, "simple"), "", textwrap.fill(verdict, 80), sep="\n")
+    print(f"\nThe report is in {plan.output / 'report.md'}.")
+    return exit_code(comparisons, invalid=bool(mistakes))
 
 
-def _dtypes(case: Case, arguments: argparse.Namespace) -> list[str]:
-    return [dtype for dtype in case.dtypes if arguments.dtype is None or dtype in arguments.dtype]
-
-
-def _tell(progress: Progress, task: TaskID, what: str, done: int) -> None:
-    progress.update(task, description=what, completed=done)
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description:<44}"), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("cases"), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 

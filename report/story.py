@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from cases.load import Mistake
 from cases.problem import materialise
@@ -18,57 +23,73 @@ from report.section import case_section, figure_name, shown_steps
 SECONDS_FOR_EXACT_RUN = 8.0
 
 
-class Story:
-    """Collects the report while the cases run, one after the other."""
+class Plan(NamedTuple):
+    """What to do with every case: at these dtypes of its own, on these backends, with the exact run or without."""
 
-    def __init__(self, output: Path, *, exact: bool = True):
-        self.output, self.exact = output, exact
-        self.comparisons: list[Comparison] = []
-        self.sections: list[str] = []
-        self.depth: dict[str, list[LayerGradient]] = {}
-        self._case: list[Comparison] = []
-        self._done = 0
-        (output / "figures").mkdir(parents=True, exist_ok=True)
-        for stale in (output / "figures").glob("*.svg"):
-            stale.unlink()
+    dtypes: tuple[str, ...]
+    backends: tuple[str, ...]
+    exact: bool
+    output: Path
 
-    def run(self, case: Case, dtype: str, names: list[str], tell: Callable[[str, int], None]) -> None:
-        """Run a case at one dtype on these backends; `tell` hears what is next and how many runs are done."""
-        comparison = Comparison(case, materialise(case, dtype))
-        for name in names:
-            tell(f"{case.name} {dtype} {name}", self._done)
-            comparison.results.append(attempt(comparison.problem, name))
-            self._done += 1
-        comparison.pairs = list(pairs_of(comparison))
-        if self.exact and any(result.verdict == "certified" for result in comparison.results):
-            tell(f"{case.name} {dtype} exact", self._done)
-            bits = max((other.exact.bits for other in self._case if other.exact), default=BITS)
-            comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
-        self._case.append(comparison)
 
-    def close_case(self) -> None:
-        """Write and draw the case that was run, and let go of what takes memory."""
-        group, self._case = self._case, []
-        if not group:
-            return
-        layers = _layers(group[0])
-        self.sections.append(case_section(group, layers))
-        if (figure := figure_name(group[0])) and any(comparison.finished for comparison in group):
-            draw_run(self.output / figure, group)
-        if len(layers) > 1:
-            self.depth[group[0].case.name] = layers
-        for comparison in group:
-            comparison.exact = None
-            for result in comparison.results:
-                result.trajectory = None
-        self.comparisons += group
+class Chapter(NamedTuple):
+    """What is left of a case once it is told: verdicts without trajectories, its section, its gradients by layer."""
 
-    def write(self, mistakes: list[Mistake], environment: dict[str, str]) -> None:
-        """Write `report.md` and the figure that compares the cases."""
-        if deep := {name: layers for name, layers in self.depth.items() if len(layers) >= DEEP}:
-            draw_depth(self.output / "figures" / "depth.svg", deep)
-        report = whole_report(self.comparisons, self.sections, mistakes, self.depth, environment)
-        (self.output / "report.md").write_text(report, encoding="utf-8")
+    comparisons: list[Comparison]
+    section: str
+    layers: list[LayerGradient]
+
+
+def tell_cases(plan: Plan, cases: list[Case], jobs: int) -> Iterator[Chapter]:
+    """The chapters of the cases, in order, by so many processes; a single one is this process itself.
+
+    A fork after JAX has started hangs, so the processes are spawned.
+    """
+    tell = partial(tell_case, plan)
+    if jobs == 1:
+        yield from map(tell, cases)
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    try:
+        yield from pool.map(tell, cases)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tell_case(plan: Plan, case: Case) -> Chapter:
+    """Run a case at its dtypes on the backends, draw it, and write its section."""
+    comparisons: list[Comparison] = []
+    for dtype in (dtype for dtype in case.dtypes if dtype in plan.dtypes):
+        bits = max((other.exact.bits for other in comparisons if other.exact), default=BITS)
+        comparisons.append(_compare(plan, case, dtype, bits))
+    if not comparisons:
+        return Chapter([], "", [])
+    layers = _layers(comparisons[0])
+    section = case_section(comparisons, layers)
+    if (figure := figure_name(comparisons[0])) and any(comparison.finished for comparison in comparisons):
+        draw_run(plan.output / figure, comparisons)
+    for comparison in comparisons:
+        comparison.exact = None
+        for result in comparison.results:
+            result.trajectory = None
+    return Chapter(comparisons, section, layers)
+
+
+def _compare(plan: Plan, case: Case, dtype: str, bits: int) -> Comparison:
+    comparison = Comparison(case, materialise(case, dtype))
+    comparison.results = [attempt(comparison.problem, name) for name in plan.backends]
+    comparison.pairs = list(pairs_of(comparison))
+    if plan.exact and any(result.verdict == "certified" for result in comparison.results):
+        comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+    return comparison
 
 
 def _layers(comparison: Comparison) -> list[LayerGradient]:
@@ -77,3 +98,20 @@ def _layers(comparison: Comparison) -> list[LayerGradient]:
     runs = [run for run in certified if run.scope == "layers"]
     layers = gradients_by_layer(comparison.problem, runs[0]) if runs else []
     return layers if layers and layers[-1].cotangent else []
+
+
+def prepare(output: Path) -> None:
+    """Make the folders, without figures of an earlier report."""
+    (output / "figures").mkdir(parents=True, exist_ok=True)
+    for stale in (output / "figures").glob("*.svg"):
+        stale.unlink()
+
+
+def write_story(output: Path, chapters: list[Chapter], mistakes: list[Mistake], environment: dict[str, str]) -> None:
+    """Write `report.md` and the figure that compares the cases."""
+    comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
+    depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
+    if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
+        draw_depth(output / "figures" / "depth.svg", deep)
+    report = whole_report(comparisons, [chapter.section for chapter in chapters], mistakes, depth, environment)
+    (output / "report.md").write_text(report, encoding="utf-8")

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -409,3 +410,26 @@ def test_bad_input_is_one_line(complaints, name):
 def test_bad_inputs_leave_no_other_line(complaints):
     lines, everything = complaints
     assert sum(map(len, lines.values())) == len(everything) == len(BAD) + 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_processes_tell_the_same():
+    """Two cases in two processes of their own leave the report that one process leaves, but for the seconds."""
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(GOOD)
+    assert report("a.yaml", "b.yaml", "--jobs", "1") == 0
+    one = results()
+    assert report("a.yaml", "b.yaml", "--jobs", "2") == 0
+    two = results()
+    for row in (*one["results"], *two["results"]):
+        row.pop("seconds")
+    assert one["results"] == two["results"]
+    assert {path.name for path in Path("results/figures").iterdir()} == {"a.svg", "b.svg"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_process_that_dies(monkeypatch, capsys):
+    Path("case.yaml").write_text(GOOD)
+    monkeypatch.setattr(story, "tell_cases", lambda *_: (_ for _ in ()).throw(BrokenProcessPool))
+    assert report("case.yaml") == 3
+    assert "--jobs 1" in capsys.readouterr().err
