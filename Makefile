@@ -5,7 +5,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help report test lint schema accuracy clean
+.PHONY: help report test lint schema accuracy docs clean
 
 help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      check the style (ruff)"
 	@echo "make schema    write the JSON Schema of the case format for editors"
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
+	@echo "make docs      take the figure of the README from a new report"
 	@echo "make clean     remove what the others made"
 
 report: $(READY)
@@ -30,6 +31,9 @@ schema: $(READY)
 
 accuracy: $(READY)
 	$(RUN) -m pytest tests/test_accuracy.py -rP -q
+
+docs: report
+	cp results/figures/xor-two_four_one.svg docs/figures/
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
