@@ -49,7 +49,7 @@ def balls(values) -> Balls:
         return values
     values = np.asarray(values)
     if values.dtype != object:
-        values = np.asarray(_exact_ball(values, _remainder(values)), dtype=object)
+        values = np.asarray(sum(map(_ball, _parts(values))), dtype=object)
     return values.view(Balls)
 
 
@@ -68,16 +68,16 @@ def radius(values: Balls) -> float:
     return max(float(ball.rad()) for ball in values.ravel())
 
 
-def _remainder(values: np.ndarray) -> np.ndarray | float:
-    """What float64 leaves of a long double; nothing of narrower numbers, of infinities and of NaN."""
-    if values.dtype.itemsize <= 8:
-        return 0.0
+def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Float64 numbers that add up to the values: three, which hold a long double of any format."""
     with np.errstate(all="ignore"):
-        remainder = values - values.astype(np.float64).astype(values.dtype)
-    return np.where(np.isfinite(values), remainder, 0)
+        for _ in range(3 if values.dtype.itemsize > 8 else 1):
+            part = values.astype(np.float64)
+            yield part
+            values = np.where(np.isfinite(values), values - part, 0)
 
 
-_exact_ball = np.frompyfunc(lambda value, remainder: arb(float(value)) + arb(float(remainder)), 2, 1)
+_ball = np.frompyfunc(lambda value: arb(float(value)), 1, 1)
 
 
 # ---------------------------------------------------------------- elementary functions

@@ -86,8 +86,9 @@ class Bounded(NDArrayOperatorsMixin):
 
     terms: tuple[int, Any] | None = None
 
-    def __init__(self, value, bound, precision: Precision, *, undecided: bool = False):
+    def __init__(self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False):
         self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
+        self.magnitude = floats(np.abs(value)) if magnitude is None else magnitude
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if (ufunc, method) not in RULES:
@@ -99,7 +100,7 @@ class Bounded(NDArrayOperatorsMixin):
         return result
 
     def __getitem__(self, index) -> Bounded:
-        return Bounded(self.value[index], self.bound[index], self.precision, undecided=self.undecided)
+        return self._rearranged(lambda array: array[index])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,12 +110,11 @@ class Bounded(NDArrayOperatorsMixin):
     @property
     def mT(self) -> Bounded:  # noqa: N802, NumPy's name
         """The matrix transpose."""
-        return Bounded(self.value.mT, self.bound.mT, self.precision, undecided=self.undecided)
+        return self._rearranged(lambda array: array.mT)
 
-    @cached_property
-    def magnitude(self) -> np.ndarray:
-        """|value|, as float64."""
-        return floats(np.abs(self.value))
+    def _rearranged(self, arrange: Callable) -> Bounded:
+        value, bound, magnitude = map(arrange, (self.value, self.bound, self.magnitude))
+        return Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
 
     @property
     def truth_bound(self) -> np.ndarray:
@@ -137,7 +137,7 @@ class Bounded(NDArrayOperatorsMixin):
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
     """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
     size = floats(np.abs(values))
-    return Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision)
+    return Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
 
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
@@ -151,21 +151,23 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
 
 def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bounded:
     """A result that inherits an error from its operands and is rounded so many times."""
-    size = floats(np.abs(value)) + inherited
-    return _within_range(value, inherited + roundings * precision.u * size + precision.smallest, precision)
+    magnitude = floats(np.abs(value))
+    bound = inherited + roundings * precision.u * (magnitude + inherited) + precision.smallest
+    return _within_range(value, magnitude, bound, precision)
 
 
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
     bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
-    result = _within_range(value, np.where(magnitude > precision.largest, np.inf, bound), precision)
+    bound = np.where(magnitude > precision.largest, np.inf, bound)
+    result = _within_range(value, floats(np.abs(value)), bound, precision)
     result.terms = (n, magnitude)
     return result
 
 
-def _within_range(value, bound, precision: Precision) -> Bounded:
-    size = floats(np.abs(value)) + bound
-    return Bounded(value, np.where(size > precision.largest, np.inf, bound), precision)
+def _within_range(value, magnitude, bound, precision: Precision) -> Bounded:
+    bound = np.where(magnitude + bound > precision.largest, np.inf, bound)
+    return Bounded(value, bound, precision, magnitude=magnitude)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -243,28 +245,27 @@ def _positive(a: Bounded) -> Bounded:
     return _elementary(a.value, a.bound, a.precision)
 
 
-def _flattest(a: Bounded) -> np.ndarray:
-    """The magnitude nearest to zero that x may have, where the S-shaped functions are steepest."""
-    return np.maximum(a.magnitude - a.bound, 0)
-
-
-def _s_shaped(value, inherited, to_the_far_end, precision: Precision) -> Bounded:
+def _s_shaped(a: Bounded, value, slope: Callable, to_the_far_end) -> Bounded:
     """No result strays farther than to the other end of the range, unless the operand may be infinite or NaN."""
+    if not a.bound.any():
+        return _elementary(value, 0.0, a.precision)
+    steepest = slope(np.maximum(a.magnitude - a.bound, 0))
+    inherited = a.bound * steepest
     in_range = np.where(np.isfinite(inherited), np.minimum(inherited, to_the_far_end), np.inf)
-    result = _elementary(value, in_range, precision)
+    result = _elementary(value, in_range, a.precision)
     result.undecided = bool((inherited > to_the_far_end).any())
     return result
 
 
 def _tanh(a: Bounded) -> Bounded:
-    value, steepest = np.tanh(a.value), 1 / np.cosh(_flattest(a)) ** 2
-    return _s_shaped(value, a.bound * steepest, 1 + floats(np.abs(value)), a.precision)
+    value = np.tanh(a.value)
+    return _s_shaped(a, value, lambda x: 1 / np.cosh(x) ** 2, 1 + floats(np.abs(value)))
 
 
 def _expit(a: Bounded) -> Bounded:
-    value, steepest = expit(a.value), expit(_flattest(a)) * expit(-_flattest(a))
+    value = expit(a.value)
     to_the_far_end = np.maximum(floats(np.abs(value)), 1 - floats(np.abs(value)))
-    return _s_shaped(value, a.bound * steepest, to_the_far_end, a.precision)
+    return _s_shaped(a, value, lambda x: expit(x) * expit(-x), to_the_far_end)
 
 
 def _maximum(a: Bounded, b: Bounded) -> Bounded:

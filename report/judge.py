@@ -21,7 +21,7 @@ from report.checks import Check, checks_of_steps, final_checks
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
 
-ELEMENTS_AT_A_TIME = 2**17
+ELEMENTS_AT_A_TIME = 2**15
 BALL_BITS = 128
 
 
