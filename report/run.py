@@ -101,10 +101,8 @@ def suspect(comparison: Comparison) -> str:
     agree = {pair.names for pair in comparison.pairs if pair.drift.within}
     frameworks = tuple(result.backend for result in independent)
     if len(independent) > 1 and frameworks in agree and all(result in wrong for result in independent):
-        together, place = " and ".join(frameworks), independent[0].judgement.where.place
-        return (
-            f"{together} agree with each other and miss the truth ({place}): suspect the reference, numpy, or the case"
-        )
+        agreement = f"{' and '.join(frameworks)} agree with each other and miss the truth"
+        return f"{agreement} ({independent[0].judgement.where.place}): suspect the reference (numpy) or the case"
     certified = [result.backend for result in comparison.finished if result.verdict == "certified"]
     if len(wrong) == 1 and certified:
         return f"{wrong[0].backend} is alone: {' and '.join(certified)} met the truth"

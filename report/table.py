@@ -26,7 +26,7 @@ def cell(result: Result) -> str:
     if (judgement := result.judgement) is None:
         return result.verdict
     if judgement.where and judgement.where.phase == "published number":
-        return f"{result.verdict} from print"
+        return f"{result.verdict} (print)"
     end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
     return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
 

@@ -86,7 +86,7 @@ def test_wrong_reference(problem_of, monkeypatch):
     assert verdicts(comparison) == ["certified", "differs", "differs"]
     assert suspect(comparison) == (
         "torch and jax agree with each other and miss the truth (step 0, cotangent of readout at [0, 0]): "
-        "suspect the reference, numpy, or the case"
+        "suspect the reference (numpy) or the case"
     )
 
 
