@@ -120,13 +120,13 @@ def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) 
     Args:
         problem: of any dtype; its rounded initial parameters and data are taken as exact.
         at: the steps to keep.
-        seconds: to spend at most.
+        seconds: of processor time to spend at most.
         bits: of the first attempt.
 
     Returns:
         None where that would take longer.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.process_time() + seconds
     while True:
         try:
             return ExactRun(bits, _run_in_balls(problem, at, bits, deadline))
@@ -141,7 +141,7 @@ class _TooWideError(ArithmeticError):
 
 
 def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
-    kept, start = {}, time.monotonic()
+    kept, start = {}, time.process_time()
     with working_precision(bits):
         for number, step in enumerate(train(problem, balls)):
             last = number == problem.steps - 1
@@ -149,7 +149,7 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
                 raise _TooWideError
             if number in at:
                 kept[number] = step
-            a_step = (time.monotonic() - start) / (number + 1)
+            a_step = (time.process_time() - start) / (number + 1)
             if start + a_step * (problem.steps if number > 10 else number) > deadline:
                 raise TimeoutError
     return kept

@@ -142,28 +142,31 @@ def shown_steps(comparison: Comparison) -> list[int]:
 
 
 def _trajectory(comparison: Comparison) -> str:
-    results = comparison.whole
+    """The run of the first backend at some steps, and how far each backend is from the exact run."""
+    exact, first = comparison.exact, comparison.whole[0].trajectory
+    with_digits = [result for result in comparison.whole if exact and result.verdict == "certified"]
     rows = []
     for step in shown_steps(comparison):
         row = int(np.searchsorted(comparison.problem.recorded, step))
-        first = results[0].trajectory
         gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
-        digits = [digits_from_exact(comparison, result, step, row) for result in results]
+        digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
         rows.append([f"{step:,}", f"{first.loss[row]:.6g}", f"{gradient:.3g}", *digits])
-    final, last = results[0].trajectory, comparison.problem.network[-1].name
-    exact = f"in {comparison.exact.bits} bits" if comparison.exact else "too costly here"
-    headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in results)]
+    headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in with_digits)]
+    digits = (
+        f"*Digits*: how many decimal digits of the parameters after that step agree with the exact run, proved in ball "
+        f"arithmetic of {exact.bits} bits."
+        if with_digits
+        else "The exact run in ball arithmetic was not made: it takes too long here, or no run is certified."
+    )
+    output = some(first.final_values[comparison.problem.network[-1].name])
     return (
-        f"{table(rows, headers)}\n\nDigits: how many of the parameters' decimal digits after that step agree with the "
-        f"exact run (ball arithmetic {exact}). After the last step the loss of all samples is "
-        f"{float(final.final_loss):.6g}, the output {some(final.final_values[last])}."
+        f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
+        f"{float(first.final_loss):.6g}, the output {output}."
     )
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:
     """Decimal digits of the parameters after a step that agree with the exact run, in the tensor where fewest do."""
-    if comparison.exact is None or result.verdict != "certified":
-        return ""
     with working_precision(comparison.exact.bits):
         pairs = [
             (floats(np.abs(balls(result.trajectory.after[path][row]) - exact)).max(), floats(np.abs(exact)).max())

@@ -20,7 +20,7 @@ from report.markdown import DEEP, whole_report
 from report.run import Comparison, attempt, pairs_of
 from report.section import case_section, figure_name, shown_steps
 
-SECONDS_FOR_EXACT_RUN = 8.0
+SECONDS_FOR_EXACT_RUN = 10.0
 
 
 class Plan(NamedTuple):
