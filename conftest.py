@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends import BACKENDS
-from cases.load import InvalidCase, load
+from cases.load import SUFFIXES, InvalidCase, load
 from cases.problem import materialise
 from cases.schema import Case
 
@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
     """Collect case files: all below `cases/`, and every other one that is named."""
-    if file_path.suffix != ".yaml":
+    if file_path.suffix not in SUFFIXES:
         return None
     named = str(file_path) in map(os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args))
     inside = file_path.is_relative_to(Path(__file__).parent / "cases")
@@ -43,8 +43,11 @@ class CaseFile(pytest.File):
             yield InvalidItem.from_parent(self, name="invalid", error=error)
             return
         for dtype in case.dtypes:
-            for backend in self.config.getoption("--backend") or BACKENDS:
+            backends = self.config.getoption("--backend") or list(BACKENDS)
+            for backend in backends:
                 yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", case=case, dtype=dtype, backend=backend)
+            if dtype in case.tolerance and len(backends) > 1:
+                yield PairsItem.from_parent(self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends)
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
@@ -93,3 +96,28 @@ class CaseItem(_Item):
         if result.verdict != "certified":
             where = f"{self.case.name} {self.dtype} {self.backend}"
             raise Refused(f"{where}: {result.verdict}\n  {result.message}")
+
+
+class PairsItem(_Item):
+    """The free runs beside each other, where the case sets a tolerance: fails with the first pair outside it."""
+
+    def __init__(self, *, case: Case, dtype: str, backends: list[str], **kwargs):
+        super().__init__(**kwargs)
+        self.case, self.dtype, self.backends = case, dtype, backends
+
+    def runtest(self) -> None:
+        """Run the backends and compare; one that is missing or can't finish fails or skips in its own item."""
+        from report.run import Comparison, attempt, pairs_of
+
+        comparison = Comparison(self.case, materialise(self.case, self.dtype))
+        comparison.results = [attempt(comparison.problem, name) for name in self.backends]
+        pairs = list(pairs_of(comparison))
+        if not pairs and not self.config.getoption("--require-backend"):
+            pytest.skip("fewer than two backends finished: there is no pair")
+        if not pairs:
+            raise Refused(f"{self.case.name} {self.dtype}: fewer than two backends finished: there is no pair")
+        for pair in pairs:
+            if pair.status == "outside":
+                names, drift = "-".join(pair.names), pair.drift
+                found = f"parameters differ by up to {drift.parameter:.1e}, gradients by up to {drift.gradient:.1e}"
+                raise Refused(f"{self.case.name} {self.dtype} {names}: outside the case's tolerance\n  {found}")

@@ -29,6 +29,9 @@ BACKENDS = {
 }
 
 
+OUR_OWN = ("backends", "cases", "reference", "report")
+
+
 class Unsupported(Exception):  # noqa: N818, a verdict rather than an error
     """The backend cannot express the case; the message says why."""
 
@@ -45,7 +48,9 @@ def backend(name: str) -> ModuleType:
     """
     try:
         return importlib.import_module(BACKENDS[name])
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in OUR_OWN:
+            raise
         raise Missing(f"the backend {name} is not installed: {error}") from None
 
 

@@ -15,6 +15,7 @@ from cases.messages import tell
 from cases.schema import CASES, Case
 
 LARGEST_FILE = 128 * 2**10
+SUFFIXES = (".yaml", ".yml")
 START = (1, 1)
 
 
@@ -49,7 +50,8 @@ def find(paths: Iterable[str | Path] = ()) -> list[Path]:
             exists = False
         if not exists:
             raise InvalidCase([_mistake(path, "there is no such file or folder")])
-        found.update(path.rglob("*.yaml") if path.is_dir() else [path])
+        inside = (file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        found.update(inside if path.is_dir() else [path])
     return sorted(found, key=_natural)
 
 
@@ -60,12 +62,13 @@ def _natural(path: Path) -> list[str | int]:
 
 def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake]]:
     """The valid cases among these files and folders, and the mistakes of the others."""
-    cases, mistakes = [], []
-    try:
-        files = find(paths)
-    except InvalidCase as invalid:
-        return [], invalid.mistakes
-    for file in files:
+    cases, mistakes, files = [], [], set()
+    for path in [*paths] or [CASES]:
+        try:
+            files.update(find([path]))
+        except InvalidCase as invalid:
+            mistakes += invalid.mistakes
+    for file in sorted(files, key=_natural):
         try:
             cases.append(load(file))
         except InvalidCase as invalid:

@@ -108,14 +108,14 @@ COMPARISONS = {np.equal, np.less, np.greater, np.less_equal, np.greater_equal}
 
 
 class ExactRun(NamedTuple):
-    """Some steps of a run without any rounding error to speak of: every number is a ball of radius below 1e-20."""
+    """Some steps of a run as it is without rounding: parameters and gradients are balls of radius below 1e-20."""
 
     bits: int
     steps: dict[int, Step]
 
 
 def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) -> ExactRun | None:
-    """Run the problem in balls, with 512 bits more each time until every number is proved to 1e-20.
+    """Run the problem in balls, 512 bits more each time, until the kept parameters and gradients are proved to 1e-20.
 
     Args:
         problem: of any dtype; its rounded initial parameters and data are taken as exact.
@@ -145,7 +145,7 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
     with working_precision(bits):
         for number, step in enumerate(train(problem, balls)):
             last = number == problem.steps - 1
-            if (last or number % 100 == 99) and not _widest(step) < RADIUS:
+            if (last or number in at or number % 100 == 99) and not _widest(step) < RADIUS:
                 raise _TooWideError
             if number in at:
                 kept[number] = step

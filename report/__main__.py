@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -43,10 +45,8 @@ def _report(arguments: argparse.Namespace) -> int:
     except BrokenProcessPool:
         print("a process that runs cases died; --jobs 1 shows at which case", file=sys.stderr)
         return INCOMPLETE
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"cannot write to {arguments.output}: {error.strerror}", file=sys.stderr)
+    except CannotWriteError as error:
+        print(error, file=sys.stderr)
         return USAGE
 
 
@@ -78,16 +78,30 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
     backends, dtypes = arguments.backend or list(BACKENDS), arguments.dtype or DTYPES
     plan = Plan(tuple(dtypes), tuple(backends), not arguments.no_exact, arguments.output)
     jobs = arguments.jobs or (os.cpu_count() if len(cases) >= CASES_WORTH_A_PROCESS else 1)
-    prepare(plan.output)
+    with _writing(plan.output):
+        prepare(plan.output)
     with _progress() as progress:
         chapters = list(progress.track(tell_cases(plan, cases, min(jobs, len(cases))), total=len(cases)))
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     environment, verdict = describe_environment(backends), verdict_sentence(comparisons, mistakes)
-    write_story(plan.output, chapters, mistakes, environment)
-    write_results(plan.output / "report.json", comparisons, verdict, environment)
+    with _writing(plan.output):
+        write_story(plan.output, chapters, mistakes, environment)
+        write_results(plan.output / "report.json", comparisons, verdict, environment)
     print(matrix(comparisons, "simple"), "", textwrap.fill(verdict, 80), sep="\n")
     print(f"\nThe report is in {plan.output / 'report.md'}.")
     return exit_code(comparisons, invalid=bool(mistakes))
+
+
+class CannotWriteError(Exception):
+    """The output folder does not take the report."""
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotWriteError(f"cannot write to {output}: {error.strerror}") from None
 
 
 def _positive(text: str) -> int:

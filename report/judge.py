@@ -23,6 +23,7 @@ from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 2**15
 BALL_BITS = 128
+PUBLISHED = "published number"
 
 
 @dataclass(frozen=True, order=True)
@@ -84,6 +85,11 @@ class Judgement:
     published: list[Published]
     budgets: np.ndarray
     scope: str
+
+    @property
+    def only_print_missed(self) -> bool:
+        """Every judged number is right, but one that was printed elsewhere is not met."""
+        return self.where is not None and self.where.phase == PUBLISHED
 
 
 def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
@@ -238,7 +244,7 @@ class _Tally:
             where, budget = first, first.budget
         elif missed := [number for number in published if number.status == "missed"]:
             entry = missed[0].entry
-            where = first = Finding(entry.step, 0, "published number", entry.tensor, (), missed[0].message)
+            where = first = Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
         elif not ledger.resolved:
             first = Finding(0, 0, "nothing", "", (), "nothing was compared: no number is larger than its allowance")
         return Judgement(

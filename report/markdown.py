@@ -17,10 +17,6 @@ DEPTH_LEGEND = (
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
     "tanh. The case's own section has the table by layer."
 )
-VERDICTS = {
-    "differs": "differ", "out of range": "leave the range of their dtype", "unsupported": "are not supported",
-    "missing": "lack their backend", "error": "stopped with an error", "out of memory": "ran out of memory",
-}  # fmt: skip
 
 
 def whole_report(
@@ -46,22 +42,31 @@ def whole_report(
 
 
 def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake]) -> str:
-    """The result in one sentence, and the first failure in another."""
+    """The result in one sentence, the first failure in another, and what the result does not say in a third."""
     results = [(comparison, result) for comparison in comparisons for result in comparison.results]
-    counts = Counter(result.verdict for _, result in results)
-    ledger, certified = total(comparisons), counts.pop("certified", 0)
-    compared = f"{ledger.elements:,} numbers at {ledger.steps:,} recorded steps"
-    everything = results and certified == len(results)
-    parts = [
-        f"All {len(results)} runs are certified: each of {compared} lies within the derived allowance of the truth"
-        if everything
-        else f"{certified} of {len(results)} runs are certified"
+    outside = [
+        (comparison, pair) for comparison in comparisons for pair in comparison.pairs if pair.status == "outside"
     ]
-    parts += [f"{count} {VERDICTS[verdict]}" for verdict, count in counts.items()]
-    outside = sum(pair.status == "outside" for comparison in comparisons for pair in comparison.pairs)
-    parts += [f"{outside} of the pairs are outside their tolerance"] if outside else []
-    parts += [f"{len(mistakes)} mistakes in case files"] if mistakes else []
-    return ", ".join(parts) + "." + _first_failure(results)
+    counts = Counter(result.verdict for _, result in results)
+    certified = counts.pop("certified", 0)
+    parts = [f"{certified} of {_counted(len(results), 'run')} certified"]
+    parts += [f"{count} {verdict}" for verdict, count in counts.items()]
+    parts += [f"{_counted(len(outside), 'pair')} outside the tolerance"] if outside else []
+    parts += [f"{_counted(len(mistakes), 'mistake')} in case files"] if mistakes else []
+    all_well = results and len(parts) == 1
+    sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
+    return f"{sentence}.{_first_failure(results)}{_first_outside(outside)}{_caveat(comparisons)}"
+
+
+def _all_certified(comparisons: list[Comparison], runs: int) -> str:
+    ledger = total(comparisons)
+    who = f"All {runs} runs are" if runs > 1 else "The only run is"
+    compared = f"{_counted(ledger.elements, 'number')} at {_counted(ledger.steps, 'recorded step')}"
+    return f"{who} certified: each of {compared} lies within the derived allowance of the truth"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
@@ -71,6 +76,23 @@ def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
             where = f"{comparison.case.name} {comparison.dtype} {result.backend}"
             return f" First: {where}: {result.message}." + (f" {who[0].upper()}{who[1:]}." if who else "")
     return ""
+
+
+def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
+    if not outside:
+        return ""
+    (comparison, pair), *_ = outside
+    where = f"{comparison.case.name} {comparison.dtype} {'-'.join(pair.names)}"
+    largest = f"parameters differ by up to {pair.drift.parameter:.1e}, gradients by up to {pair.drift.gradient:.1e}"
+    gaps = len(comparison.problem.recorded) < comparison.problem.steps
+    why = "; steps that are not recorded are not judged, and may be the cause" if gaps else ""
+    return f" First pair outside: {where}: {largest}, most at step {pair.drift.step:,}{why}."
+
+
+def _caveat(comparisons: list[Comparison]) -> str:
+    if backend_names(comparisons) != ["numpy"]:
+        return ""
+    return " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 
 
 def matrix(comparisons: list[Comparison], form: str = "pipe", *, link: bool = False) -> str:
@@ -98,8 +120,8 @@ def anchor(name: str) -> str:
 def _legend() -> str:
     return (
         "Each cell: the verdict, and the largest share of its derived rounding allowance that any number of the run "
-        "used (1 is all of it). *Certified* means that every recorded value, loss, cotangent, gradient and update is "
-        "right for the backend's own recorded inputs."
+        "used (1 is all of it; of a run that differs, the share of the first failure). *Certified* means that every "
+        "recorded value, loss, cotangent, gradient and update is right for the backend's own recorded inputs."
     )
 
 
@@ -127,7 +149,7 @@ def _ledger(comparisons: list[Comparison]) -> str:
         ["tensors", f"{ledger.tensors:,}"],
         ["elements", f"{ledger.elements:,}"],
         ["resolved elements (allowance < abs(truth))", f"{ledger.resolved:,} ({share:.1%})"],
-        ["published numbers met", f"{statuses.count('met'):,} of {len(statuses):,}"],
+        ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
     ]
     return table(rows, ["", "number"])
 
@@ -138,9 +160,10 @@ def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
     counts = Counter(pair.status for _, pair in pairs)
     yield (
         "The same run on two backends, each left to itself. *Within*: never outside rtol and atol (1e-9 in float64, "
-        "1e-4 in float32, unless the case sets them). *Explained*: outside, while both runs are certified at every "
-        f"step: rounding, amplified by the training itself. Of {len(pairs)} pairs {counts['within']} are within, "
-        f"{counts['explained']} explained, {counts['outside']} outside."
+        "1e-4 in float32, unless the case sets them). *Explained*: outside, while all steps of both runs are recorded "
+        "and certified: rounding, amplified by the training itself. "
+        f"Of {len(pairs)} pairs {counts['within']} are within, {counts['explained']} explained, "
+        f"{counts['outside']} outside."
     )
     if notable := [(comparison, pair) for comparison, pair in pairs if pair.status != "within"]:
         yield _pairs_table(notable)
@@ -174,7 +197,7 @@ def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
         for name, layers in networks.items()
     ]  # fmt: skip
     headers = ["case", "dense layers", "gradient, first layer", "gradient, last layer", "cotangent, first / last"]
-    figure = ["![](figures/depth.svg)"] if max(map(len, networks.values())) >= DEEP else []
+    figure = ["![](figures/_gradients_by_layer.svg)"] if max(map(len, networks.values())) >= DEEP else []
     return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, [*headers, "bound"]), *figure]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> I
         if who := suspect(comparison):
             yield f"**{comparison.dtype}: {who}.**"
     if figure := figure_name(comparisons[0]):
-        yield f"![]({figure})"
+        yield f"![]({quote(figure)})"
     if len(layers) > 1:
         yield f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
     for comparison in comparisons:
@@ -46,8 +47,9 @@ def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> I
 
 
 def figure_name(comparison: Comparison) -> str | None:
-    """Where the figure of a case is; none for a single step, which has no curve."""
-    return f"figures/{comparison.case.name.replace('/', '-')}.svg" if comparison.problem.steps > 1 else None
+    """Where the figure of a case is, a name for each case; none for a single step, which has no curve."""
+    name = comparison.case.name.replace("-", "--").replace("/", "-")
+    return f"figures/{name}.svg" if comparison.problem.steps > 1 else None
 
 
 def _scenario(comparison: Comparison) -> str:

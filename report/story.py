@@ -112,6 +112,6 @@ def write_story(output: Path, chapters: list[Chapter], mistakes: list[Mistake], 
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
     if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
-        draw_depth(output / "figures" / "depth.svg", deep)
+        draw_depth(output / "figures" / "_gradients_by_layer.svg", deep)
     report = whole_report(comparisons, [chapter.section for chapter in chapters], mistakes, depth, environment)
     (output / "report.md").write_text(report, encoding="utf-8")

@@ -25,8 +25,10 @@ def cell(result: Result) -> str:
     """A verdict with its budget; with its resolution where only gradients were there to judge."""
     if (judgement := result.judgement) is None:
         return result.verdict
-    if judgement.where and judgement.where.phase == "published number":
+    if judgement.only_print_missed:
         return f"{result.verdict} (print)"
+    if result.verdict == "out of range":
+        return f"out of range at {judgement.where.step}"
     end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
     return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
 

@@ -104,3 +104,19 @@ def test_missing_backend(checkout, options, outcome):
     assert code == (outcome == "FAILED")
     assert outcomes(output) == [(f"cases/mine.yaml::{dtype}-torch", outcome) for dtype in ("float64", "float32")]
     assert "the backend torch is not installed: No module named 'no_such_module'" in output
+
+
+def test_the_tolerance_of_a_case_is_an_item(checkout):
+    """Two certified runs that part by more than the case allows fail in an item of their own."""
+    case = (
+        CASE.replace("sigmoid", "tanh").replace("steps: 3", "steps: 300") + "tolerance: {float32: {rtol: 0, atol: 0}}\n"
+    )
+    (checkout / "cases" / "mine.yaml").write_text(case)
+    code, output = run(checkout, "--backend=numpy", "--backend=torch", "-k", "float32")
+    assert code == 1
+    assert outcomes(output) == [
+        ("cases/mine.yaml::float32-numpy", "PASSED"),
+        ("cases/mine.yaml::float32-torch", "PASSED"),
+        ("cases/mine.yaml::float32-pairs", "FAILED"),
+    ]
+    assert "mine float32 numpy-torch: outside the case's tolerance" in output

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from backends import BACKENDS, Unsupported, numpy_reference
@@ -112,3 +113,41 @@ def test_nobody_is_suspected_without_witnesses(problem_of, install):
     install("numpy", numpy_reference.run)
     install("jax", lambda problem: replace(numpy_reference.run(problem), gradients={}))
     assert suspect(compare(problem_of())) == ""
+
+
+def test_all_right_but_the_printed_number(problem_of, install):
+    """Then nobody has missed the truth."""
+    for name in BACKENDS:
+        install(name, numpy_reference.run)
+    printed = {"tensor": "loss", "step": 0, "value": "0.123", "source": "a book"}
+    comparison = compare(problem_of(published=[printed]))
+    assert verdicts(comparison) == ["differs"] * 3
+    assert suspect(comparison).startswith("every backend is right by the formulas and misses the printed number")
+
+
+def test_steps_that_are_not_recorded_explain_nothing(problem_of, install):
+    """A backend that updates at recorded steps only is right at each of them; its drift is not called rounding."""
+    problem = problem_of(record={"every": 7})
+    recorded = problem.recorded
+
+    def lazy(problem):
+        short = replace(problem, batches=problem.batches[recorded], recorded=np.arange(len(recorded)))
+        return replace(numpy_reference.run(short), steps=recorded)
+
+    install("numpy", numpy_reference.run)
+    install("torch", lazy)
+    comparison = Comparison(None, problem, [attempt(problem, name) for name in ("numpy", "torch")])
+    (pair,) = pairs_of(comparison)
+    assert verdicts(comparison) == ["certified", "certified"]
+    assert pair.status == "outside"
+
+
+def test_an_import_that_fails_in_our_own_code_is_an_error(problem_of, tmp_path, monkeypatch):
+    """It is no missing framework, which would be skipped."""
+    (tmp_path / "careless.py").write_text("from cases.schema import Losss")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BACKENDS, "torch", "careless")
+    assert attempt(problem_of(), "torch").verdict == "error"
+    (tmp_path / "careless_too.py").write_text("import cases.no_such_room")
+    monkeypatch.setitem(BACKENDS, "torch", "careless_too")
+    assert attempt(problem_of(), "torch").verdict == "error"
