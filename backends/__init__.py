@@ -54,6 +54,18 @@ def backend(name: str) -> ModuleType:
         raise Missing(f"the backend {name} is not installed: {error}") from None
 
 
+def describe(name: str) -> dict[str, str]:
+    """The versions and settings of one backend, or why it is missing."""
+    try:
+        module = backend(name)
+        packages = ", ".join(f"{package} {version}" for package, version in versions(*module.PACKAGES).items())
+        return {"backend": name, "packages": packages, **module.settings()}
+    except Missing as error:
+        return {"backend": name, "packages": str(error)}
+    except Exception as error:  # noqa: BLE001, a broken installation may raise anything
+        return {"backend": name, "packages": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
 def versions(*packages: str) -> dict[str, str | None]:
     """The installed version of each package, None where it is missing."""
     return {package: _version(package) for package in packages}

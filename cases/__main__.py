@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from cases.load import load_all
 from cases.schema import Case, Dense
 
 INVALID, NOTHING = 2, 5
-COLUMNS = ("case", "network", "samples", "steps", "parameters", "dtypes", "title")
+COLUMNS = ("case", "network", "steps", "dtypes", "title")
 WIDEST_NETWORK = 16
 NARROWEST_TITLE = 16
 
@@ -92,14 +91,12 @@ def _table(cases: list[Case]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, COLUMNS, strict=True)]
     room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
     rows = [(*row, _cut(title, max(room, NARROWEST_TITLE))) for *row, title in rows]
-    alignment = ("left", "left", "right", "right", "right", "left", "left")
+    alignment = ("left", "left", "right", "left", "left")
     return tabulate([COLUMNS, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
 
 
 def _row(case: Case) -> tuple[str, ...]:
-    parameters = sum(map(math.prod, case.parameter_shapes().values()))
-    counts = (str(len(case.data.inputs)), str(case.steps), str(parameters))
-    return case.name, _cut(_network(case), WIDEST_NETWORK), *counts, _dtypes(case), case.title
+    return case.name, _cut(_network(case), WIDEST_NETWORK), str(case.steps), _dtypes(case), case.title
 
 
 def _network(case: Case) -> str:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from backends.__main__ import describe
+from backends import describe
 
 
 def describe_environment(names: list[str]) -> dict[str, str]:

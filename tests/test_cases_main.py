@@ -38,7 +38,7 @@ def test_list(capsys):
     assert command.main(["good.yaml"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == list(command.COLUMNS)
-    assert row.split()[:7] == ["good", "2-4-1", "sigmoid", "3", "100", "16", "float64/32"]
+    assert row.split()[:5] == ["good", "2-4-1", "sigmoid", "100", "float64/32"]
     assert row.endswith("...")
     assert len(row) <= 80
 
