@@ -208,6 +208,10 @@ def _square(a: Bounded) -> Bounded:
     return _multiply(a, a)
 
 
+def _negative(a: Bounded) -> Bounded:
+    return Bounded(-a.value, a.bound, a.precision)
+
+
 def _sum(a: Bounded, axis) -> Bounded:
     value = a.value.sum(axis=axis)
     n = a.value.size // max(value.size, 1)
@@ -286,6 +290,7 @@ RULES = {
     (np.multiply, "__call__"): _multiply,
     (np.divide, "__call__"): _divide,
     (np.square, "__call__"): _square,
+    (np.negative, "__call__"): _negative,
     (np.matmul, "__call__"): _matmul,
     (np.positive, "__call__"): _positive,
     (np.tanh, "__call__"): _tanh,

@@ -50,7 +50,9 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake]) -> 
     counts = Counter(result.verdict for _, result in results)
     certified = counts.pop("certified", 0)
     parts = [f"{certified} of {_counted(len(results), 'run')} certified"]
-    parts += [f"{count} {verdict}" for verdict, count in counts.items()]
+    parts += [
+        f"{count} {'differ' if verdict == 'differs' and count > 1 else verdict}" for verdict, count in counts.items()
+    ]
     parts += [f"{_counted(len(outside), 'pair')} outside the tolerance"] if outside else []
     parts += [f"{_counted(len(mistakes), 'mistake')} in case files"] if mistakes else []
     all_well = results and len(parts) == 1

@@ -473,3 +473,11 @@ def test_a_long_run_uses_at_most_its_allowance_at_every_step():
         before = {path: given(values) for path, values in step.before.items()}
         after, _ = update(problem.optimizer, before, {path: given(g) for path, g in step.gradients.items()}, {})
         assert max(budgets(after[path], step.after[path]).max() for path in after) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sign_costs_nothing(dtype):
+    """Negation is exact, and has a rule: whoever changes a sign in a formula gets a verdict, not an error."""
+    x = exact(np.array([1.5, -2.0], dtype), precision_of(dtype))
+    assert (-x).value.tolist() == [-1.5, 2.0]
+    assert (-(x * x)).bound.tolist() == (x * x).bound.tolist()
