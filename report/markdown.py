@@ -57,7 +57,8 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake]) -> 
     parts += [f"{_counted(len(mistakes), 'mistake')} in case files"] if mistakes else []
     all_well = results and len(parts) == 1
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
-    return f"{sentence}.{_first_failure(results)}{_first_outside(outside)}{_caveat(comparisons)}"
+    failure = _first_failure(results) or _first_outside(outside)
+    return f"{sentence}.{failure}{_caveat(comparisons)}"
 
 
 def _all_certified(comparisons: list[Comparison], runs: int) -> str:
