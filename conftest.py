@@ -118,6 +118,5 @@ class PairsItem(_Item):
             raise Refused(f"{self.case.name} {self.dtype}: fewer than two backends finished: there is no pair")
         for pair in pairs:
             if pair.status == "outside":
-                names, drift = "-".join(pair.names), pair.drift
-                found = f"parameters differ by up to {drift.parameter:.1e}, gradients by up to {drift.gradient:.1e}"
-                raise Refused(f"{self.case.name} {self.dtype} {names}: outside the case's tolerance\n  {found}")
+                where = f"{self.case.name} {self.dtype} {'-'.join(pair.names)}"
+                raise Refused(f"{where}: outside the case's tolerance\n  {pair.drift}")

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,10 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backends import BACKENDS
 from cases.command import run_command
 from cases.load import Mistake, load_all
-from cases.schema import Case
+from cases.schema import Case, Dtype
 
 USAGE, INCOMPLETE, NOTHING = 2, 3, 5
-DTYPES = ("float64", "float32")
+DTYPES = get_args(Dtype)
 CASES_WORTH_A_PROCESS = 8
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -56,32 +55,31 @@ def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """All tensors of some steps with the same number of real samples, in the order in which they are computed."""
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
-    given = partial(_given, problem)
-    before, targets = given(run.before), given({"targets": problem.targets[batches]})["targets"]
+    precision = precision_of(problem.dtype)
+    before, targets = _given(problem, run.before), exact(problem.targets[batches], precision)
     if run.scope == "layers":
-        values = given(run.values)
+        values = _given(problem, run.values)
         truths = yield from _forward_checks(problem, before, values, run, targets)
         yield from _backward_checks(problem, before, values, truths, run, targets)
     else:
-        yield from _end_to_end_checks(problem, before, given({"input": problem.inputs[batches]})["input"], run, targets)
+        yield from _end_to_end_checks(problem, before, exact(problem.inputs[batches], precision), run, targets)
     if problem.optimizer:
         yield from _update_checks(problem, before, run)
 
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """The values and the loss of all samples at the final parameters, as a stack of one step."""
-    last = problem.network[-1].name
-    given = partial(_given, problem)
-    after = given({path: values[-1:] for path, values in run.after.items()})
-    targets = given({"targets": problem.targets[None]})["targets"]
+    last, precision = problem.network[-1].name, precision_of(problem.dtype)
+    after = _given(problem, {path: values[-1:] for path, values in run.after.items()})
+    targets = exact(problem.targets[None], precision)
     final = replace(
         run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
     )
-    values = given(final.values)
+    values = _given(problem, final.values)
     if run.scope == "layers":
         yield from _forward_checks(problem, after, values, final, targets)
     else:
-        truth = forward(problem.network, after, given({"input": problem.inputs[None]})["input"])[last]
+        truth = forward(problem.network, after, exact(problem.inputs[None], precision))[last]
         yield Check("value", last, final.values[last], truth, "look at the forward pass")
         loss = loss_forward(problem.loss, values[last], targets)
         yield Check("loss", "loss", final.loss, loss, "look at the loss")

@@ -86,10 +86,9 @@ def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
         return ""
     (comparison, pair), *_ = outside
     where = f"{comparison.case.name} {comparison.dtype} {'-'.join(pair.names)}"
-    largest = f"parameters differ by up to {pair.drift.parameter:.1e}, gradients by up to {pair.drift.gradient:.1e}"
     gaps = len(comparison.problem.recorded) < comparison.problem.steps
     why = "; steps that are not recorded are not judged, and may be the cause" if gaps else ""
-    return f" First pair outside: {where}: {largest}, most at step {pair.drift.step:,}{why}."
+    return f" First pair outside: {where}: {pair.drift}{why}."
 
 
 def _caveat(comparisons: list[Comparison]) -> str:

@@ -29,6 +29,10 @@ class Drift(NamedTuple):
     within: bool
     over_steps: np.ndarray
 
+    def __str__(self) -> str:
+        largest = f"parameters differ by up to {self.parameter:.1e}, gradients by up to {self.gradient:.1e}"
+        return f"{largest}, most at step {self.step:,}"
+
 
 def tolerance_of(problem: Problem) -> Tolerance:
     """What the case sets, or the dtype's own."""

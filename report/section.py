@@ -77,16 +77,7 @@ def _runs_table(comparisons: list[Comparison]) -> str:
         for result in comparison.results:
             row = [comparison.dtype, result.backend, cell(result)]
             rows.append(row + (_run_cells(result) if result.judgement else [result.message, "", "", "", ""]))
-    headers = [
-        "dtype",
-        "backend",
-        "verdict",
-        "largest budget at",
-        "resolution",
-        "elements",
-        "resolved",
-        "run + judge (wall)",
-    ]
+    headers = ["dtype", "backend", "verdict", "largest budget at", "resolution", "elements", "resolved", "run + judge"]
     return table(rows, headers)
 
 
