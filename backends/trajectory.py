@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,23 @@ class Trajectory:
     state_before: Arrays = field(default_factory=dict)
     state_after: Arrays = field(default_factory=dict)
     scope: Literal["layers", "gradients"] = "layers"
+
+
+def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
+    """Some of the recorded steps, which have that many real samples each."""
+
+    def steps(arrays: Arrays) -> Arrays:
+        return {name: array[positions] for name, array in arrays.items()}
+
+    def real(arrays: Arrays) -> Arrays:
+        return {name: array[positions, :samples] for name, array in arrays.items()}
+
+    names = ("gradients", "before", "after", "state_before", "state_after")
+    return replace(
+        trajectory, steps=trajectory.steps[positions], loss=trajectory.loss[positions],
+        values=real(trajectory.values), cotangents=real(trajectory.cotangents),
+        **{name: steps(getattr(trajectory, name)) for name in names},
+    )  # fmt: skip
 
 
 class Recorder:

@@ -56,7 +56,8 @@ def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = precision_of(problem.dtype)
-    before, targets = _given(problem, run.before), exact(problem.targets[batches], precision)
+    before = _given(problem, {path: run.before[path] for path in problem.parameters})  # a run may sort its names
+    targets = exact(problem.targets[batches], precision)
     if run.scope == "layers":
         values = _given(problem, run.values)
         truths = yield from _forward_checks(problem, before, values, run, targets)

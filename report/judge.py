@@ -8,16 +8,18 @@ truth and the allowance (`reference/rounding.py`), and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from backends.trajectory import Arrays, Trajectory
+from backends.trajectory import Trajectory, cut
 from cases.problem import Problem
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
+from report.hints import hint
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
 
@@ -105,7 +107,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-    return tally.judgement(compare_published(problem, trajectory))
+        return tally.judgement(compare_published(problem, trajectory), partial(hint, problem, trajectory))
 
 
 # ---------------------------------------------------------------- what must be equal
@@ -123,9 +125,12 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     if trajectory.scope == "layers":
         batches = problem.batches[trajectory.steps]
         real = (batches >= 0)[..., None]
-        actual, desired = np.where(real, trajectory.values["input"], 0), np.where(real, problem.inputs[batches], 0)
-        message = "the step saw the input {}, but its batch holds {}"
-        yield from _unequal(actual, desired, trajectory.steps, "value", "input", message)
+        seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"
+        desired = np.where(real, problem.inputs[batches], seen)
+        yield from _unequal(seen, desired, trajectory.steps, "value", "input", message)
+        too_many = "the step saw one more sample than its batch has: found {} where {} should pad the record"
+        desired = np.where(real, seen, seen.dtype.type(0))
+        yield from _unequal(seen, desired, trajectory.steps, "value", "input", too_many)
         final, after_all = trajectory.final_values["input"], np.array([problem.steps])
         yield from _unequal(final[None], problem.inputs[None], after_all, "value", "input", message)
 
@@ -165,23 +170,6 @@ def _blocks(problem: Problem, trajectory: Trajectory) -> Iterator[tuple[Trajecto
         for start in range(0, len(positions), at_a_time):
             block = positions[start : start + at_a_time]
             yield cut(trajectory, block, size), block
-
-
-def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
-    """Some of the recorded steps, which have that many real samples each."""
-
-    def steps(arrays: Arrays) -> Arrays:
-        return {name: array[positions] for name, array in arrays.items()}
-
-    def real(arrays: Arrays) -> Arrays:
-        return {name: array[positions, :samples] for name, array in arrays.items()}
-
-    names = ("gradients", "before", "after", "state_before", "state_after")
-    return replace(
-        trajectory, steps=trajectory.steps[positions], loss=trajectory.loss[positions],
-        values=real(trajectory.values), cotangents=real(trajectory.cotangents),
-        **{name: steps(getattr(trajectory, name)) for name in names},
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- the tally
@@ -231,9 +219,11 @@ class _Tally:
         medians = [np.nanmedian(steps) for steps in self.resolutions.values() if np.isfinite(steps).any()]
         return max(medians, default=None)
 
-    def judgement(self, published: list[Published]) -> Judgement:
-        """The verdict, with the first finding in the order of computation."""
+    def judgement(self, published: list[Published], hint: Callable[[int, str, str], str]) -> Judgement:
+        """The verdict, with the first finding in the order of computation and the mistake that it looks like."""
         first = min(self.findings, default=None)
+        if first and first.verdict == "differs":
+            first = replace(first, message=first.message + hint(first.step, first.phase, first.tensor))
         judged = self.steps <= first.step if first else np.full(len(self.steps), fill_value=True)
         ledger = Ledger(
             steps=int(judged[:-1].sum()),

@@ -84,15 +84,16 @@ def attempt(problem: Problem, name: str) -> Result:
 
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:
-    """All pairs of whole runs that stay within the range of the dtype."""
-    in_range = [result for result in comparison.whole if result.verdict != "out of range"]
+    """All pairs of finished runs that stay within the range of the dtype."""
+    in_range = [result for result in comparison.finished if result.verdict != "out of range"]
     for actual, desired in combinations(in_range, 2):
-        drift = compare(comparison.problem, actual.trajectory, desired.trajectory)
+        names = actual.backend, desired.backend
+        drift = compare(comparison.problem, actual.trajectory, desired.trajectory, names)
         certified = actual.verdict == desired.verdict == "certified"
         everything = len(comparison.problem.recorded) == comparison.problem.steps
         explained = certified and everything and comparison.problem.tolerance is None
         status = "within" if drift.within else "explained" if explained else "outside"
-        yield Pair((actual.backend, desired.backend), drift, status)
+        yield Pair(names, drift, status)
 
 
 def suspect(comparison: Comparison) -> str:
@@ -103,15 +104,26 @@ def suspect(comparison: Comparison) -> str:
         return "every backend is right by the formulas and misses the printed number: suspect it, or the case"
     wrong = [result for result in results if result.verdict == "differs" and result not in only_print]
     frameworks = [result for result in results if result.backend != "numpy"]
-    agree = {pair.names for pair in comparison.pairs if pair.drift.within}
-    names = [result.backend for result in frameworks]
-    if len(names) > 1 and set(combinations(names, 2)) <= agree and all(result in wrong for result in frameworks):
-        agreement = f"{' and '.join(names)} agree with each other and miss the truth"
+    if len(frameworks) > 1 and all(result in wrong for result in frameworks) and _miss_alike(comparison, frameworks):
+        agreement = f"{' and '.join(result.backend for result in frameworks)} agree with each other and miss the truth"
         return f"{agreement} ({frameworks[0].judgement.where.place}): suspect the reference (numpy) or the case"
     certified = [result.backend for result in results if result.verdict == "certified"]
+    if len(wrong) == 1 and certified == ["numpy"]:
+        return "only the reference (numpy) met the truth, which is its own: another backend would tell who is wrong"
     if len(wrong) == 1 and certified:
         return f"{wrong[0].backend} is alone: {' and '.join(certified)} met the truth"
     return ""
+
+
+def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:
+    """They miss the truth at the same step, in the same phase, and are within the tolerance of each other so far.
+
+    What comes later may be chaos: correct runs drift apart as well.
+    """
+    first, *others = [result.judgement.where for result in results]
+    agree = {pair.names for pair in comparison.pairs if pair.drift.within_up_to(first.step)}
+    pairs = {*combinations([result.backend for result in results], 2)}
+    return pairs <= agree and all((other.step, other.phase) == (first.step, first.phase) for other in others)
 
 
 def _one_line(error: Exception) -> str:

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from backends.trajectory import cut
 from cases.schema import Dense
 from reference.proof import balls, floats, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient
-from report.judge import cut
 from report.run import Comparison, Result, suspect
 from report.table import SHOWN_ELEMENTS, cell, short, some, table
 

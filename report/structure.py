@@ -50,8 +50,10 @@ def _compare(problem: Problem, run: Trajectory, field: str, shapes: dict[str, tu
         label = f"{field} of {name}" if name else field
         if name not in shapes:
             yield f"{label}: nothing of that name is expected"
-        elif tensors.get(name) is None:
+        elif name not in tensors:
             yield f"{label}: missing"
+        elif tensors[name] is None:
+            yield f"{label}: missing, found None in its place"
         elif not isinstance(tensors[name], np.ndarray | np.generic):
             yield f"{label}: expected an array, found {type(tensors[name]).__name__}"
         elif tensors[name].shape != shapes[name]:

@@ -384,9 +384,17 @@ def ragged(problem_of):
 @pytest.mark.parametrize("field", ["values", "cotangents"])
 def test_padding_is_not_judged(ragged, field):
     problem, run = ragged
-    for name in ["input", *VALUES]:
+    for name in VALUES if field == "values" else ["input", *VALUES]:
         run = changed(run, field, name, planted((slice(1, None, 2), 1), np.nan))
     assert judge(problem, run).verdict == "certified"
+
+
+def test_a_sample_in_the_place_of_padding(ragged):
+    """A batch that is too large is named where its samples are, not by the gradients that they spoil."""
+    problem, run = ragged
+    finding = refused(problem, changed(run, "values", "input", planted((3, 1), problem.inputs[0])))
+    assert place(finding)[:3] == (3, "value", "input")
+    assert "saw one more sample than its batch has" in finding.message
 
 
 @pytest.mark.parametrize("step", [4, 5])

@@ -28,7 +28,7 @@ def moved(run, field, path, at, by):
 def test_equal_runs(example):
     problem, run = example
     drift = compare(problem, run, run)
-    assert (drift.gradient, drift.parameter, drift.within) == (0, 0, True)
+    assert (drift.gradient, drift.parameter, drift.within, drift.message) == (0, 0, True, "")
     assert drift.over_steps.tolist() == [0] * 40
 
 
@@ -71,6 +71,12 @@ def test_allowed(tolerance, limits):
     assert allowed(desired, tolerance).tolist() == limits
 
 
+def test_a_limit_that_is_not_finite_allows_nothing():
+    desired = np.array([[np.inf, 1.0], [np.nan, 1.0], [1e300, 1.0]])
+    assert np.isnan(allowed(desired, Tolerance(rtol=1e9))).all()
+    assert np.isnan(allowed(desired, Tolerance(rtol=1e9, atol=1.0))).tolist() == [[True, False]] * 3
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 @pytest.mark.parametrize("field", ["after", "gradients"])
 @pytest.mark.parametrize("tolerance", [None, Tolerance(rtol=0.0, atol=np.finfo(float).max)])
@@ -82,8 +88,53 @@ def test_what_is_not_finite_is_never_within(example, number, field, tolerance):
     for pair in ((spoilt, run), (run, spoilt), (spoilt, spoilt)):
         drift = compare(problem, *pair)
         assert not drift.within
+        assert drift.message.startswith(f"step 7, {'update' if field == 'after' else 'gradient'} of hidden.bias at [1]")
         assert not np.isfinite(drift.parameter if field == "after" else drift.gradient)
     assert compare(problem, spoilt, run).step == (7 if field == "after" else 0)
+
+
+# ---------------------------------------------------------------- the first reason, in words
+
+
+def zeros_like(tensors):
+    return {name: np.zeros_like(tensor) for name, tensor in tensors.items()}
+
+
+def test_the_first_element_outside_is_told(problem_of):
+    """The earliest step first; at one step the gradients before the parameters, and the tensors in their order."""
+    problem = problem_of(tolerance={"float64": {"rtol": 0.0, "atol": 0.25}})
+    run = numpy_reference.run(problem)
+    zeros = replace(run, gradients=zeros_like(run.gradients), after=zeros_like(run.after))
+    gradients, after = zeros_like(run.gradients), zeros_like(run.after)
+    after["hidden.bias"][3, 0] = 0.25
+    after["hidden.weight"][7, 1, 2] = gradients["hidden.weight"][8, 0, 0] = 0.75
+    gradients["hidden.bias"][7, 1] = gradients["readout.weight"][7, 0, 0] = 0.75
+    far = replace(zeros, gradients=gradients, after=after)
+    drift = compare(problem, far, zeros, ("torch", "jax"))
+    assert drift.message == "step 7, gradient of hidden.bias at [1]: torch has 0.75, jax 0.0: 0.75 apart, 0.25 allowed"
+    assert str(drift) == (
+        f"{drift.message}; parameters differ by up to 7.5e-01, gradients by up to 7.5e-01, most at step 7"
+    )
+    assert drift.outside == 7
+    assert (drift.within_up_to(6), drift.within_up_to(7)) == (True, False)
+    within = compare(problem, zeros, zeros)
+    assert within.within_up_to(39)
+    assert str(within).startswith("parameters differ by up to 0.0e+00")
+
+
+def test_structure_comes_before_numbers(example):
+    """The run that is not whole is named, on either side, and there are no numbers: nothing was compared."""
+    problem, run = example
+    broken = replace(moved(run, "after", "hidden.bias", (7, 1), np.nan), loss=None)
+    for pair, name in (((broken, run), "torch"), ((run, broken), "jax")):
+        drift = compare(problem, *pair, ("torch", "jax"))
+        assert drift.message == f"{name}: loss: missing, found None in its place"
+        assert not drift.within_up_to(0)
+        assert np.isnan([drift.gradient, drift.parameter, *drift.over_steps]).all()
+        assert len(drift.over_steps) == 40
+
+
+# ---------------------------------------------------------------- what is made of it
 
 
 @pytest.mark.parametrize(
@@ -109,13 +160,23 @@ def test_status(example, share, verdict, tolerance, status):
     assert (pair.names, pair.status) == (("numpy", "torch"), status)
 
 
-def test_runs_that_cannot_be_compared(example):
-    """A run that lacks a tensor, one that has left the range of its dtype, and one that did not finish."""
+def test_a_run_that_is_not_whole_is_outside(example):
+    """A run that lacks a tensor is no reason to leave the pair out."""
     problem, run = example
     broken = replace(run, gradients={})
     results = [
         Result("numpy", "certified", trajectory=run, judgement=judge(problem, run)),
         Result("torch", "differs", trajectory=broken, judgement=judge(problem, broken)),
+    ]
+    (pair,) = pairs_of(Comparison(None, problem, results))
+    assert (pair.status, pair.drift.message) == ("outside", "torch: gradients of hidden.weight: missing")
+
+
+def test_runs_that_cannot_be_compared(example):
+    """A run that has left the range of its dtype, and one that did not finish."""
+    problem, run = example
+    results = [
+        Result("numpy", "certified", trajectory=run, judgement=judge(problem, run)),
         Result("jax", "out of range", trajectory=run, judgement=judge(problem, run)),
         Result("other", "error"),
     ]

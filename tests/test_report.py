@@ -20,6 +20,7 @@ from backends import numpy_reference
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES
+from reference import layers, losses, optimizers
 from report import story
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
@@ -213,6 +214,66 @@ def test_sigmoid_chain_fades_by_a_quarter_a_layer(weight):
         assert 0 < before.cotangent / layer.cotangent <= 0.25 * abs(weight)
         assert before.bound / layer.bound == pytest.approx(0.25 * abs(weight))
         assert before.cotangent <= before.bound
+
+
+# ---------------------------------------------------------------- a wrong reference
+
+
+def steep(forward, backward):
+    """A tanh that is 0.1 % too large."""
+    return lambda x: 1.001 * forward(x), backward
+
+
+def half(forward, backward):
+    """A loss whose derivative has lost its factor 2."""
+    return forward, lambda loss, y, t: backward(loss, y, t) / 2
+
+
+def uphill(init, update):
+    """An optimizer that adds the gradient."""
+    return init, lambda optimizer, parameters, gradients, state: update(
+        optimizer, parameters, {path: -gradient for path, gradient in gradients.items()}, state
+    )
+
+
+def averaged(x, weight, dy, right=layers.dense_backward):
+    """A dense layer that takes the mean over the samples for the sum."""
+    dx, dweight, dbias = right(x, weight, dy)
+    return dx, dweight, dbias / dy.shape[-2]
+
+
+def shifted(x, weight, bias=None, right=layers.dense_forward):
+    """A dense layer that adds its bias to x."""
+    return right(x, weight) if bias is None else right(x + 0.001, weight, bias)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong", "place"),
+    [
+        (layers, "ACTIVATIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
+        (layers, "dense_forward", shifted, "step 0, value of hidden at [0, 0]"),
+        (layers, "dense_backward", averaged, "step 0, gradient of hidden.bias at [0]"),
+        (losses, "LOSSES", {"squared_error": half}, "step 0, cotangent of sigmoid1 at [0, 0]"),
+        (optimizers, "OPTIMIZERS", {"sgd": uphill}, "step 0, update of hidden.weight at [0, 0]"),
+    ],
+    ids=["tanh forward", "dense forward", "dense backward", "loss backward", "optimizer"],
+)
+@pytest.mark.usefixtures("folder")
+def test_wrong_reference_is_suspected(monkeypatch, capsys, module, name, wrong, place):
+    """The reference alone certifies itself; PyTorch and JAX agree with each other, and the report believes them."""
+    if isinstance(wrong, dict):
+        right = getattr(module, name)
+        wrong = right | {rule: spoil(*right[rule]) for rule, spoil in wrong.items()}
+    monkeypatch.setattr(module, name, wrong)
+    Path("case.yaml").write_text(GOOD)
+    assert report("case.yaml", "--dtype", "float64", "--no-exact", names=("numpy", "torch", "jax")) == 1
+    assert verdicts() == ["certified", "differs", "differs"]
+    told = f"and jax agree with each other and miss the truth ({place}): suspect the reference (numpy) or the case."
+    assert f"Torch {told}" in results()["verdict"]
+    assert f"Torch {told}" in " ".join(capsys.readouterr().out.split())
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert f"Torch {told}" in text
+    assert f"**float64: torch {told}**" in text
 
 
 # ---------------------------------------------------------------- exit codes

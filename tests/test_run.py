@@ -91,6 +91,53 @@ def test_wrong_reference(problem_of, monkeypatch):
     )
 
 
+def spoilt(**at):
+    """A framework that is wrong in one element of these tensors, given as the field's name and (path, index)."""
+
+    def run(problem):
+        right, changed = numpy_reference.run(problem), {}
+        for field, (path, index) in at.items():
+            tensor = getattr(right, field)[path].copy()
+            tensor[index] += 1
+            changed[field] = getattr(right, field) | {path: tensor}
+        return replace(right, **changed)
+
+    return run
+
+
+COTANGENT = {"cotangents": ("readout", (5, 0, 0))}
+
+
+@pytest.mark.parametrize(
+    ("torch", "jax", "suspected"),
+    [
+        (COTANGENT, COTANGENT, True),
+        (COTANGENT, COTANGENT | {"gradients": ("hidden.bias", (6, 0))}, True),
+        (COTANGENT, COTANGENT | {"after": ("hidden.bias", (4, 0))}, False),
+        (COTANGENT, {"cotangents": ("readout", (6, 0, 0))}, False),
+        (COTANGENT, {"values": ("readout", (5, 0, 0))}, False),
+        ({"gradients": ("hidden.bias", (5, 0))}, {"gradients": ("hidden.bias", (5, 1))}, False),
+    ],
+    ids=["alike", "apart later", "apart before", "at other steps", "in other phases", "in other elements"],
+)
+def test_agreement_counts_up_to_the_miss(problem_of, install, torch, jax, suspected):
+    """Runs may drift apart after the step at which both have missed the truth, as those of chaotic training do."""
+    install("torch", spoilt(**torch))
+    install("jax", spoilt(**jax))
+    comparison = compare(problem_of())
+    assert verdicts(comparison) == ["certified", "differs", "differs"]
+    assert suspect(comparison).startswith("torch and jax agree with each other and miss the truth (step 5") is suspected
+
+
+@pytest.mark.parametrize("jax", [raising(ValueError), raising(Unsupported("no"))])
+def test_the_reference_is_no_witness_for_itself(problem_of, install, jax):
+    install("torch", scaled)
+    install("jax", jax)
+    assert suspect(compare(problem_of())) == (
+        "only the reference (numpy) met the truth, which is its own: another backend would tell who is wrong"
+    )
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_one_wrong_backend_is_named(problem_of, install, name):
     for other in BACKENDS:
