@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from typing import NamedTuple
 
 os.environ.setdefault("NPROC", "1")  # one thread; read when jax is imported
 
@@ -16,7 +17,7 @@ from jax import Array, lax
 
 from backends.trajectory import Trajectory
 from cases.problem import Problem
-from cases.schema import Dense, Loss, Optimizer
+from cases.schema import Dense, Layer, Loss, Optimizer, layer_widths
 
 PACKAGES = ("jax", "jaxlib", "optax")
 
@@ -56,10 +57,18 @@ OPTIMIZERS = {"sgd": sgd}
 # ---------------------------------------------------------------- the run
 
 
-def forward(problem: Problem, parameters: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
+class Recipe(NamedTuple):
+    """What a program is compiled for, beside the shapes of its arrays; runs that share both share the program."""
+
+    network: tuple[Layer, ...]
+    loss: Loss
+    optimizer: Optimizer | None
+
+
+def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
     """The output, and the values of every layer; a zero tap added behind each value has its cotangent as gradient."""
     values, x = {"input": inputs}, inputs + taps["input"]
-    for layer in problem.network:
+    for layer in recipe.network:
         if isinstance(layer, Dense):
             x = x @ parameters[f"{layer.name}.weight"]
             x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
@@ -70,21 +79,20 @@ def forward(problem: Problem, parameters: dict, inputs: Array, taps: dict) -> tu
     return x, values
 
 
-def loss_of(problem: Problem, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
+def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
     """The loss of the real samples, and the values on the way there."""
-    output, values = forward(problem, parameters, inputs, taps)
-    return LOSSES[problem.loss.kind](problem.loss, output, targets, real), values
+    output, values = forward(recipe, parameters, inputs, taps)
+    return LOSSES[recipe.loss.kind](recipe.loss, output, targets, real), values
 
 
-def take_step(problem: Problem, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):
+def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):
     """One update, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
     real = rows >= 0
     rows = jnp.where(real, rows, rows[0])  # padding repeats a real sample: `where` lets the NaN of another one through
-    gradient = jax.value_and_grad(partial(loss_of, problem), argnums=(0, 1), has_aux=True)
-    (loss, values), (gradients, cotangents) = gradient(
-        before, _zero_taps(problem, len(rows)), inputs[rows], targets[rows], real
-    )
+    x, t = inputs[rows], targets[rows]
+    gradient = jax.value_and_grad(partial(loss_of, recipe), argnums=(0, 1), has_aux=True)
+    (loss, values), (gradients, cotangents) = gradient(before, _zero_taps(recipe, x), x, t, real)
     updates, state = optimizer.update(gradients, state, before)
     after = optax.apply_updates(before, updates)
     blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
@@ -95,36 +103,38 @@ def take_step(problem: Problem, optimizer: optax.GradientTransformation, inputs:
     return (after, state), record
 
 
-def train(problem: Problem, parameters: dict, inputs: Array, targets: Array, batches: Array) -> tuple:
+@partial(jax.jit, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
+def train(recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batches: Array, recorded: Array) -> tuple:
     """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
-    optimizer = OPTIMIZERS[problem.optimizer.kind](problem.optimizer) if problem.optimizer else optax.set_to_zero()
-    step = partial(take_step, problem, optimizer, inputs, targets)
+    optimizer = OPTIMIZERS[recipe.optimizer.kind](recipe.optimizer) if recipe.optimizer else optax.set_to_zero()
+    step = partial(take_step, recipe, optimizer, inputs, targets)
 
     def recorded_step(carry, interval):
         first, number = interval
-        if len(problem.recorded) < problem.steps:
+        if len(recorded) < len(batches):
             carry = lax.fori_loop(first, number, lambda k, carry: step(carry, batches[k])[0], carry)
         return step(carry, batches[number])
 
-    first = np.append(0, problem.recorded[:-1] + 1)
-    (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, problem.recorded))
-    taps, everyone = _zero_taps(problem, len(inputs)), jnp.full(len(inputs), fill_value=True)
-    final_loss, values = loss_of(problem, after, taps, inputs, targets, everyone)
+    first = jnp.append(0, recorded[:-1] + 1)
+    (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, recorded))
+    everyone = jnp.full(len(inputs), fill_value=True)
+    final_loss, values = loss_of(recipe, after, _zero_taps(recipe, inputs), inputs, targets, everyone)
     return records, values, final_loss
 
 
 def run(problem: Problem) -> Trajectory:
     """Train by jax.grad in one jitted scan."""
-    start = time.perf_counter()
-    arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches)
-    compiled = jax.jit(partial(train, problem), compiler_options=COMPILER_OPTIONS)
-    records, values, final_loss = jax.tree.map(np.asarray, compiled(*arguments))
+    start, recipe = time.perf_counter(), Recipe(problem.network, problem.loss, problem.optimizer)
+    arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches, problem.recorded)
+    records, values, final_loss = jax.tree.map(np.asarray, train(recipe, *arguments))
     seconds = time.perf_counter() - start
     return Trajectory(steps=problem.recorded, final_values=values, final_loss=final_loss, seconds=seconds, **records)
 
 
-def _zero_taps(problem: Problem, rows: int) -> dict[str, Array]:
-    return {name: jnp.zeros((rows, width), problem.dtype) for name, width in problem.widths.items()}
+def _zero_taps(recipe: Recipe, x: Array) -> dict[str, Array]:
+    return {
+        name: jnp.zeros((len(x), width), x.dtype) for name, width in layer_widths(recipe.network, x.shape[1]).items()
+    }
 
 
 def settings() -> dict[str, str]:

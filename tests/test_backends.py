@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -208,3 +209,29 @@ def test_a_flushed_part_of_a_derivative(problem_of, name, dtype, w):
     )
     judgement = judge(problem, run(name, problem))
     assert judgement.verdict == "certified", judgement.message
+
+
+def test_jax_compiles_once_for_problems_of_one_structure(problem_of, monkeypatch):
+    """Other numbers share the program; another layer, setting or shape does not."""
+    import jax
+
+    from backends import jax_autograd
+
+    traced, tanh = [], jax_autograd.ACTIVATIONS["tanh"]
+    monkeypatch.setitem(jax_autograd.ACTIVATIONS, "tanh", lambda x: traced.append(x.shape) or tanh(x))
+    jax.clear_caches()
+    problem = problem_of()
+    first = jax_autograd.run(problem)
+    compiled = len(traced)
+    other = replace(problem, inputs=problem.inputs + 1)
+    second = jax_autograd.run(other)
+    assert len(traced) == compiled > 0
+    assert not np.array_equal(first.final_loss, second.final_loss)
+    for changes in (
+        {"loss": {"squared_error": {"factor": 2.0, "reduction": "sum"}}},
+        {"training": {"steps": 39, "optimizer": {"sgd": {"learning_rate": 0.3}}}},
+    ):
+        seen = len(traced)
+        jax_autograd.run(problem_of(**changes))
+        assert len(traced) > seen
+    jax.clear_caches()
