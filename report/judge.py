@@ -25,7 +25,7 @@ from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 2**15
 BALL_BITS = 128
-PUBLISHED = "published number"
+PUBLISHED, NOTHING = "published number", "nothing"
 
 
 @dataclass(frozen=True, order=True)
@@ -87,6 +87,11 @@ class Judgement:
     published: list[Published]
     budgets: np.ndarray
     scope: str
+
+    @property
+    def missed_the_truth(self) -> bool:
+        """Some number is wrong; not if only a printed one is missed, or if there was nothing to compare."""
+        return self.verdict == "differs" and self.where.phase not in (PUBLISHED, NOTHING)
 
     @property
     def only_print_missed(self) -> bool:
@@ -236,7 +241,9 @@ class _Tally:
             entry = missed[0].entry
             where = first = Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
         elif not ledger.resolved:
-            first = Finding(0, 0, "nothing", "", (), "nothing was compared: no number is larger than its allowance")
+            where = first = Finding(
+                0, 0, NOTHING, "", (), "nothing was compared: no number is larger than its allowance"
+            )
         return Judgement(
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",

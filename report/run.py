@@ -102,7 +102,7 @@ def suspect(comparison: Comparison) -> str:
     only_print = [result for result in results if result.judgement.only_print_missed]
     if only_print and only_print == results:
         return "every backend is right by the formulas and misses the printed number: suspect it, or the case"
-    wrong = [result for result in results if result.verdict == "differs" and result not in only_print]
+    wrong = [result for result in results if result.judgement.missed_the_truth]
     frameworks = [result for result in results if result.backend != "numpy"]
     if len(frameworks) > 1 and all(result in wrong for result in frameworks) and _miss_alike(comparison, frameworks):
         agreement = f"{' and '.join(result.backend for result in frameworks)} agree with each other and miss the truth"

@@ -172,6 +172,21 @@ def test_all_right_but_the_printed_number(problem_of, install):
     assert suspect(comparison).startswith("every backend is right by the formulas and misses the printed number")
 
 
+def test_nobody_is_suspected_where_nothing_was_compared(problem_of):
+    """Zeros alone are refused on every backend, and nobody has missed the truth."""
+    comparison = compare(
+        problem_of(
+            network=[{"dense": {"name": "dense", "units": 1, "bias": False}}],
+            parameters={"dense.weight": [[0]]}, data={"inputs": [[0]], "targets": [[0]]}, training=None,
+        )
+    )  # fmt: skip
+    assert verdicts(comparison) == ["differs"] * 3
+    assert {result.message for result in comparison.results} == {
+        "nothing was compared: no number is larger than its allowance"
+    }
+    assert suspect(comparison) == ""
+
+
 def test_steps_that_are_not_recorded_explain_nothing(problem_of, install):
     """A backend that updates at recorded steps only is right at each of them; its drift is not called rounding."""
     problem = problem_of(record={"every": 7})
