@@ -5,7 +5,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help report test lint schema accuracy docs clean
+.PHONY: help report test lint schema accuracy trial fuzz docs clean
 
 help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
@@ -13,6 +13,8 @@ help:
 	@echo "make lint      check the style (ruff)"
 	@echo "make schema    write the JSON Schema of the case format for editors"
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
+	@echo "make trial     put the harness on trial, write docs/trial.md and its headline in the README"
+	@echo "make fuzz      judge N random scenarios (N=10000) on every backend; goes on where it stopped"
 	@echo "make docs      take the figure of the README from a new report"
 	@echo "make clean     remove what the others made"
 
@@ -32,6 +34,13 @@ schema: $(READY)
 accuracy: $(READY)
 	$(RUN) -m pytest tests/test_accuracy.py -rP -q
 
+trial: $(READY)
+	$(RUN) -m tests.trial
+
+fuzz: N ?= 10000
+fuzz: $(READY)
+	$(RUN) -m tests.trial.fuzz $(N)
+
 docs: report
 	cp results/figures/xor-two_four_one.svg docs/figures/
 
@@ -42,4 +51,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) results build *.egg-info .hypothesis .pytest_cache .ruff_cache

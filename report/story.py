@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +14,7 @@ from reference.proof import BITS, exact_run
 from report.depth import LayerGradient, gradients_by_layer
 from report.figures import draw_depth, draw_run
 from report.markdown import DEEP, whole_report
+from report.processes import processes
 from report.run import Comparison, attempt, pairs_of
 from report.section import case_section, figure_name, shown_steps
 
@@ -41,27 +39,13 @@ class Chapter(NamedTuple):
 
 
 def tell_cases(plan: Plan, cases: list[Case], jobs: int) -> Iterator[Chapter]:
-    """The chapters of the cases, in order, by so many processes; a single one is this process itself.
-
-    A fork after JAX has started hangs, so the processes are spawned.
-    """
+    """The chapters of the cases, in order, by so many processes; a single one is this process itself."""
     tell = partial(tell_case, plan)
     if jobs == 1:
         yield from map(tell, cases)
         return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent)
-    try:
+    with processes(jobs) as pool:
         yield from pool.map(tell, cases)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def tell_case(plan: Plan, case: Case) -> Chapter:

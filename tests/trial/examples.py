@@ -1,0 +1,91 @@
+"""The problems that wrong rules are planted in."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from cases.problem import Problem, materialise
+from cases.schema import Case
+
+RATE = 0.3
+DRAWN = {"normal": {"mean": 0, "std": 0.8}}
+SGD = {"sgd": {"learning_rate": RATE}}
+
+
+def _drawn(*names: str) -> dict:
+    return dict.fromkeys(names, DRAWN)
+
+
+EXAMPLES = {
+    # Every kind of layer, square weights among them; a mean over several outputs; seven samples in batches of three,
+    # reshuffled every epoch, so that the last batch of an epoch has one sample.
+    "mixed": {
+        "title": "mixed",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "hidden", "units": 3}}, "tanh", {"dense": {"name": "middle", "units": 3}}, "sigmoid",
+            {"dense": {"name": "gate", "units": 3}}, "relu", {"dense": {"name": "readout", "units": 2}}, "identity",
+        ],
+        "parameters": _drawn(
+            *(f"{layer}.{kind}" for layer in ("hidden", "middle", "gate", "readout") for kind in ("weight", "bias"))
+        ),
+        "random": {"generator": "pcg64", "seed": 2139},
+        "data": {
+            "inputs": [
+                [0.7, -0.2, 0.5], [0.1, 0.9, -1.3], [-0.4, 0.3, 0.8], [1.1, -0.6, 0.2], [0.3, 0.4, -0.9],
+                [-1.2, 0.8, 0.6], [0.5, 1.4, -0.1],
+            ],
+            "targets": [[0.6, 0.1], [0.2, 0.9], [-0.3, 0.5], [0.8, -0.7], [0.4, 0.3], [-0.9, 0.2], [0.1, -0.5]],
+        },
+        "loss": {"squared_error": {"factor": 0.75, "reduction": "mean"}},
+        "training": {"epochs": 3, "batch": {"size": 3, "order": "shuffled"}, "optimizer": SGD},
+    },
+    # The tutorials' loss, half a sum of squares, on all samples.
+    "sum": {
+        "title": "sum",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "hidden", "units": 3}}, "sigmoid", {"dense": {"name": "readout", "units": 2}}, "sigmoid",
+        ],
+        "parameters": _drawn("hidden.weight", "hidden.bias", "readout.weight", "readout.bias"),
+        "random": {"generator": "pcg64", "seed": 1},
+        "data": {
+            "inputs": [[0.2, 1], [1, 0.3], [0.9, 0.8], [0.1, 0.4]],
+            "targets": [[0.1, 0.8], [0.9, 0.3], [0.4, 0.6], [0.7, 0.2]],
+        },
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        "training": {"steps": 4, "optimizer": SGD},
+    },
+    # A sample of zeros lies on the kink of every relu.
+    "kink": {
+        "title": "kink",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "gate", "units": 2, "bias": False}}, "relu", {"dense": {"name": "readout", "units": 1}},
+        ],
+        "parameters": _drawn("gate.weight", "readout.weight", "readout.bias"),
+        "random": {"generator": "pcg64", "seed": 1},
+        "data": {"inputs": [[0, 0], [1, 0.5]], "targets": [[1], [0.5]]},
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        "training": {"steps": 2, "optimizer": SGD},
+    },
+    # A run that is long enough for something to go wrong late.
+    "long": {
+        "title": "long",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "hidden", "units": 2}}, "sigmoid", {"dense": {"name": "readout", "units": 1}}, "sigmoid",
+        ],
+        "parameters": _drawn("hidden.weight", "hidden.bias", "readout.weight", "readout.bias"),
+        "random": {"generator": "pcg64", "seed": 2},
+        "data": {"inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]]},
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        "training": {"steps": 7100, "optimizer": SGD},
+    },
+}  # fmt: skip
+
+
+@cache
+def problem_of(example: str, dtype: str) -> Problem:
+    """One of the examples as a problem."""
+    return materialise(Case.model_validate(EXAMPLES[example]), dtype)

@@ -1,0 +1,269 @@
+"""Random training scenarios, drawn from the schema: a new layer, loss or optimizer joins by itself.
+
+A scenario is what a YAML file holds, as plain data. Its structure (layers, widths, batches, settings) and its numbers
+are drawn apart, so that many problems can share a structure, and with it the program that JAX compiles.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from backends import BACKENDS
+from backends.trajectory import Trajectory
+from cases.problem import Problem, materialise
+from cases.schema import Batch, Case, Concept, Dense, Dtype, Layer, Loss, Optimizer, Random
+from report.run import Result, attempt
+
+DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
+NUMBERS_AN_EXAMPLE, PROBLEMS_AN_EXAMPLE = 3000, 16  # as many numbers as Hypothesis draws at once
+
+
+class Scenarios(NamedTuple):
+    """Cases of one structure, which is all of a case but its arrays."""
+
+    structure: dict
+    arrays: list[dict]
+
+    @property
+    def cases(self) -> list[dict]:
+        """The plain data of every case."""
+        return [self.structure | arrays for arrays in self.arrays]
+
+
+# ---------------------------------------------------------------- settings, from the schema
+
+
+def members(choice: Any) -> list[type[Concept]]:
+    """The concepts of a union of the schema."""
+    union, *_ = get_args(choice)
+    return list(get_args(union) or (union,))
+
+
+def concept(kind: type[Concept]) -> SearchStrategy:
+    """One concept as a file has it: its bare word, where it has no settings."""
+    return settings(kind).map(lambda drawn: {kind.kind: drawn} if drawn else kind.kind)
+
+
+def settings(kind: type[Concept], **given: SearchStrategy) -> SearchStrategy[dict]:
+    """All settings of a concept but its name; `given` are drawn in their own way."""
+    fields = {name: field for name, field in kind.model_fields.items() if name != "name"}
+    return st.fixed_dictionaries(
+        {name: given[name] if name in given else value(field) for name, field in fields.items()}
+    )
+
+
+def value(field: FieldInfo) -> SearchStrategy:
+    """What a field may hold."""
+    return _of_type(field.annotation, field.metadata)
+
+
+def _of_type(annotation: Any, metadata: list) -> SearchStrategy:
+    """Raises TypeError for a type that has no strategy here."""
+    bounds = {
+        name: getattr(bound, name) for bound in metadata for name in ("gt", "ge", "lt", "le") if hasattr(bound, name)
+    }
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(arguments)
+    if get_origin(annotation) in (Union, UnionType):
+        return st.one_of(st.none() if one is NoneType else _of_type(one, metadata) for one in arguments[::-1])
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        least = bounds.get("ge", bounds.get("gt", -1) + 1)
+        return st.integers(least, min(bounds.get("le", bounds.get("lt", math.inf) - 1), least + WIDEST - 1))
+    if annotation is float:
+        return _decimals(bounds)
+    if isinstance(annotation, type) and issubclass(annotation, Concept):
+        return settings(annotation)
+    raise TypeError(f"no strategy for a setting of type {annotation}: tests/trial/scenarios.py needs one")
+
+
+def _decimals(bounds: dict[str, float]) -> SearchStrategy[float]:
+    """Three decimal places, as people write them: in binary such numbers have a full mantissa."""
+    low, high = bounds.get("gt", bounds.get("ge", -1)), bounds.get("lt", bounds.get("le", 1))
+    thousandths = st.integers(math.ceil(low * 1000) + ("gt" in bounds), math.floor(high * 1000) - ("lt" in bounds))
+    return thousandths.map(lambda n: n / 1000)
+
+
+# ---------------------------------------------------------------- structures
+
+
+@st.composite
+def structures(draw: DrawFn) -> dict:
+    """Everything of a case but its parameters and data; `samples` and `features` say how large they are."""
+    samples = draw(st.integers(1, MOST_SAMPLES))
+    training = draw(st.none() | trainings(samples))
+    shuffled = training and training.get("batch", {}).get("order") == "shuffled"
+    return {
+        "title": "random scenario",
+        "dtypes": [draw(st.sampled_from(get_args(Dtype)))],
+        "network": draw(networks()),
+        "loss": draw(st.sampled_from(members(Loss)).flatmap(concept)),
+        **({"training": training} if training else {}),
+        **({"random": draw(settings(Random))} if shuffled else {}),
+        "samples": samples,
+        "features": draw(st.integers(1, WIDEST)),
+    }
+
+
+def networks() -> SearchStrategy[list]:
+    """One to six dense layers, each with one other layer behind it or none."""
+    dense = settings(Dense, units=st.integers(1, WIDEST)).map(lambda drawn: [{Dense.kind: drawn}])
+    others = [kind for kind in members(Layer) if kind is not Dense]
+    behind = st.just([]) | st.sampled_from(others).flatmap(concept).map(lambda drawn: [drawn])
+    return st.lists(st.tuples(dense, behind), min_size=1, max_size=DEEPEST).map(
+        lambda pairs: [layer for pair in pairs for layers in pair for layer in layers]
+    )
+
+
+@st.composite
+def trainings(draw: DrawFn, samples: int) -> dict:
+    """A few steps or epochs."""
+    length = draw(
+        st.fixed_dictionaries({"steps": st.integers(1, 6)}) | st.fixed_dictionaries({"epochs": st.integers(1, 2)})
+    )
+    batch = draw(st.none() | settings(Batch, size=st.integers(1, samples)))
+    optimizer = draw(st.sampled_from(members(Optimizer)).flatmap(concept))
+    return length | ({"batch": batch} if batch else {}) | {"optimizer": optimizer}
+
+
+# ---------------------------------------------------------------- numbers
+
+THOUSANDTHS = st.integers(-2500, 500).map(lambda number: number + 1000)  # shrinks to 1: zeros hide most mistakes
+KINDS_OF_NUMBERS = [  # what is drawn, a factor, and a power of ten
+    *[(THOUSANDTHS, 1, -3)] * 6,
+    (st.sampled_from([1, 0, -1]), 1, 0),  # meets kinks exactly
+    (THOUSANDTHS, 30, -3),  # saturates
+    *((THOUSANDTHS, 1, power - 3) for power in (-3, -10, -30)),
+    (st.just(0), 1, 0),
+]
+
+
+@st.composite
+def tensor(draw: DrawFn, shape: tuple[int, ...]) -> list:
+    """An array as nested lists."""
+    numbers, factor, power = draw(st.sampled_from(KINDS_OF_NUMBERS))
+    drawn = draw(st.lists(numbers, min_size=math.prod(shape), max_size=math.prod(shape)))
+    return np.reshape([float(f"{factor * number}e{power}") for number in drawn], shape).tolist()
+
+
+@st.composite
+def arrays(draw: DrawFn, structure: dict) -> dict:
+    """The parameters and the data of a case with this structure."""
+    shapes, samples, features, outputs = shapes_of(structure)
+    inputs = draw(tensor((1, features))) * samples if draw(st.booleans()) else draw(tensor((samples, features)))
+    return {
+        "parameters": {path: draw(tensor(shape)) for path, shape in shapes.items()},
+        "data": {"inputs": inputs, "targets": draw(tensor((samples, outputs)))},
+    }
+
+
+def shapes_of(structure: dict) -> tuple[dict[str, tuple[int, ...]], int, int, int]:
+    """The shapes of the parameters; the numbers of samples, features and outputs."""
+    samples, features = structure["samples"], structure["features"]
+    data = {"inputs": np.zeros((samples, features)).tolist(), "targets": [[0]]}
+    case = Case.model_validate(_without_sizes(structure) | {"data": data})
+    return case.parameter_shapes(), samples, features, [*case.widths.values()][-1]
+
+
+def _without_sizes(structure: dict) -> dict:
+    return {key: value for key, value in structure.items() if key not in ("samples", "features")}
+
+
+@st.composite
+def scenarios(draw: DrawFn, most: int = PROBLEMS_AN_EXAMPLE) -> Scenarios:
+    """A structure, and so many problems of it as can be drawn at once, at most `most`."""
+    structure = draw(structures())
+    shapes, samples, features, outputs = shapes_of(structure)
+    numbers = sum(map(math.prod, shapes.values())) + samples * (features + outputs)
+    problems = draw(st.integers(1, max(1, min(most, NUMBERS_AN_EXAMPLE // numbers))))
+    return Scenarios(_without_sizes(structure), [draw(arrays(structure)) for _ in range(problems)])
+
+
+# ---------------------------------------------------------------- what must hold
+
+
+class FalseAlarm(AssertionError):  # noqa: N818, it is the finding of a campaign
+    """A correct backend was refused: a bug of the judge, of a backend, or of a framework."""
+
+    def __init__(self, case: dict, result: Result):
+        super().__init__(f"{result.backend}: {result.verdict}: {result.message}")
+        self.case, self.result = case, result
+
+
+def judge_everywhere(case: dict) -> str:
+    """Run a case on every backend.
+
+    Returns:
+        `certified` by all, `out of range` or `nothing to compare` by at least one, and rightly so.
+
+    Raises:
+        FalseAlarm: if a backend is refused.
+    """
+    said = set()
+    for name in BACKENDS:
+        verdict, result = judge_on(case, name)
+        if not verdict:
+            raise FalseAlarm(case, result)
+        said.add(verdict)
+    return next(verdict for verdict in ("out of range", "nothing to compare", "certified") if verdict in said)
+
+
+def judge_on(case: dict, name: str) -> tuple[str, Result]:
+    """Run a case on one backend; the verdict as `honest` says it."""
+    problem = materialise(Case.model_validate(case), case["dtypes"][0])
+    result = attempt(problem, name)
+    return honest(problem, result), result
+
+
+def honest(problem: Problem, result: Result) -> str:
+    """The verdict in the words of `judge_everywhere`; empty if the backend is wronged."""
+    if result.verdict == "certified":
+        return "certified"
+    if result.trajectory is None:
+        return ""
+    largest, info = largest_number(problem, result.trajectory), np.finfo(problem.dtype)
+    if result.verdict == "out of range" and products(problem) * max(largest, 1) ** 2 >= float(info.max):
+        return "out of range"
+    if "nothing was compared" in result.message and largest <= 1000 * float(info.smallest_normal):
+        return "nothing to compare"
+    return ""
+
+
+def products(problem: Problem) -> float:
+    """No operation of a formula exceeds so many products of two numbers on record.
+
+    The largest is the loss, factor Σ (y - t)², where each (y - t)² is up to four of them.
+    """
+    return 8.0 * len(problem.inputs) * max(problem.widths.values())
+
+
+def largest_number(problem: Problem, run: Trajectory) -> float:
+    """The largest of all numbers that the run computed, and of the targets; infinite if one is not finite."""
+    groups = [run.values, run.final_values, run.cotangents, run.gradients, *([run.after] if problem.optimizer else [])]
+    computed = [tensor for group in groups for name, tensor in group.items() if name != "input"]
+    computed += [run.loss, run.final_loss, problem.targets]
+    size = np.max([float(np.abs(tensor).max(initial=0)) for tensor in computed])
+    return float(size) if np.isfinite(size) else math.inf
+
+
+# ---------------------------------------------------------------- a finding as a file
+
+
+def write_case(case: dict, path: Path, title: str, note: str) -> None:
+    """Write a case as YAML, arrays as a line a row."""
+    yaml = YAML()
+    yaml.default_flow_style, yaml.width = None, 110
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump({"title": title, "note": note, **{key: case[key] for key in case if key != "title"}}, file)

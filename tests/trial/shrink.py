@@ -1,0 +1,146 @@
+"""Make a case that fails as small as it can be while it still fails.
+
+Hypothesis finds a scenario among many; it cannot shrink thousands of numbers whose meaning hangs on a structure drawn
+before them. What makes a scenario smaller is known here, so greedy steps do: the first smaller one that still fails is
+taken, until none is left (A. Zeller, R. Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, 2002).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cases.checks import check
+from cases.schema import Case, Dense
+
+Fails = Callable[[dict], bool]
+
+
+def smallest(case: dict, fails: Fails) -> dict:
+    """The last of the smaller cases, each made of the one before, that fail and have no mistake."""
+    while smaller := next((other for other in smaller_cases(case) if _valid(other) and fails(other)), None):
+        case = smaller
+    return case
+
+
+def smaller_cases(case: dict) -> Iterator[dict]:
+    """Cases with one thing less, those that leave out most first."""
+    for steps in (_less_training, _fewer_layers, _fewer_units, _fewer_samples, _fewer_features, _simpler_numbers):
+        yield from steps(case)
+
+
+def _valid(case: dict) -> bool:
+    try:
+        return not check(Case.model_validate(case))
+    except ValueError:
+        return False
+
+
+# ---------------------------------------------------------------- structure
+
+
+def _less_training(case: dict) -> Iterator[dict]:
+    if training := case.get("training"):
+        yield _without(case, "training", "random")
+        if "batch" in training:
+            yield _without(case, "random") | {"training": _without(training, "batch")}
+        steps = Case.model_validate(case).steps
+        for fewer in sorted({1, steps - 1} - {0, steps}):
+            yield case | {"training": {"steps": fewer, **_without(training, "steps", "epochs")}}
+
+
+def _fewer_layers(case: dict) -> Iterator[dict]:
+    network = case["network"]
+    for i in range(len(network)):
+        yield _resized(case, [*range(i), *range(i + 1, len(network))], network)
+
+
+def _fewer_units(case: dict) -> Iterator[dict]:
+    every = range(len(case["network"]))
+    for i in every:
+        for change in _smaller_dense(case["network"][i]):
+            network = copy.deepcopy(case["network"])
+            network[i][Dense.kind] |= change
+            yield _resized(case, [*every], network)
+
+
+def _smaller_dense(layer: Any) -> Iterator[dict]:
+    dense = layer.get(Dense.kind, {}) if isinstance(layer, dict) else {}
+    if dense.get("units", 1) > 1:
+        yield {"units": 1}
+        yield {"units": dense["units"] - 1}
+    if dense.get("bias"):
+        yield {"bias": False}
+
+
+def _resized(case: dict, kept: list[int], network: list) -> dict:
+    """The case with these layers of the network, its arrays cut to their new shapes, or filled up with ones."""
+    smaller = case | {"network": [network[i] for i in kept]}
+    if not any(isinstance(layer, dict) and Dense.kind in layer for layer in smaller["network"]):
+        return smaller
+    before, after = Case.model_validate(case), Case.model_validate(smaller | {"parameters": {}})
+    origin = {new.name: before.network[i].name for new, i in zip(after.network, kept, strict=True)}
+    parameters = {}
+    for path, shape in after.parameter_shapes().items():
+        layer, _, tensor = path.partition(".")
+        parameters[path] = _cut(case["parameters"].get(f"{origin[layer]}.{tensor}", 1.0), shape)
+    targets = np.shape(case["data"]["targets"])[0], [*after.widths.values()][-1]
+    data = case["data"] | {"targets": _cut(case["data"]["targets"], targets)}
+    return smaller | {"parameters": parameters, "data": data}
+
+
+def _cut(values: list | float, shape: tuple[int, ...]) -> list:
+    array, common = np.ones(shape), np.array(values, ndmin=len(shape))
+    overlap = tuple(slice(min(n, m)) for n, m in zip(shape, common.shape, strict=True))
+    array[overlap] = common[overlap]
+    return array.tolist()
+
+
+# ---------------------------------------------------------------- data
+
+
+def _fewer_samples(case: dict) -> Iterator[dict]:
+    samples = len(case["data"]["inputs"])
+    kept = [[i] for i in range(samples)] + [[j for j in range(samples) if j != i] for i in range(samples)]
+    for rows in kept if samples > 1 else []:
+        yield case | {"data": {name: [values[i] for i in rows] for name, values in case["data"].items()}}
+
+
+def _fewer_features(case: dict) -> Iterator[dict]:
+    features = len(case["data"]["inputs"][0])
+    for width in range(1, features):
+        inputs = [row[:width] for row in case["data"]["inputs"]]
+        narrower = case | {"data": case["data"] | {"inputs": inputs}}
+        yield _resized(narrower | {"parameters": case["parameters"]}, [*range(len(case["network"]))], case["network"])
+
+
+def _simpler_numbers(case: dict) -> Iterator[dict]:
+    """Whole tensors of ones or of rounded numbers, then single elements."""
+    for place, values in _tensors(case):
+        array = np.array(values)
+        rounded = np.array([float(f"{number:.1g}") for number in array.flat]).reshape(array.shape)
+        for simpler in (np.ones_like(array), rounded):
+            if not np.array_equal(simpler, array) and (simpler != 1).sum() <= (array != 1).sum():
+                yield _with(case, place, simpler)
+        for at in zip(*np.nonzero(array != 1), strict=True):
+            simpler = array.copy()
+            simpler[at] = 1
+            yield _with(case, place, simpler)
+
+
+def _tensors(case: dict) -> Iterator[tuple[tuple[str, str], list]]:
+    for group in ("parameters", "data"):
+        for name, values in case[group].items():
+            yield (group, name), values
+
+
+def _with(case: dict, place: tuple[str, str], values: np.ndarray) -> dict:
+    group, name = place
+    return case | {group: case[group] | {name: values.tolist()}}
+
+
+def _without(mapping: dict, *keys: str) -> dict:
+    return {key: value for key, value in mapping.items() if key not in keys}
