@@ -11,9 +11,9 @@ from reference.layers import ACTIVATIONS, dense_backward, dense_forward, layer_b
 from reference.losses import squared_error_backward, squared_error_forward
 from reference.proof import Balls, balls, floats, radius, working_precision
 from reference.rounding import Bounded, exact, precision_of
+from tests.trial.oracle import QUOTIENT, Subject, prove
 
 BITS = 400
-STEP = 2.0**-150
 FLOATS = [np.float32, np.float64, np.longdouble]
 LEADING = [(), (2,), (2, 3)]
 SUM, MEAN = (SquaredError(factor=0.3, reduction=reduction) for reduction in ("sum", "mean"))
@@ -27,25 +27,14 @@ def draw(*shapes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
 # ---------------------------------------------------------------- the definition of the derivative
 
 
-def central_difference(function, x: Balls, at: tuple[int, ...]):
-    """(f(x + h) - f(x - h)) / 2h in one element of x; its own error, of order h², is below 1e-88."""
-    h = np.zeros(x.shape)
-    h[at] = STEP
-    return (function(x + h) - function(x - h)) / (2 * STEP)
-
-
 def assert_derivatives(function, arguments: list[np.ndarray], gradients) -> None:
     """gradients(*arguments) are the derivatives of the scalar function(*arguments) by each argument, to 20 digits."""
-    with working_precision(BITS):
-        numbers = [balls(argument) for argument in arguments]
-        for i, gradient in enumerate(gradients(*numbers)):
-            assert gradient.shape == numbers[i].shape
-            for at in np.ndindex(numbers[i].shape):
-                by_definition = central_difference(
-                    lambda x, i=i: function(*numbers[:i], x, *numbers[i + 1 :]), numbers[i], at
-                )
-                error = np.abs(np.asarray(by_definition).view(Balls) - gradient[at])
-                assert floats(error) < 1e-20 * (1 + floats(np.abs(numbers[i][at])))
+    subject = Subject(
+        "", {str(i): argument for i, argument in enumerate(arguments)}, None,
+        lambda numbers: function(*numbers.values()),
+        lambda numbers: dict(zip(numbers, gradients(*numbers.values()), strict=True)),
+    )  # fmt: skip
+    assert [proof for proof in prove(subject, QUOTIENT) if not proof.agrees] == []
 
 
 @pytest.mark.parametrize("leading", LEADING)

@@ -1,0 +1,325 @@
+"""The hand-written derivatives, proved from forward passes alone.
+
+This oracle shares no derivative rule with `reference/`. It writes each forward pass down a second time, as a textbook
+does, and feeds it with power series x + t whose coefficients are balls: the coefficient of t in the result *is* the
+derivative, f(x + t) = f(x) + f'(x) t + ..., enclosed rigorously (`arb_series`; F. Johansson, *Arb*, IEEE Transactions
+on Computers, 2017). A layer or a loss that has no such line here is proved by the difference quotient of the
+reference's own forward pass, (f(x + h) - f(x - h)) / 2h with h = 1e-60.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle, product
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import flint
+import numpy as np
+from flint import arb, arb_series
+
+from cases.schema import Concept, Dense, Layer, Loss
+from reference.backprop import backward, forward
+from reference.layers import layer_backward, layer_forward
+from reference.losses import loss_backward, loss_forward
+from reference.proof import balls, working_precision
+from report.table import table
+from tests.trial.scenarios import members
+
+BITS, DIGITS, SHOWN_DIGITS = 700, 20, 100
+STEP = "1e-60"
+SERIES, QUOTIENT = "series", "difference quotient"
+
+# ---------------------------------------------------------------- forward passes, as a textbook has them
+
+exp = np.frompyfunc(lambda x: x.exp(), 1, 1)
+positive_part = np.frompyfunc(lambda x: x if x[0] > 0 else 0 * x, 1, 1)
+
+
+def tanh(x):
+    """(e²ˣ - 1) / (e²ˣ + 1)."""
+    return (exp(2 * x) - 1) / (exp(2 * x) + 1)
+
+
+TEXTBOOK_LAYERS = {
+    "sigmoid": lambda x: 1 / (1 + exp(-x)),
+    "tanh": tanh,
+    "relu": positive_part,
+    "identity": lambda x: x,
+}
+TEXTBOOK_LOSSES = {
+    "squared_error": lambda loss, y, t: ball(loss.factor) * ((y - t) * (y - t)).sum() / _terms(loss, y),
+}
+
+
+def plain(numbers: np.ndarray) -> np.ndarray:
+    """An ordinary object array."""
+    return numbers.view(np.ndarray)
+
+
+def _terms(loss: Loss, y: np.ndarray) -> int:
+    return y.size if loss.reduction == "mean" else 1
+
+
+def textbook_layer(layer: Layer, numbers: dict, x):
+    """The value of a layer; x is (samples, units) of any kind of number."""
+    if not isinstance(layer, Dense):
+        return TEXTBOOK_LAYERS[layer.kind](x)
+    y = x @ numbers[f"{layer.name}.weight"]
+    return y + numbers[f"{layer.name}.bias"] if layer.bias else y
+
+
+# ---------------------------------------------------------------- what is proved
+
+
+class Subject(NamedTuple):
+    """A scalar function of some arrays by name: by the textbook if it is there, and by the reference.
+
+    `backward` gives the reference's derivative by each of the arrays.
+    """
+
+    what: str
+    arrays: dict[str, np.ndarray]
+    textbook: Callable[[dict], Any] | None
+    forward: Callable[[dict], Any]
+    backward: Callable[[dict], dict]
+
+
+def subjects() -> Iterator[Subject]:
+    """Every layer and every loss with all its settings, and networks of every activation."""
+    for kind in members(Layer):
+        for layer in every_setting(kind):
+            yield _layer(layer)
+    for kind in members(Loss):
+        for loss in every_setting(kind):
+            yield _loss(loss)
+    yield from _networks()
+
+
+def every_setting(kind: type[Concept]) -> Iterator[Concept]:
+    """A concept with each choice of its settings, and some number for a number."""
+    fields = [
+        [(name, value) for value in _values(field)] for name, field in kind.model_fields.items() if name != "name"
+    ]
+    for settings in product(*fields):
+        named = {"name": kind.kind} if "name" in kind.model_fields else {}
+        yield kind(**dict(settings), **named)
+
+
+def _values(field) -> tuple:
+    if get_origin(field.annotation) is Literal:
+        return get_args(field.annotation)
+    known = {bool: (False, True), float: (0.3,), int: (2,)}
+    if field.annotation not in known:
+        raise TypeError(f"no value for a setting of type {field.annotation}: tests/trial/oracle.py needs one")
+    return known[field.annotation]
+
+
+def _draw(*shape: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def _layer(layer: Layer) -> Subject:
+    """Σ dy · layer(x), for some cotangent dy."""
+    arrays, units = {"input": _draw(3, 2, seed=1)}, 2
+    if isinstance(layer, Dense):
+        units = layer.units
+        arrays |= _dense_parameters(layer, 2, seed=2)
+    dy = balls(_draw(3, units, seed=3))
+
+    def back(numbers: dict) -> dict:
+        x = numbers["input"]
+        dx, gradients = layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), dy)
+        return {"input": dx} | gradients
+
+    known = layer.kind in TEXTBOOK_LAYERS or isinstance(layer, Dense)
+    settings = ", ".join(f"{name} {value}" for name, value in layer if name != "name")
+    return Subject(
+        f"{layer.kind} layer{f' ({settings})' if settings else ''}",
+        arrays,
+        (lambda numbers: (textbook_layer(layer, numbers, numbers["input"]) * plain(dy)).sum()) if known else None,
+        lambda numbers: (layer_forward(layer, numbers, numbers["input"]) * dy).sum(),
+        back,
+    )
+
+
+def _loss(loss: Loss) -> Subject:
+    t = balls(_draw(3, 2, seed=4))
+    textbook = TEXTBOOK_LOSSES.get(loss.kind)
+    return Subject(
+        f"{loss.kind} ({', '.join(f'{name} {value}' for name, value in loss)})",
+        {"output": _draw(3, 2, seed=5)},
+        textbook and (lambda numbers: textbook(loss, numbers["output"], plain(t))),
+        lambda numbers: loss_forward(loss, numbers["output"], t),
+        lambda numbers: {"output": loss_backward(loss, numbers["output"], t)},
+    )
+
+
+# ---------------------------------------------------------------- networks
+
+WIDTHS = [  # features and units: a neuron, a square weight, a bottleneck, depth
+    (1, 1), (2, 3), (3, 3), (3, 3, 3), (2, 3, 1), (3, 1, 2), (2, 2, 2, 2), (2, 3, 2, 3, 1),
+]  # fmt: skip
+
+
+def _networks() -> Iterator[Subject]:
+    """Networks of one activation at every width, and of all in turn; batches of one and of three, with bias or not."""
+    losses = cycle([loss for kind in members(Loss) for loss in every_setting(kind)])
+    others = [kind for kind in members(Layer) if kind is not Dense]
+    for kinds in (*([kind] for kind in others), others):
+        what = f"networks of {kinds[0].kind if len(kinds) == 1 else 'every activation in turn'}"
+        for (features, *units), samples, bias in zip(WIDTHS, cycle([1, 3]), cycle([True, True, False]), strict=False):
+            network = [
+                layer for i, (n, kind) in enumerate(zip(units, cycle(kinds), strict=False))
+                for layer in (Dense(name=f"dense{i}", units=n, bias=bias), next(every_setting(kind)))
+            ]  # fmt: skip
+            named = tuple(layer.model_copy(update={"name": f"layer{i}"}) for i, layer in enumerate(network))
+            yield _network(what, named, features, samples, next(losses))
+
+
+def _network(what: str, network: tuple[Layer, ...], features: int, samples: int, loss: Loss) -> Subject:
+    arrays, width = {"input": _draw(samples, features, seed=6)}, features
+    for layer in network:
+        if isinstance(layer, Dense):
+            arrays |= _dense_parameters(layer, width, seed=len(arrays))
+            width = layer.units
+    t, last = balls(_draw(samples, width, seed=7)), network[-1].name
+
+    def textbook(numbers: dict):
+        y = numbers["input"]
+        for layer in network:
+            y = textbook_layer(layer, numbers, y)
+        return TEXTBOOK_LOSSES[loss.kind](loss, y, plain(t))
+
+    def back(numbers: dict) -> dict:
+        values = forward(network, numbers, numbers["input"])
+        cotangents, gradients = backward(network, numbers, values, loss_backward(loss, values[last], t))
+        return {"input": cotangents["input"]} | gradients
+
+    kinds = {layer.kind for layer in network}
+    known = kinds <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_LOSSES
+    return Subject(
+        what,
+        arrays,
+        textbook if known else None,
+        lambda numbers: loss_forward(loss, forward(network, numbers, numbers["input"])[last], t),
+        back,
+    )
+
+
+def _dense_parameters(layer: Dense, width: int, seed: int) -> dict[str, np.ndarray]:
+    bias = {f"{layer.name}.bias": _draw(layer.units, seed=seed + 100)} if layer.bias else {}
+    return {f"{layer.name}.weight": _draw(width, layer.units, seed=seed), **bias}
+
+
+# ---------------------------------------------------------------- the definition of the derivative
+
+
+class Proof(NamedTuple):
+    """One derivative: where it is, and whether the reference's agrees with the definition's, to how many digits."""
+
+    where: str
+    agrees: bool
+    digits: float
+
+
+def ball(number: float) -> arb:
+    """The number as it is, without error."""
+    return arb(number)
+
+
+def prove(subject: Subject, method: str = "") -> list[Proof]:
+    """Compare the reference's value and every derivative with the definition's; `method` is the best one by default."""
+    method = method or method_of(subject)
+    with working_precision(BITS), _two_coefficients():
+        numbers = {name: balls(array) for name, array in subject.arrays.items()}
+        derivatives = subject.backward(numbers)
+        if derivatives.keys() != numbers.keys():
+            raise LookupError(f"{subject.what}: expected derivatives by {[*numbers]}, found {[*derivatives]}")
+        proofs = [
+            _agreement(
+                f"{name}{[*at]}", derivatives[name][at], _derivative(subject, method, numbers, name, at),
+                enclosed=method == SERIES,
+            )
+            for name, array in subject.arrays.items() for at in np.ndindex(array.shape)
+        ]  # fmt: skip
+        if method == SERIES:
+            value = subject.textbook({name: _series(array) for name, array in numbers.items()})
+            proofs.append(_agreement("value", subject.forward(numbers), value[0], enclosed=True))
+    return proofs
+
+
+def method_of(subject: Subject) -> str:
+    """Series where the textbook's forward pass is written down, else difference quotients."""
+    return SERIES if subject.textbook else QUOTIENT
+
+
+@contextmanager
+def _two_coefficients() -> Iterator[None]:
+    before, flint.ctx.cap = flint.ctx.cap, 2
+    try:
+        yield
+    finally:
+        flint.ctx.cap = before
+
+
+def _derivative(subject: Subject, method: str, numbers: dict, name: str, at: tuple[int, ...]) -> arb:
+    """The derivative by one element."""
+    if method == SERIES:
+        moved = {other: _series(array, at if other == name else None) for other, array in numbers.items()}
+        return subject.textbook(moved)[1]
+    h = np.full(numbers[name].shape, arb(0), dtype=object)
+    h[at] = arb(STEP)
+    above, below = (subject.forward(numbers | {name: numbers[name] + step}) for step in (balls(h), balls(-h)))
+    return (_ball_of(above) - _ball_of(below)) / (2 * arb(STEP))
+
+
+def _series(array: np.ndarray, at: tuple | None = None) -> np.ndarray:
+    """The numbers as power series in t: constants, but x + t at one place."""
+    series = np.empty(array.shape, dtype=object)
+    for index in np.ndindex(array.shape):
+        series[index] = arb_series([array[index], 1 if index == at else 0])
+    return series
+
+
+def _ball_of(scalar) -> arb:
+    return np.asarray(scalar, dtype=object).item()
+
+
+def _agreement(where: str, by_reference, by_definition: arb, *, enclosed: bool) -> Proof:
+    """Two enclosures must overlap; the digits count the distance and both radii."""
+    by_reference = _ball_of(by_reference)
+    error = float(abs(by_reference - by_definition).upper() / (1 + abs(by_definition).lower()))
+    digits = -np.log10(error) if error > 0 else np.inf
+    agrees = digits >= DIGITS and (not enclosed or by_reference.overlaps(by_definition))
+    return Proof(where, bool(agrees), digits)
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def section() -> str:
+    """The counts in a sentence, and a table of what was proved how."""
+    proofs: dict[tuple[str, str], list[list[Proof]]] = {}
+    for subject in subjects():
+        proofs.setdefault((subject.what, method_of(subject)), []).append(prove(subject))
+    every = [proof for group in proofs.values() for one in group for proof in one]
+    agreeing = sum(proof.agrees for proof in every)
+    headline = (
+        f"**{agreeing:,} of {len(every):,} hand-written values and derivatives agree with the definition of the "
+        f"derivative, from forward passes alone, to {_shown(every)} digits or more.**"
+    )
+    rows = [
+        [what, len(group), method, sum(map(len, group)), _shown([proof for one in group for proof in one])]
+        for (what, method), group in proofs.items()
+    ]
+    about = (
+        f"By series: the balls of both overlap. Digits are counted up to {SHOWN_DIGITS}, radii and all; {DIGITS} would "
+        f"do. A relu is proved on both sides of its kink; at the kink its derivative is 0 by convention."
+    )
+    headers = ["what", "how many", "method", "values and derivatives", "digits"]
+    return f"{headline}\n\n{about}\n\n{table(rows, headers)}\n"
+
+
+def _shown(proofs: list[Proof]) -> int:
+    return int(min(SHOWN_DIGITS, *(proof.digits for proof in proofs)))

@@ -1,0 +1,105 @@
+"""`docs/trial.md` and its headline in the README, from the verdicts themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from report.table import table
+from tests.trial import defects, oracle
+from tests.trial.mutants import EQUIVALENT, MUTANTS
+from tests.trial.planting import DTYPES, Mutant, Outcome, outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, README = ROOT / "docs" / "trial.md", ROOT / "README.md"
+MARKS = "<!-- trial: written by `make trial` -->", "<!-- end of trial -->"
+
+TITLE = """# The harness on trial
+
+A checker is worth what it refuses, and what it lets pass. This page is written by `make trial`; a test compares it with
+what the judge says today. Beside it stand two longer trials: [random scenarios](campaign.md) (`make fuzz`), where no
+correct program may be refused, and [mutation testing](mutation.md) of our own code (`make mutation`).
+"""
+MUTANTS_ABOUT = """Each is one wrong rule in a program that is right otherwise, planted into a backend and run; the
+entries are in `tests/trial/mutants.py`. *Noticed* is where its first wrong number must be, in the judge's own words:
+step, phase and tensor. *End to end* is the same run as a backend leaves it that has gradients and no layer values. The
+hint is what the message adds where the whole tensor fits a known mistake."""
+EQUIVALENT_ABOUT = """Not every change of a formula is a mistake. These are the same mathematics in other words, as the
+judge shows by certifying them in both dtypes; most have a wrong neighbour above."""
+
+
+def whole_page() -> str:
+    """The text of `docs/trial.md`."""
+    return "\n".join(
+        [
+            TITLE, "## Wrong rules\n", _mutants_headline() + "\n", MUTANTS_ABOUT + "\n", _mutants_table() + "\n",
+            "## The same in other words\n", EQUIVALENT_ABOUT + "\n", _equivalents_table() + "\n",
+            "## Twelve defects\n", defects.section(), "## The reference proved\n", oracle.section(),
+        ]
+    ).rstrip() + "\n"  # fmt: skip
+
+
+def readme_with_headline() -> str:
+    """The README with its headline written anew."""
+    start, end = map(re.escape, MARKS)
+    headlines = [_mutants_headline(), *(_headline(part.section()) for part in (defects, oracle))]
+    block = "\n".join(f"- {headline}" for headline in headlines).replace("**", "")
+    text, found = re.subn(f"{start}.*?{end}", f"{MARKS[0]}\n{block}\n{MARKS[1]}", README.read_text(), flags=re.DOTALL)
+    if not found:
+        raise LookupError(f"{README.name} has no place for the headline: {' ... '.join(MARKS)}")
+    return text
+
+
+def write() -> None:
+    """Write both."""
+    PAGE.write_text(whole_page(), encoding="utf-8")
+    README.write_text(readme_with_headline(), encoding="utf-8")
+
+
+def _headline(section: str) -> str:
+    return section.partition("\n\n")[0]
+
+
+# ---------------------------------------------------------------- wrong rules
+
+
+def resolved(mutant: Mutant, dtype: str) -> bool:
+    """The dtype can tell the mutant from the right program."""
+    return not (mutant.blind and dtype == "float32")
+
+
+def _mutants_headline() -> str:
+    outcomes = [outcome(mutant, dtype) for dtype in DTYPES for mutant in MUTANTS if resolved(mutant, dtype)]
+    refused = sum(one.local.verdict == "differs" for one in outcomes)
+    blamed = sum(one.blamed for one in outcomes)
+    blind = sum(bool(mutant.blind) for mutant in MUTANTS)
+    end_to_end = [
+        f"{sum(one.end_to_end.verdict == 'differs' for one in outcomes if one.dtype == dtype)} in {dtype}"
+        for dtype in DTYPES
+    ]
+    return (
+        f"**{len(MUTANTS)} wrong rules, in float64 and in float32: {refused} of {len(outcomes)} runs refused, {blamed} "
+        f"blamed at the exact step, phase and tensor ({blind} of the rules are no mistake in float32, or below its "
+        f"rounding). Judged end to end, from gradients alone: {' and '.join(end_to_end)}.**"
+    )
+
+
+def _mutants_table() -> str:
+    rows = [_row(mutant, *(outcome(mutant, dtype) for dtype in DTYPES)) for mutant in MUTANTS]
+    return table(rows, ["wrong rule", "noticed", *DTYPES, "end to end", "hint"])
+
+
+def _row(mutant: Mutant, *outcomes: Outcome) -> list[str]:
+    local = [
+        "exactly there" if one.blamed else one.place if resolved(mutant, one.dtype) else mutant.blind
+        for one in outcomes
+    ]
+    refused = [one.dtype for one in outcomes if one.end_to_end.verdict == "differs"]
+    end_to_end = "refused" if len(refused) == len(DTYPES) else ", ".join(refused)
+    hint = re.search("this is what (.*) would give", outcomes[0].local.message)
+    return [mutant.name, f"step {mutant.step}, {mutant.noticed}", *local, end_to_end, hint[1] if hint else ""]
+
+
+def _equivalents_table() -> str:
+    rows = [[mutant.name, *(outcome(mutant, dtype).local.verdict for dtype in DTYPES)] for mutant in EQUIVALENT]
+    return table(rows, ["in other words", *DTYPES])
