@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cases.problem import Problem, materialise
-from cases.schema import Case
+from cases.schema import Case, SquaredError
 from reference.backprop import Step, backward, forward, train
-from reference.losses import loss_backward
+from reference.losses import loss_backward, loss_forward
 
 ULPS = 64
 
@@ -282,6 +282,23 @@ def test_the_mean_of_a_ragged_batch_is_over_its_samples():
     (step,) = train(problem)
     ((output,),), (target,) = step.values["sigmoid2"], problem.targets[1]
     assert step.loss == pytest.approx((output - target) ** 2, rel=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 2), (2, 3, 4)])
+def test_a_mean_is_over_samples_and_outputs(shape):
+    """Each of the losses and derivatives has as many terms as its own matrix has numbers."""
+    y, t = np.random.default_rng(0).normal(size=(2, *shape))
+    loss = SquaredError(factor=0.3, reduction="mean")
+    np.testing.assert_allclose(loss_forward(loss, y, t), 0.3 * np.mean((y - t) ** 2, axis=(-2, -1)), rtol=1e-14)
+    np.testing.assert_allclose(loss_backward(loss, y, t), 0.6 * (y - t) / (shape[-2] * shape[-1]), rtol=1e-14)
+
+
+def test_the_values_of_another_network_are_refused():
+    """Where a value is missing, no layer is silently left out."""
+    problem, step = case(), next(train(case()))
+    values = {name: value for name, value in step.values.items() if name != "sigmoid2"}
+    with pytest.raises(ValueError, match="zip"):
+        backward(problem.network, problem.parameters, values, step.cotangents["sigmoid2"])
 
 
 def test_forward_and_backward_by_themselves():

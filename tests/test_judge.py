@@ -1,6 +1,6 @@
 """The judge certifies what is right, refuses every planted fault, and blames the right step, phase and element."""
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from backends.trajectory import Trajectory
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES
-from reference import layers
+from reference import layers, optimizers
+from report import judge as judge_module
 from report.checks import checks_of_steps
-from report.judge import cut, judge
+from report.judge import Ledger, cut, judge
 
 LATE = 37
 VALUES = ["hidden", "tanh1", "readout", "sigmoid1"]
@@ -106,6 +107,11 @@ STRUCTURE = {
         "gradients",
         lambda tensors: tensors.update({"readout.weight": tensors["readout.weight"][..., 0]}),
         "expected shape (40, 3, 1), found (40, 3)",
+    ),
+    "one step too many": (
+        "after",
+        lambda tensors: tensors.update({"hidden.bias": np.append(tensors["hidden.bias"], [[0, 0, 0]], axis=0)}),
+        "expected shape (40, 3), found (41, 3)",
     ),
     "state of an optimizer without": (
         "state_after",
@@ -404,19 +410,54 @@ def test_fault_in_a_ragged_run(ragged, step):
     assert place(finding) == (step, "cotangent", "tanh1", (0, 1))
 
 
+# ---------------------------------------------------------------- what an optimizer remembers
+
+
+@pytest.fixture
+def remembering(example, monkeypatch):
+    """A right run of an optimizer with a state: v ← 0.9 v + g, w ← w - η v."""
+
+    def init(_, parameters):
+        return {f"v/{path}": np.zeros_like(w) for path, w in parameters.items()}
+
+    def update(optimizer, parameters, gradients, state):
+        after = {f"v/{path}": 0.9 * state[f"v/{path}"] + gradients[path] for path in parameters}
+        return {path: w - optimizer.learning_rate * after[f"v/{path}"] for path, w in parameters.items()}, after
+
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "sgd", (init, update))
+    problem, _ = example
+    return problem, numpy_reference.run(problem)
+
+
+def test_a_state_is_judged(remembering):
+    """Three more tensors a step."""
+    judgement = judge(*remembering)
+    assert judgement.verdict == "certified", judgement.message
+    assert judgement.ledger.tensors == 40 * (4 + 1 + 5 + 3 + 3 + 3) + 5
+
+
+@pytest.mark.parametrize(("field", "phase"), [("state_after", "state"), ("state_before", "continuity")])
+def test_a_wrong_state(remembering, field, phase):
+    problem, run = remembering
+    wrong = changed(run, field, "v/hidden.bias", planted((LATE, 1), lambda number: number * 1.01))
+    assert place(refused(problem, wrong)) == (LATE, phase, "v/hidden.bias", (1,))
+
+
 # ---------------------------------------------------------------- nothing compared, and end to end
 
 
-def test_nothing_is_resolved(problem_of):
+@pytest.mark.parametrize("activation", [[], ["identity"]], ids=["", "with a copy"])
+def test_nothing_is_resolved(problem_of, activation):
     """Zeros alone are right, and prove nothing."""
     problem = problem_of(
-        network=[{"dense": {"name": "dense", "units": 1, "bias": False}}],
+        network=[{"dense": {"name": "dense", "units": 1, "bias": False}}, *activation],
         parameters={"dense.weight": [[0]]},
         data={"inputs": [[0]], "targets": [[0]]},
     )
     judgement = judge(problem, numpy_reference.run(problem))
-    assert judgement.verdict == "differs"
-    assert "nothing was compared" in judgement.message
+    assert (judgement.verdict, judgement.where.step, judgement.ledger.resolved) == ("differs", 0, 0)
+    assert judgement.message == "nothing was compared: no number is larger than its allowance"
+    assert (judgement.only_print_missed, judgement.missed_the_truth) == (False, False)
 
 
 def gradients_only(run: Trajectory) -> Trajectory:
@@ -457,8 +498,10 @@ def test_out_of_range(diverging):
     finding = refused(problem, run, "out of range")
     overflow = int(np.flatnonzero(~np.isfinite(run.loss))[0])
     assert (finding.step, finding.phase) == (overflow, "loss")
-    assert f"leaves the range of {problem.dtype}" in finding.message
-    assert judge(problem, run).ledger.steps == overflow + 1
+    assert finding.message.endswith(f"leaves the range of {problem.dtype}")
+    judgement = judge(problem, run)
+    assert judgement.ledger.steps == overflow + 1
+    assert not judgement.missed_the_truth
 
 
 def test_fault_before_the_overflow(diverging):
@@ -483,3 +526,169 @@ def test_published_number(problem_of, entry, message):
     finding = refused(problem, numpy_reference.run(problem))
     assert place(finding) == (entry["step"], "published number", entry["tensor"], ())
     assert message in finding.message
+
+
+@pytest.mark.parametrize("first", ["0.8", "0.7"])
+def test_the_first_missed_number_is_told(problem_of, first):
+    """Not one that is met before it, one that is known as wrong at its source, or another missed one."""
+    entries = [{"index": [0], "value": "0.10"}, {"index": [0], "value": "0.2", "wrong": "a slip"}]
+    entries += [{"index": [0], "value": value} for value in (first, "0.9")]
+    problem = problem_of(
+        published=[{"tensor": "parameter/hidden.bias", "step": 0, "source": "a book"} | entry for entry in entries]
+    )
+    judgement = judge(problem, numpy_reference.run(problem))
+    assert f"prints {first} for" in judgement.message
+    assert (judgement.only_print_missed, judgement.missed_the_truth) == (True, False)
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def test_a_right_run_misses_nothing(example):
+    judgement = judge(*example)
+    assert (judgement.only_print_missed, judgement.missed_the_truth) == (False, False)
+
+
+def test_a_wrong_run_misses_the_truth(example):
+    problem, run = example
+    judgement = judge(problem, changed(run, "gradients", "hidden.bias", planted((LATE, 1), np.negative)))
+    assert (judgement.only_print_missed, judgement.missed_the_truth) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "at", "words"),
+    [
+        ("loss", None, LATE, "step 37, loss: found 7.0, expected "),
+        ("cotangents", "tanh1", (LATE, 0, 1), "step 37, cotangent of tanh1 at [0, 1]: found 7.0, expected "),
+        ("before", "hidden.bias", (0, 2), "step 0, start of hidden.bias at [2]: the run starts from 7.0, but the case"),
+        ("final_loss", None, (), "step 40, loss: found 7.0, expected "),
+    ],
+)
+def test_a_message_begins_with_the_place(example, field, name, at, words):
+    problem, run = example
+    assert judge(problem, changed(run, field, name, planted(at, 7))).message.startswith(words)
+
+
+def test_what_has_no_place_is_told_without_one(example):
+    """A trajectory that is not whole is not judged at all."""
+    problem, run = example
+    judgement = judge(problem, replace(run, final_loss=None))
+    assert judgement.message == "final_loss: missing, found None in its place"
+    assert (judgement.where.step, judgement.budget, judgement.resolution) == (0, np.inf, None)
+    assert judgement.ledger == Ledger(steps=0, tensors=0, elements=0, resolved=0)
+    assert len(judgement.budgets) == 0
+
+
+def test_a_known_mistake_is_hinted_at(example):
+    problem, run = example
+    twice = changed(run, "gradients", "hidden.bias", lambda gradient: 2 * gradient)
+    assert "; this is what " in judge(problem, twice).message
+
+
+def test_a_finding_does_not_change(example):
+    finding = judge(*example).where
+    with pytest.raises(FrozenInstanceError):
+        finding.step = 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([("before", "hidden.weight"), ("before", "hidden.bias")], (0, "start", "hidden.weight", (0, 0))),
+        ([("gradients", "hidden.weight"), ("values", "sigmoid1")], (0, "value", "sigmoid1", (0, 0))),
+        ([("values", "input"), ("before", "hidden.weight")], (0, "start", "hidden.weight", (0, 0))),
+    ],
+)
+def test_the_first_of_two_faults_of_a_step_is_told(example, changes, expected):
+    """In the order of computation, and of the case: not of the alphabet."""
+    problem, run = example
+    for field, name in changes:
+        run = changed(run, field, name, planted((0,) * getattr(run, field)[name].ndim, 7))
+    assert place(refused(problem, run)) == expected
+
+
+def test_a_wrong_batch_is_told_before_a_wrong_start(example):
+    """Of one late step: what it saw, then what it started from."""
+    problem, run = example
+    run = changed(run, "before", "hidden.bias", planted((LATE, 0), 7))
+    run = changed(run, "values", "input", planted((LATE, 0, 0), 7))
+    assert place(refused(problem, run)) == (LATE, "value", "input", (0, 0))
+
+
+# ---------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize(("allowances", "verdict"), [(0.5, "certified"), (1.5, "differs")])
+def test_the_allowance_is_the_limit(example, allowances, verdict):
+    problem, run = example
+    (check,) = [check for check in checks_of_steps(problem, run) if check[:2] == ("gradient", "hidden.bias")]
+    off = check.truth.value[LATE, 1] + allowances * check.truth.allowance[LATE, 1]
+    judgement = judge(problem, changed(run, "gradients", "hidden.bias", planted((LATE, 1), problem.dtype.type(off))))
+    assert judgement.verdict == verdict
+
+
+def test_every_recorded_step_has_its_largest_budget(example):
+    judgement = judge(*example)
+    assert judgement.budgets.shape == (40,)
+    assert ((judgement.budgets > 0) & (judgement.budgets < 1)).all()
+    assert judgement.budget == judgement.budgets[judgement.where.step] or judgement.where.step == 40
+
+
+def test_the_resolution_is_that_of_the_worst_gradient(example):
+    """Its allowance relative to its largest element, at the median step."""
+    problem, run = example
+    gradients = [check.truth for check in checks_of_steps(problem, run) if check.phase == "gradient"]
+    axes = [tuple(range(1, truth.value.ndim)) for truth in gradients]
+    worst = max(
+        np.median(truth.allowance.max(axis=axis) / truth.magnitude.max(axis=axis))
+        for truth, axis in zip(gradients, axes, strict=True)
+    )
+    assert judge(problem, run).resolution == pytest.approx(worst, rel=1e-12)
+
+
+def test_a_subnormal_copy_that_is_flushed_uses_all_of_its_allowance(problem_of):
+    """And no more: a budget of exactly 1 is within."""
+    problem = problem_of(
+        "float32",
+        network=[{"dense": {"name": "neuron", "units": 1, "bias": False}}, "identity"],
+        parameters={"neuron.weight": [[1e-40]]},
+        data={"inputs": [[1]], "targets": [[0.5]]},
+        training=None,
+    )
+    run = numpy_reference.run(problem)
+    assert 0 < run.values["neuron"] < np.finfo(np.float32).smallest_normal
+    judgement = judge(problem, changed(run, "values", "identity1", planted((0, 0, 0), 0)))
+    assert (judgement.verdict, judgement.budget) == ("certified", 1)
+    assert judgement.where.place == "step 0, value of identity1 at [0, 0]"
+
+
+@pytest.mark.parametrize(("elements", "steps"), [(36, 4), (26, 2), (9, 1), (8, 1)])
+def test_a_long_run_is_judged_in_blocks(example, monkeypatch, elements, steps):
+    """Of as many steps as fit: three samples by three units each, and one step at least. They change no verdict."""
+    sizes, whole = [], judge(*example)
+
+    def counted(problem, block):
+        sizes.append(len(block.steps))
+        return checks_of_steps(problem, block)
+
+    monkeypatch.setattr(judge_module, "ELEMENTS_AT_A_TIME", elements)
+    monkeypatch.setattr(judge_module, "checks_of_steps", counted)
+    in_blocks = judge(*example)
+    assert sizes == [steps] * (40 // steps)
+    assert (in_blocks.verdict, in_blocks.ledger, in_blocks.where) == (whole.verdict, whole.ledger, whole.where)
+
+
+def test_of_equal_budgets_the_first_is_told(problem_of, monkeypatch):
+    """Of a run that stands still, in blocks of one step."""
+    monkeypatch.setattr(judge_module, "ELEMENTS_AT_A_TIME", 1)
+    problem = problem_of(training={"steps": 3, "optimizer": {"sgd": {"learning_rate": 1e-300}}})
+    judgement = judge(problem, numpy_reference.run(problem))
+    assert judgement.budgets.tolist() == [judgement.budget] * 3
+    assert judgement.where.step == 0
+
+
+def test_steps_between_records_are_not_missed(problem_of):
+    """Every tenth step is recorded: none starts from what the recorded one before it left."""
+    problem = problem_of(record={"every": 10})
+    assert problem.recorded.tolist() == [0, 10, 20, 30, 39]
+    assert judge(problem, numpy_reference.run(problem)).verdict == "certified"

@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from cases.problem import Problem
 from cases.schema import Dense, Relu, Sgd, Sigmoid, SquaredError
+from reference import proof
 from reference.backprop import train
 from reference.proof import BITS, RADIUS, Balls, balls, exact_run, floats, radius, working_precision
 
@@ -79,6 +80,19 @@ def test_heaviside_away_from_zero_is_certain():
     numbers = np.array([arb(-2, 1), arb(2, 1), arb(0)], object).view(Balls)
     assert floats(np.heaviside(numbers, 0)).tolist() == [0, 1, 0]
     assert radius(np.heaviside(numbers, 0)) == 0
+
+
+def test_heaviside_at_zero_is_what_is_asked_for():
+    assert floats(np.heaviside(balls(np.zeros(2)), 1)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("ball", [arb(0, 1), arb("nan")], ids=str)
+def test_heaviside_of_an_unknown_sign_is_0_or_1(ball):
+    """It holds both, and nothing far beyond."""
+    (result,) = np.heaviside(np.array([ball], object).view(Balls), 0)
+    assert result.contains(arb(0))
+    assert result.contains(arb(1))
+    assert arb(0.5, 0.501).contains(result)
 
 
 def test_comparisons_are_plain():
@@ -161,7 +175,7 @@ def test_a_diverging_run_needs_more_than_the_first_512_bits():
 
 @pytest.mark.parametrize("bits", [64, BITS])
 def test_no_exact_run_in_no_time(bits):
-    assert exact_run(xor(50), {0}, seconds=0, bits=bits) is None
+    assert exact_run(xor(50), {0}, seconds=-1, bits=bits) is None
 
 
 def test_an_exact_run_through_a_kink():
@@ -172,6 +186,49 @@ def test_an_exact_run_through_a_kink():
 
 def test_the_precision_is_restored_after_an_exact_run():
     before = flint.ctx.prec
-    assert exact_run(xor(5), {0}, seconds=0) is None
+    assert exact_run(xor(5), {0}, seconds=-1) is None
     exact_run(xor(5), {0}, seconds=60)
     assert flint.ctx.prec == before
+
+
+# ---------------------------------------------------------------- how long an exact run may take
+
+
+class Clock:
+    """Processor time that passes by half a second a step, and the steps of every attempt."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.attempts = 2.0, []
+        monkeypatch.setattr(proof.time, "process_time", lambda: self.now)
+        monkeypatch.setattr(proof, "train", self.train)
+
+    def train(self, problem: Problem, number):
+        self.attempts.append(0)
+        for step in train(problem, number):
+            self.now += 0.5
+            self.attempts[-1] += 1
+            yield step
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(2.5, 7), (5, 12), (14.5, 12), (15, 30), (500, 30)])
+def test_an_exact_run_that_would_take_too_long_is_given_up(monkeypatch, seconds, steps):
+    """At the deadline, or as soon as ten steps tell that it will not be met: 30 steps take 15 seconds."""
+    clock = Clock(monkeypatch)
+    run = exact_run(xor(30), {29}, seconds=seconds)
+    assert clock.attempts == [steps]
+    assert (run is None) == (seconds < 15)
+
+
+def test_a_second_attempt_has_the_rest_of_the_time(monkeypatch):
+    """15 seconds are gone when 64 bits have not sufficed."""
+    clock = Clock(monkeypatch)
+    assert exact_run(xor(30), {29}, seconds=22.5, bits=64) is None
+    assert clock.attempts == [30, 12]
+
+
+def test_an_attempt_whose_balls_are_too_wide_is_given_up_within_a_hundred_steps(monkeypatch):
+    """They are looked at rarely enough to cost little, and where a step is kept."""
+    clock = Clock(monkeypatch)
+    assert exact_run(xor(150), {149}, seconds=1000, bits=64).bits == 64 + BITS
+    assert exact_run(xor(150), {30, 149}, seconds=1000, bits=64).bits == 64 + BITS
+    assert clock.attempts == [100, 150, 31, 150]

@@ -1,6 +1,6 @@
 """Bounded arrays allow every correct program, enclose the exact result, and refuse what is wrong by 0.1 %."""
 
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from functools import partial
 from itertools import permutations
 
@@ -18,7 +18,15 @@ from reference.layers import ACTIVATIONS, dense_backward, dense_forward, tanh_ba
 from reference.losses import squared_error_backward, squared_error_forward
 from reference.optimizers import update
 from reference.proof import balls, floats, working_precision
-from reference.rounding import RULES, ULPS_OF_ELEMENTARY_FUNCTIONS, Bounded, Precision, exact, precision_of
+from reference.rounding import (
+    RULES,
+    ULPS_OF_ELEMENTARY_FUNCTIONS,
+    UNIT_ROUNDOFF_OF_BALLS,
+    Bounded,
+    Precision,
+    exact,
+    precision_of,
+)
 
 DTYPES = [np.float32, np.float64]
 SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
@@ -481,3 +489,169 @@ def test_a_sign_costs_nothing(dtype):
     x = exact(np.array([1.5, -2.0], dtype), precision_of(dtype))
     assert (-x).value.tolist() == [-1.5, 2.0]
     assert (-(x * x)).bound.tolist() == (x * x).bound.tolist()
+
+
+# ---------------------------------------------------------------- every rule is as narrow as it says
+
+U, TINY = 2.0**-24 + 2 * 2.0**-53, SMALLEST_NORMAL  # of float32 beside float64
+EXACT_VALUES = Precision(np.dtype(np.float16), lambda values: values.astype(np.float64), 0.0)
+
+
+def uncertain(value: float, bound: float, dtype=np.float32) -> Bounded:
+    """One float32 number, and how far a program may have strayed from it."""
+    precision = precision_of(np.dtype(dtype))
+    return Bounded(precision.wider(np.array([value])), np.array([bound]), precision)
+
+
+def rounded(value: float, inherited: float, roundings: float = 1) -> float:
+    """The bound of a result: what it inherits, its roundings, and the smallest normal number."""
+    return inherited + roundings * U * (abs(value) + inherited) + TINY
+
+
+def total(magnitude: float, n: int) -> float:
+    """The bound of a sum of n terms: γ(n) Σ|terms|, and n flushed ones."""
+    return n * U / (1 - n * U) * magnitude + n * TINY
+
+
+def derivative_of_sigmoid(x: float) -> float:
+    return np.exp(-x) / (1 + np.exp(-x)) ** 2
+
+
+def derivative_of_tanh(x: float) -> float:
+    return 1 - np.tanh(x) ** 2
+
+
+ROW, ONES = np.array([[2.0, -3.0, 4.0]]), np.ones((3, 1))
+SHARP = {
+    "sum": (lambda: uncertain(5, 0.25) + uncertain(-3, 0.5), rounded(2, 0.75)),
+    "difference": (lambda: uncertain(5, 0.25) - uncertain(3, 0.5), rounded(2, 0.75)),
+    "product": (lambda: uncertain(5, 0.25) * uncertain(-3, 0.5), rounded(15, 5 * 0.5 + 0.25 * 3.5 + 2 * TINY)),
+    "square": (lambda: np.square(uncertain(5, 0.25)), rounded(25, 5 * 0.25 + 0.25 * 5.25 + 2 * TINY)),
+    "product with 0": (lambda: given([0.0]) * 1, rounded(0, 2 * TINY)),
+    "quotient": (lambda: uncertain(6, 0.3) / uncertain(2, 0.1), rounded(3, (0.3 + 3 * 0.1) / 1.9, 2)),
+    "quotient by a huge number": (
+        lambda: uncertain(1e30, 2e29) / given([1e38]),
+        rounded(1e-8, 2e29 / float(np.float32(1e38)) + 1.2e30 * TINY, 2),
+    ),
+    "constant": (lambda: given([1.0]) * 0.1, rounded(0.1, rounded(0.1, 0) + 2 * TINY)),
+    "reduction": (lambda: given(ROW).sum(axis=-1), total(9, 3)),
+    "matrix product": (lambda: given(ROW) @ given(ONES), total(9, 3)),
+    "matrix product and a bias": (
+        lambda: (given(ROW) @ given(ONES)) + uncertain(-3, 0.5),
+        total(9, 3) + 0.5 + total(9 + 3.5, 4),
+    ),
+    "a bias and a matrix product": (
+        lambda: uncertain(-3, 0.5) + (given(ROW) @ given(ONES)),
+        0.5 + total(9, 3) + total(3.5 + 9, 4),
+    ),
+    "two sums": (
+        lambda: given(ROW).sum(axis=-1) + given([[1.0, 1.0]]).sum(axis=-1),
+        total(9, 3) + total(2, 2) + total(11, 5),
+    ),
+    "elementary": (lambda: np.tanh(given([1.0])), rounded(np.tanh(1), 0, 2 * 8)),
+    "sigmoid": (
+        lambda: expit(uncertain(-2, 0.001)),
+        rounded(expit(-2), 0.001 * derivative_of_sigmoid(2 - 0.001), 16),
+    ),
+    "tanh": (lambda: np.tanh(uncertain(2, 0.001)), rounded(np.tanh(2), 0.001 * derivative_of_tanh(2 - 0.001), 16)),
+    "sigmoid where it may be steepest": (lambda: expit(uncertain(0.1, 0.5)), rounded(expit(0.1), 0.5 / 4, 16)),
+    "tanh where it may be steepest": (lambda: np.tanh(uncertain(-0.1, 0.5)), rounded(np.tanh(0.1), 0.5, 16)),
+    "sigmoid of anything": (lambda: expit(uncertain(3, 1e6)), rounded(expit(3), expit(3), 16)),
+    "sigmoid of anything below 0": (lambda: expit(uncertain(-3, 1e6)), rounded(expit(-3), expit(3), 16)),
+    "tanh of anything": (lambda: np.tanh(uncertain(-3, 1e6)), rounded(np.tanh(3), 1 + np.tanh(3), 16)),
+}
+
+
+@pytest.mark.parametrize(("result", "bound"), SHARP.values(), ids=SHARP)
+def test_a_bound_is_no_wider_than_its_rule(result, bound):
+    """Of operands that are uncertain themselves too; each rule as `docs/tolerance.md` states it."""
+    np.testing.assert_allclose(result().bound.ravel(), [bound], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wider_u"),
+    [
+        (np.float16, 2.0**-53), (np.float32, 2.0**-53),
+        (np.float64, min(float(np.finfo(np.longdouble).eps) / 2, UNIT_ROUNDOFF_OF_BALLS)),
+    ],
+)  # fmt: skip
+def test_the_unit_roundoff_is_half_the_distance_to_the_next_number(dtype, wider_u):
+    """And on top twice that of the values, which is half the distance to their next number, or that of balls."""
+    precision = precision_of(np.dtype(dtype))
+    assert precision.wider_u == wider_u
+    assert precision.u == float(np.nextafter(dtype(1), dtype(2)) - 1) / 2 + 2 * wider_u
+
+
+def test_as_much_is_claimed_of_balls_as_of_an_extended_precision(without_long_double):
+    assert without_long_double.wider_u == 2.0**-64
+
+
+def test_a_precision_does_not_change():
+    """What is derived from it is kept."""
+    with pytest.raises(FrozenInstanceError):
+        precision_of(np.dtype(np.float32)).wider_u = 0.0
+
+
+@pytest.mark.parametrize(("n", "gamma"), [(1024, 1), (2047, 2047), (2048, np.inf), (2049, np.inf), (10**6, np.inf)])
+def test_gamma_is_infinite_where_nothing_is_certain(n, gamma):
+    """γ(n) = n u / (1 - n u), with u = 1 / 2048."""
+    assert EXACT_VALUES.gamma(n) == gamma
+
+
+def test_the_values_are_as_exact_as_their_own_roundoff():
+    """The same analysis with v in place of u; a margin of 2."""
+    bounded = uncertain(1, 0.5)
+    assert not bounded.undecided
+    assert bounded.truth_bound == pytest.approx(2 * 2.0**-53 / U * 0.5, rel=1e-15)
+
+
+def test_the_smallest_normal_number_is_no_subnormal_one():
+    assert given([TINY]).bound == [0]
+    assert given([np.nextafter(np.float32(TINY), 0)]).bound > 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_number_may_be_rounded_beyond_it(dtype):
+    largest = np.finfo(dtype).max
+    assert (given([largest], dtype) * 1).bound == np.inf
+    assert (given([largest * dtype(0.99)], dtype) * 1).bound < np.inf
+
+
+def test_a_sum_whose_magnitudes_stay_in_range_is_finite():
+    """In any order: no partial sum of them exceeds the largest number."""
+    half = np.finfo(np.float32).max / 2
+    assert given([half, -half]).sum(axis=-1).bound < np.inf
+
+
+@pytest.mark.parametrize("numerator", [0.0, 1.0])
+@pytest.mark.parametrize("bound", [1.0, 2.0])
+def test_a_divisor_that_may_be_zero(numerator, bound):
+    assert (given([numerator]) / uncertain(1, bound)).bound == [np.inf]
+
+
+def test_no_rows_have_no_sums():
+    assert given(np.ones((0, 3))).sum(axis=-1).bound.shape == (0,)
+
+
+@pytest.mark.parametrize(("function", "width"), [(expit, 2), (np.tanh, 1)])
+def test_a_bound_that_is_not_cut_off_is_decided(function, width):
+    """An uncertainty that just reaches the far end is not cut off."""
+    assert not function(uncertain(0, width / 2)).undecided
+    assert not function(uncertain(0, width)).undecided
+    assert function(uncertain(0, 1.01 * width)).undecided
+
+
+TRUTH_BOUND_OF_ONE = 2 * 2.0**-53 / U
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "unknown", "undecided"),
+    [
+        (0, 0, False, False), (2, 1, False, False), (1, 1, True, False), (1, 2, True, False), (0, 1, True, True),
+        (TRUTH_BOUND_OF_ONE, 1, True, True), (2 * TRUTH_BOUND_OF_ONE, 1, True, False),
+    ],
+)  # fmt: skip
+def test_which_side_of_a_kink(value, bound, unknown, undecided):
+    """Unknown where a program may be at zero or beyond it, undecided where the exact result may be, too."""
+    gate = np.heaviside(uncertain(value, bound), 0)
+    assert (gate.bound.tolist(), gate.undecided) == ([unknown], undecided)

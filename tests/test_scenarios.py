@@ -191,6 +191,27 @@ def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, r
     assert attempt(materialise(case, case.dtypes[0]), "torch").verdict == "certified"
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_refusal_that_cannot_be_made_smaller_is_kept(monkeypatch, tmp_path, again):
+    """As it was, even if it does not come again; nothing that was certified in vain beside it is counted twice."""
+    judged = []
+
+    def refuse_the_third(case, name):
+        judged.append(case)
+        verdict = "" if len(judged) == 3 or (again and case in judged[2:3]) else "certified"
+        return verdict, Result(name, verdict or "differs", "a spark")
+
+    monkeypatch.setattr(scenarios, "BACKENDS", ["numpy"])
+    monkeypatch.setattr(scenarios, "judge_on", refuse_the_third)
+    monkeypatch.setattr(fuzz, "judge_on", refuse_the_third)
+    unit = fuzz.run_unit(0, 20, tmp_path)
+    found = load(tmp_path / "finding_0.yaml")
+    assert unit["alarms"] == [str(tmp_path / "finding_0.yaml")]
+    assert f"numpy is refused in {found.dtypes[0]}: differs: a spark" in found.note
+    assert np.array_equal(found.data.inputs, judged[2]["data"]["inputs"])
+    assert unit["counts"]["certified"] <= (2 if again else len(judged))
+
+
 # ---------------------------------------------------------------- a campaign
 
 
@@ -216,6 +237,15 @@ def test_an_alarm_fails_the_campaign(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(fuzz, "run_campaign", lambda campaign, *_: campaign.keep(unit))
     assert fuzz.main(["9", "--output", str(tmp_path)]) == fuzz.FOUND
     assert "1 false alarms\n  finding_0.yaml" in capsys.readouterr().out
+
+
+def test_a_campaign_ends_where_everything_is_refused(tmp_path):
+    """Nothing would ever be certified."""
+    campaign = fuzz.Campaign(9, 40, 0, tmp_path)
+    for number in range(fuzz.MOST_ALARMS):
+        assert not campaign.ended
+        campaign.keep({"seed": number, "counts": {}, "shapes": [], "alarms": ["finding.yaml"], "seconds": 1.0})
+    assert campaign.ended
 
 
 def test_a_worker_that_dies_leaves_the_campaign_incomplete(monkeypatch, tmp_path, capsys):

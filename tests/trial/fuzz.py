@@ -201,7 +201,7 @@ def tell(summary: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a campaign; exit with 1 after a false alarm, with 3 if a worker died."""
+    """Run a campaign; exit with 1 after a false alarm, with 3 if a worker died, with 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.trial.fuzz", description=__doc__.partition("\n\n")[0])
     parser.add_argument("scenarios", type=int, nargs="?", default=10_000, help="how many to certify (default: 10000)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="worker processes (default: one a core)")

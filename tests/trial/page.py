@@ -44,7 +44,8 @@ def readme_with_headline() -> str:
     start, end = map(re.escape, MARKS)
     headlines = [_mutants_headline(), *(_headline(part.section()) for part in (defects, oracle))]
     block = "\n".join(f"- {headline}" for headline in headlines).replace("**", "")
-    text, found = re.subn(f"{start}.*?{end}", f"{MARKS[0]}\n{block}\n{MARKS[1]}", README.read_text(), flags=re.DOTALL)
+    marked, text = f"{MARKS[0]}\n{block}\n{MARKS[1]}", README.read_text(encoding="utf-8")
+    text, found = re.subn(f"{start}.*?{end}", marked, text, flags=re.DOTALL)
     if not found:
         raise LookupError(f"{README.name} has no place for the headline: {' ... '.join(MARKS)}")
     return text
@@ -95,7 +96,7 @@ def _row(mutant: Mutant, *outcomes: Outcome) -> list[str]:
         for one in outcomes
     ]
     refused = [one.dtype for one in outcomes if one.end_to_end.verdict == "differs"]
-    end_to_end = "refused" if len(refused) == len(DTYPES) else ", ".join(refused)
+    end_to_end = "refused" if len(refused) == len(DTYPES) else f"refused in {refused[0]}" if refused else "not noticed"
     hint = re.search("this is what (.*) would give", outcomes[0].local.message)
     return [mutant.name, f"step {mutant.step}, {mutant.noticed}", *local, end_to_end, hint[1] if hint else ""]
 
