@@ -5,7 +5,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help report test lint schema accuracy trial fuzz docs clean
+.PHONY: help report test lint schema accuracy trial fuzz mutation docs clean
 
 help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
@@ -15,6 +15,7 @@ help:
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
 	@echo "make trial     put the harness on trial, write docs/trial.md and its headline in the README"
 	@echo "make fuzz      judge N random scenarios (N=10000) on every backend; goes on where it stopped"
+	@echo "make mutation change our own code in every place, one by one: a test must fail (half an hour)"
 	@echo "make docs      take the figure of the README from a new report"
 	@echo "make clean     remove what the others made"
 
@@ -40,6 +41,10 @@ trial: $(READY)
 fuzz: N ?= 10000
 fuzz: $(READY)
 	$(RUN) -m tests.trial.fuzz $(N)
+
+mutation: $(READY)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[test,mutation]"
+	OMP_NUM_THREADS=1 $(RUN) -m tests.trial.mutation
 
 docs: report
 	cp results/figures/xor-two_four_one.svg docs/figures/

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends import BACKENDS, backend, numpy_reference
 from backends.trajectory import Trajectory
@@ -528,16 +529,20 @@ def test_published_number(problem_of, entry, message):
     assert message in finding.message
 
 
-@pytest.mark.parametrize("first", ["0.8", "0.7"])
-def test_the_first_missed_number_is_told(problem_of, first):
+@pytest.mark.parametrize(("first", "second"), [("bias", "weight"), ("weight", "bias")])
+def test_the_first_missed_number_is_told(problem_of, first, second):
     """Not one that is met before it, one that is known as wrong at its source, or another missed one."""
-    entries = [{"index": [0], "value": "0.10"}, {"index": [0], "value": "0.2", "wrong": "a slip"}]
-    entries += [{"index": [0], "value": value} for value in (first, "0.9")]
-    problem = problem_of(
-        published=[{"tensor": "parameter/hidden.bias", "step": 0, "source": "a book"} | entry for entry in entries]
-    )
+    entries = [("bias", {"value": "0.10"}), ("bias", {"value": "0.2", "wrong": "a slip"})]
+    entries += [(first, {"value": "0.8"}), (second, {"value": "0.7"})]
+    index = {"bias": [0], "weight": [0, 0]}
+    published = [
+        {"tensor": f"parameter/hidden.{name}", "step": 0, "index": index[name], "source": "a book"} | entry
+        for name, entry in entries
+    ]
+    problem = problem_of(published=published)
     judgement = judge(problem, numpy_reference.run(problem))
-    assert f"prints {first} for" in judgement.message
+    assert "prints 0.8 for" in judgement.message
+    assert judgement.where.tensor == f"parameter/hidden.{first}"
     assert (judgement.only_print_missed, judgement.missed_the_truth) == (True, False)
 
 
@@ -676,6 +681,41 @@ def test_a_long_run_is_judged_in_blocks(example, monkeypatch, elements, steps):
     in_blocks = judge(*example)
     assert sizes == [steps] * (40 // steps)
     assert (in_blocks.verdict, in_blocks.ledger, in_blocks.where) == (whole.verdict, whole.ledger, whole.where)
+
+
+@pytest.mark.parametrize(("samples", "units", "steps"), [(1, 3, 40), (512, 64, 1), (128, 64, 4)])
+def test_a_block_fits_well_in_memory(problem_of, monkeypatch, samples, units, steps):
+    """A small network is judged at a stroke, of a large one no tensor of a block exceeds 32,768 numbers."""
+    sizes = []
+
+    def counted(problem, block):
+        sizes.append(len(block.steps))
+        return checks_of_steps(problem, block)
+
+    problem = problem_of(
+        network=[{"dense": {"name": "wide", "units": units, "bias": False}}],
+        parameters={"wide.weight": np.full((1, units), 0.1).tolist()},
+        data={"inputs": [[0.5]] * samples, "targets": [[0.25] * units] * samples},
+        training={"steps": 40, "optimizer": {"sgd": {"learning_rate": 1e-6}}},
+    )
+    monkeypatch.setattr(judge_module, "checks_of_steps", counted)
+    assert judge(problem, numpy_reference.run(problem)).verdict == "certified"
+    assert max(sizes) <= steps
+    assert samples > 1 or sizes == [40]
+
+
+def test_the_judge_computes_in_one_thread(example, monkeypatch):
+    """However many its caller has: a process a core is at work, and sums keep their order."""
+    threads = []
+
+    def watched(problem, block):
+        threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return checks_of_steps(problem, block)
+
+    monkeypatch.setattr(judge_module, "checks_of_steps", watched)
+    with threadpool_limits(2):
+        judge(*example)
+    assert set(threads) <= {1}
 
 
 def test_of_equal_budgets_the_first_is_told(problem_of, monkeypatch):

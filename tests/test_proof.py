@@ -164,11 +164,15 @@ def test_the_precision_grows_until_it_suffices():
     assert radius(run.steps[19].after["hidden.weight"]) < RADIUS
 
 
+def diverging(steps: int) -> Problem:
+    """A linear neuron: every step multiplies the error by thousands."""
+    problem = replace(xor(steps, learning_rate=1000.0), network=(Dense(name="readout", units=1),))
+    return replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()})
+
+
 def test_a_diverging_run_needs_more_than_the_first_512_bits():
-    """Every step multiplies the error by thousands; it is noticed on the way, and more bits are taken."""
-    problem = replace(xor(120, learning_rate=1000.0), network=(Dense(name="readout", units=1),))
-    problem = replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()})
-    run = exact_run(problem, {119}, seconds=60)
+    """It is noticed on the way, and more bits are taken."""
+    run = exact_run(diverging(120), {119}, seconds=60)
     assert run.bits > BITS
     assert radius(run.steps[119].after["readout.weight"]) < RADIUS
 
@@ -232,3 +236,10 @@ def test_an_attempt_whose_balls_are_too_wide_is_given_up_within_a_hundred_steps(
     assert exact_run(xor(150), {149}, seconds=1000, bits=64).bits == 64 + BITS
     assert exact_run(xor(150), {30, 149}, seconds=1000, bits=64).bits == 64 + BITS
     assert clock.attempts == [100, 150, 31, 150]
+
+
+def test_a_diverging_attempt_is_given_up_at_the_next_hundred(monkeypatch):
+    """2,048 bits last for more than a hundred steps, and for less than two hundred."""
+    clock = Clock(monkeypatch)
+    exact_run(diverging(250), {249}, seconds=1000, bits=4 * BITS)
+    assert clock.attempts[0] == 200

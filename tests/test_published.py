@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backends import numpy_reference
+from report.judge import judge
 from report.published import compare_published
 
 EXACT = {
@@ -109,3 +110,12 @@ def test_nothing_is_met_beside_a_number_that_is_not_finite(look_up, number):
         return replace(run, gradients={"neuron.weight": np.full_like(run.gradients["neuron.weight"], number)})
 
     assert look_up(spoilt, tensor="gradient/neuron.weight", value=["8", "12"]).status == "missed"
+
+
+def test_the_first_of_several_misses_is_told(problem_of):
+    """At its own step, in its own words."""
+    entries = [{"tensor": "loss", "step": step, "value": "9", "source": f"page {step}"} for step in (0, 1)]
+    problem = problem_of("float64", published=entries, **EXACT)
+    judgement = judge(problem, numpy_reference.run(problem))
+    assert (judgement.verdict, judgement.where.step) == ("differs", 0)
+    assert "page 0 prints 9 for loss at step 0" in judgement.message
