@@ -45,6 +45,11 @@ class Trajectory:
     state_after: Arrays = field(default_factory=dict)
     scope: Literal["layers", "gradients"] = "layers"
 
+    @property
+    def has_layers(self) -> bool:
+        """Values and cotangents are recorded, so that every operation can be judged by itself."""
+        return self.scope == "layers"
+
 
 def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
     """Some of the recorded steps, which have that many real samples each."""

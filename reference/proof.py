@@ -69,12 +69,12 @@ def radius(values: Balls) -> float:
 
 
 def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Float64 numbers that add up to the values: three, which hold a long double of any format."""
+    """Float64 numbers that add up to the values: as many as there are, which for a float64 is one."""
     with np.errstate(all="ignore"):
-        for _ in range(3 if values.dtype.itemsize > 8 else 1):
-            part = values.astype(np.float64)
-            yield part
-            values = np.where(np.isfinite(values), values - part, 0)
+        yield (part := values.astype(np.float64))
+        rest = np.where(np.isfinite(part), values - part, 0)
+        if rest.astype(np.float64).any():
+            yield from _parts(rest)
 
 
 _ball = np.frompyfunc(lambda value: arb(float(value)), 1, 1)
@@ -144,8 +144,7 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
     kept, start = {}, time.process_time()
     with working_precision(bits):
         for number, step in enumerate(train(problem, balls)):
-            last = number == problem.steps - 1
-            if (last or number in at or number % 100 == 99) and not _widest(step) < RADIUS:
+            if (number in at or number % 100 == 99) and not _widest(step) < RADIUS:
                 raise _TooWideError
             if number in at:
                 kept[number] = step

@@ -58,7 +58,7 @@ def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
     precision = precision_of(problem.dtype)
     before = _given(problem, {path: run.before[path] for path in problem.parameters})  # a run may sort its names
     targets = exact(problem.targets[batches], precision)
-    if run.scope == "layers":
+    if run.has_layers:
         values = _given(problem, run.values)
         truths = yield from _forward_checks(problem, before, values, run, targets)
         yield from _backward_checks(problem, before, values, truths, run, targets)
@@ -77,7 +77,7 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
         run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
     )
     values = _given(problem, final.values)
-    if run.scope == "layers":
+    if run.has_layers:
         yield from _forward_checks(problem, after, values, final, targets)
     else:
         truth = forward(problem.network, after, exact(problem.inputs[None], precision))[last]

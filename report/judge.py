@@ -23,7 +23,7 @@ from report.hints import hint
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
 
-ELEMENTS_AT_A_TIME = 2**15
+ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
 PUBLISHED, NOTHING = "published number", "nothing"
 
@@ -127,7 +127,7 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
         for path, before in trajectory.before.items():
             message = "no update is asked for; found {} after the step, {} before it"
             yield from _unequal(trajectory.after[path], before, trajectory.steps, "update", path, message)
-    if trajectory.scope == "layers":
+    if trajectory.has_layers:
         batches = problem.batches[trajectory.steps]
         real = (batches >= 0)[..., None]
         seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"

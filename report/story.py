@@ -79,7 +79,7 @@ def _compare(plan: Plan, case: Case, dtype: str, bits: int) -> Comparison:
 def _layers(comparison: Comparison) -> list[LayerGradient]:
     """The gradients by layer of a certified run; none where the last layer has no gradient to compare with."""
     certified = [result.trajectory for result in comparison.whole if result.verdict == "certified"]
-    runs = [run for run in certified if run.scope == "layers"]
+    runs = [run for run in certified if run.has_layers]
     layers = gradients_by_layer(comparison.problem, runs[0]) if runs else []
     return layers if layers and layers[-1].cotangent else []
 

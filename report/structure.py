@@ -28,7 +28,7 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
 def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[int, ...]]]:
     """The shape of every tensor, by field and name."""
     recorded, (_, size), samples = len(problem.recorded), problem.batches.shape, len(problem.inputs)
-    layers = problem.widths if run.scope == "layers" else {}
+    layers = problem.widths if run.has_layers else {}
     final = layers or {problem.network[-1].name: problem.targets.shape[1]}
     parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
     state = {name: (recorded, *values.shape) for name, values in init(problem.optimizer, problem.parameters).items()}
