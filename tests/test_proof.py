@@ -38,8 +38,10 @@ def test_balls_of_what_is_not_finite():
 
 
 def test_balls_are_taken_as_they_are():
-    numbers = balls(np.array([1.0]))
+    """As an object array too: a third has no float."""
+    numbers = balls(np.array([1.0])) / 3
     assert balls(numbers) is numbers
+    assert balls(numbers.view(np.ndarray))[0] is numbers[0]
 
 
 def test_working_precision_is_restored():
