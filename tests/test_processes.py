@@ -25,16 +25,20 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_the_program(tmp_path, end):
     """Standard output is open as long as one of its processes lives."""
-    script = tmp_path / "busy.py"
+    script, log = tmp_path / "busy.py", tmp_path / "log"
     script.write_text(BUSY)
-    program = subprocess.Popen(
-        [sys.executable, script], env={"PYTHONPATH": str(Path(__file__).parents[1])}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    command = [sys.executable, "-X", "faulthandler", script]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors) as program,
+    ):
         assert program.stdout.readline() == "at work\n"
         program.send_signal(end)
-        assert program.communicate(timeout=20)[0] == ""
+        try:
+            assert program.communicate(timeout=60)[0] == ""
+        except subprocess.TimeoutExpired:
+            program.send_signal(signal.SIGABRT)
+            program.communicate()
+            pytest.fail(f"its processes live on; it was at\n{log.read_text()}")
         assert program.returncode != 0
-    finally:
-        program.kill()
