@@ -30,10 +30,38 @@ COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion"}
 
 # ---------------------------------------------------------------- the tables
 
+
+def leaky_relu(x: Array, slope: float | Array) -> Array:
+    """jax.nn.leaky_relu has the derivative 1 at x = 0."""
+    return jnp.where(x > 0, x, slope * x)
+
+
+def hard_tanh(x: Array) -> Array:
+    """jax.nn.hard_tanh has the derivative 1 at x = -1 and x = 1."""
+    return jnp.where(jnp.abs(x) < 1, x, lax.stop_gradient(jnp.clip(x, -1, 1)))
+
+
 ACTIVATIONS = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
+    "softsign": jax.nn.soft_sign,
+    "softplus": lambda x, beta: jax.nn.softplus(beta * x) / beta,
+    "log_sigmoid": jax.nn.log_sigmoid,
     "relu": jax.nn.relu,
+    "leaky_relu": leaky_relu,
+    "prelu": leaky_relu,
+    "relu6": jax.nn.relu6,
+    "hard_tanh": hard_tanh,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "hard_swish": jax.nn.hard_swish,
+    "elu": jax.nn.elu,
+    "celu": jax.nn.celu,
+    "selu": jax.nn.selu,
+    "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
+    "softmax": jax.nn.softmax,
+    "log_softmax": jax.nn.log_softmax,
     "identity": jax.nn.identity,
 }
 
@@ -73,7 +101,7 @@ def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tupl
             x = x @ parameters[f"{layer.name}.weight"]
             x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
         else:
-            x = ACTIVATIONS[layer.kind](x)
+            x = ACTIVATIONS[layer.kind](x, *layer.arguments(parameters))
         values[layer.name] = x
         x = x + taps[layer.name]
     return x, values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,10 +20,48 @@ torch.set_num_threads(1)
 
 # ---------------------------------------------------------------- the tables
 
+
+def softplus(x: Tensor, beta: float) -> Tensor:
+    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth."""
+    return torch.logaddexp(beta * x, torch.zeros_like(x)) / beta
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """The derivative of F.hardsigmoid is a float32 1/6 in float64 too."""
+    return F.relu6(x + 3) / 6
+
+
+def celu(x: Tensor, alpha: float) -> Tensor:
+    """F.celu divides by a float32 alpha in float64 too."""
+    return alpha * F.elu(x / alpha)
+
+
+def gelu(x: Tensor, approximate: str) -> Tensor:
+    """F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't."""
+    return F.gelu(x, approximate="tanh") if approximate == "tanh" else x * torch.erfc(-x * 0.5**0.5) / 2
+
+
 ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "softsign": F.softsign,
+    "softplus": softplus,
+    "log_sigmoid": F.logsigmoid,
     "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "prelu": F.prelu,
+    "relu6": F.relu6,
+    "hard_tanh": F.hardtanh,
+    "hard_sigmoid": hard_sigmoid,
+    "hard_swish": F.hardswish,
+    "elu": F.elu,
+    "celu": celu,
+    "selu": F.selu,
+    "silu": F.silu,
+    "mish": F.mish,
+    "gelu": gelu,
+    "softmax": partial(F.softmax, dim=-1),
+    "log_softmax": partial(F.log_softmax, dim=-1),
     "identity": torch.clone,
 }
 
@@ -53,7 +92,7 @@ def forward(problem: Problem, parameters: dict[str, Tensor], inputs: Tensor) -> 
             x = x @ parameters[f"{layer.name}.weight"]
             x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
         else:
-            x = ACTIVATIONS[layer.kind](x)
+            x = ACTIVATIONS[layer.kind](x, *layer.arguments(parameters))
         values[layer.name] = x
     return values
 

@@ -43,9 +43,17 @@ class Concept(BaseModel):
 
 
 class Activation(Concept):
-    """An elementwise layer; its units are those of the layer before it."""
+    """A layer whose units are those of the layer before it; elementwise but for the softmaxes."""
 
     name: Name | None = None
+
+    def parameter_shapes(self, _: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of its own parameters for inputs of a width; mostly there are none."""
+        return {}
+
+    def arguments(self, _: dict[str, Any]) -> tuple:
+        """What its function takes behind x, of the parameters by path: its settings, in order."""
+        return tuple(value for name, value in self if name != "name")
 
 
 class Dense(Concept):
@@ -54,6 +62,10 @@ class Dense(Concept):
     name: Name | None = None
     units: Count
     bias: bool = True
+
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of its own parameters for inputs of that width."""
+        return {"weight": (width, self.units)} | ({"bias": (self.units,)} if self.bias else {})
 
 
 class Sigmoid(Activation):
@@ -68,11 +80,126 @@ class Relu(Activation):
     """y = max(x, 0), with the derivative 0 at x = 0."""
 
 
+class LeakyRelu(Activation):
+    """y = x where x > 0, else slope x, with the derivative slope at x = 0."""
+
+    slope: Positive = 0.01
+
+
+class Prelu(Activation):
+    """y = x where x > 0, else s x, with the derivative s at x = 0; s is trained, `NAME.slope` (1,), or (units,).
+
+    `shared` tells whether all units have one slope or each its own.
+    """
+
+    shared: bool = True
+
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of its own parameters for inputs of that width."""
+        return {"slope": (1 if self.shared else width,)}
+
+    def arguments(self, parameters: dict[str, Any]) -> tuple:
+        """What its function takes behind x: the slope."""
+        return (parameters[f"{self.name}.slope"],)
+
+
+class Elu(Activation):
+    """y = x where x > 0, else alpha (exp(x) - 1), with the derivative alpha at x = 0."""
+
+    alpha: Positive = 1.0
+
+
+class Selu(Activation):
+    """y = 1.0507009873554805 elu(x), whose alpha is 1.6732632423543772; at x = 0 the derivative is their product."""
+
+
+class Celu(Activation):
+    """y = max(x, 0) + min(alpha (exp(x / alpha) - 1), 0); its derivative has no jump."""
+
+    alpha: Positive = 1.0
+
+
+class Gelu(Activation):
+    """y = x Phi(x), Phi the normal distribution's; `tanh`: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
+
+    approximate: Literal["none", "tanh"] = "none"
+
+
+class Silu(Activation):
+    """y = x sigmoid(x), also called swish."""
+
+
+class Mish(Activation):
+    """y = x tanh(softplus(x))."""
+
+
+class Softplus(Activation):
+    """y = log(1 + exp(beta x)) / beta, at every x."""
+
+    beta: Positive = 1.0
+
+
+class Softsign(Activation):
+    """y = x / (1 + |x|)."""
+
+
+class HardTanh(Activation):
+    """y = max(-1, min(x, 1)), with the derivative 0 at x = -1 and x = 1."""
+
+
+class HardSigmoid(Activation):
+    """y = relu6(x + 3) / 6, with the derivative 0 at x = -3 and x = 3."""
+
+
+class HardSwish(Activation):
+    """y = x hard_sigmoid(x), with the derivative of hard_sigmoid 0 at x = -3 and x = 3."""
+
+
+class Relu6(Activation):
+    """y = min(max(x, 0), 6), with the derivative 0 at x = 0 and x = 6."""
+
+
+class LogSigmoid(Activation):
+    """y = log(sigmoid(x)) = -softplus(-x)."""
+
+
+class Softmax(Activation):
+    """y_i = exp(x_i) / sum_j exp(x_j), over the units of a sample."""
+
+
+class LogSoftmax(Activation):
+    """y_i = x_i - log(sum_j exp(x_j)), over the units of a sample."""
+
+
 class Identity(Activation):
     """y = x."""
 
 
-Layer = Annotated[Dense | Sigmoid | Tanh | Relu | Identity, OneOf()]
+Layer = Annotated[
+    Dense
+    | Sigmoid
+    | Tanh
+    | Relu
+    | LeakyRelu
+    | Prelu
+    | Elu
+    | Selu
+    | Celu
+    | Gelu
+    | Silu
+    | Mish
+    | Softplus
+    | Softsign
+    | HardTanh
+    | HardSigmoid
+    | HardSwish
+    | Relu6
+    | LogSigmoid
+    | Softmax
+    | LogSoftmax
+    | Identity,
+    OneOf(),
+]
 
 
 # ---------------------------------------------------------------- parameters and data
@@ -242,10 +369,7 @@ class Case(Concept):
         """The shape of every parameter, in the order of the layers."""
         shapes, before = {}, self.widths.values()
         for layer, width in zip(self.network, before, strict=False):
-            if isinstance(layer, Dense):
-                shapes[f"{layer.name}.weight"] = (width, layer.units)
-                if layer.bias:
-                    shapes[f"{layer.name}.bias"] = (layer.units,)
+            shapes |= {f"{layer.name}.{name}": shape for name, shape in layer.parameter_shapes(width).items()}
         return shapes
 
     @property

@@ -8,14 +8,14 @@ python-flint's precision is global: always compute inside `working_precision`, a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import flint
 import numpy as np
 from flint import arb
-from scipy.special import expit
+from scipy.special import erfc, expit
 
 from cases.problem import Problem
 from reference.backprop import Step, train
@@ -41,6 +41,10 @@ class Balls(np.ndarray):
         operands = [_plain(operand) for operand in inputs]
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
         return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
+
+    def constant(self, enclosure: Callable[[], arb]) -> Balls:
+        """A number that no float holds."""
+        return balls(np.array(enclosure(), dtype=object))
 
 
 def balls(values) -> Balls:
@@ -98,7 +102,9 @@ def _heaviside(x: arb, at_zero: arb | float) -> arb:
 BALL_FUNCTIONS = {
     expit: np.frompyfunc(_sigmoid, 1, 1),
     np.heaviside: np.frompyfunc(_heaviside, 2, 1),
-    np.maximum: np.frompyfunc(lambda x, y: x.max(arb(y)), 2, 1),
+    erfc: np.frompyfunc(lambda x: x.erfc(), 1, 1),
+    np.maximum: np.frompyfunc(lambda x, y: arb(x).max(arb(y)), 2, 1),
+    np.minimum: np.frompyfunc(lambda x, y: arb(x).min(arb(y)), 2, 1),
     np.square: np.frompyfunc(lambda x: x * x, 1, 1),
     np.absolute: np.frompyfunc(lambda x: arb(x.abs_upper()), 1, 1),
 }

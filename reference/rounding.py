@@ -25,18 +25,21 @@ is claimed of them as of an extended precision, the rest of their bits covers th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from flint import arb
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from scipy.special import expit
+from scipy.special import erfc, expit
 
-from reference.proof import balls, floats
+from reference.proof import Balls, balls, floats, working_precision
 
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
+BITS_OF_EXTENDED_VALUES = 128  # where an extended precision lacks a function
 UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
 
 
@@ -129,9 +132,15 @@ class Bounded(NDArrayOperatorsMixin):
         """
         return self.bound + self.truth_bound
 
-    def sum(self, axis) -> Bounded:
+    def constant(self, enclosure: Callable[[], arb]) -> Bounded:
+        """A number that no float holds, rounded once by every program."""
+        with working_precision(BITS_OF_EXTENDED_VALUES):
+            value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
+        return _rounded(value, 0.0, self.precision)
+
+    def sum(self, axis, *, keepdims: bool = False) -> Bounded:
         """The sum over one or more axes."""
-        return np.add.reduce(self, axis=axis)
+        return np.add.reduce(self, axis=axis, keepdims=keepdims)
 
 
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
@@ -156,6 +165,13 @@ def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bo
     return _within_range(value, magnitude, bound, precision)
 
 
+def _added(value, inherited, precision: Precision) -> Bounded:
+    """A sum or difference of two numbers; where both are without error and it is 0, every program finds 0."""
+    result = _rounded(value, inherited, precision)
+    result.bound = np.where((result.magnitude == 0) & (inherited == 0), 0.0, result.bound)
+    return result
+
+
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
     bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
@@ -176,7 +192,7 @@ def _within_range(value, magnitude, bound, precision: Precision) -> Bounded:
 def _add(a: Bounded, b: Bounded) -> Bounded:
     value, inherited = a.value + b.value, a.bound + b.bound
     if a.terms is None and b.terms is None:
-        return _rounded(value, inherited, a.precision)
+        return _added(value, inherited, a.precision)
     (n, some), (m, others) = a.terms or _one_term(a), b.terms or _one_term(b)
     return _summed(value, inherited, n + m, some + others, a.precision)
 
@@ -186,7 +202,7 @@ def _one_term(a: Bounded) -> tuple[int, np.ndarray]:
 
 
 def _subtract(a: Bounded, b: Bounded) -> Bounded:
-    return _rounded(a.value - b.value, a.bound + b.bound, a.precision)
+    return _added(a.value - b.value, a.bound + b.bound, a.precision)
 
 
 def _multiply(a: Bounded, b: Bounded) -> Bounded:
@@ -212,10 +228,19 @@ def _negative(a: Bounded) -> Bounded:
     return Bounded(-a.value, a.bound, a.precision)
 
 
-def _sum(a: Bounded, axis) -> Bounded:
-    value = a.value.sum(axis=axis)
+def _sum(a: Bounded, **axes) -> Bounded:
+    value = a.value.sum(**axes)
     n = a.value.size // max(value.size, 1)
-    return _summed(value, a.bound.sum(axis=axis), n, (a.magnitude + a.bound).sum(axis=axis), a.precision)
+    return _summed(value, a.bound.sum(**axes), n, (a.magnitude + a.bound).sum(**axes), a.precision)
+
+
+def _largest(a: Bounded, **axes) -> Bounded:
+    """A copy of one of the numbers; whichever it is, it strays no farther than the least certain of them."""
+    return Bounded(np.maximum.reduce(a.value, **axes), np.maximum.reduce(a.bound, **axes), a.precision)
+
+
+def _absolute(a: Bounded) -> Bounded:
+    return Bounded(np.abs(a.value), a.bound, a.precision)
 
 
 def _product(a, b):
@@ -268,8 +293,61 @@ def _expit(a: Bounded) -> Bounded:
     return _s_shaped(a, value, lambda x: expit(x) * expit(-x), to_the_far_end)
 
 
+def _exp(a: Bounded) -> Bounded:
+    """e^(a + b) - e^a = e^a (e^b - 1)."""
+    value = np.exp(a.value)
+    return _elementary(value, floats(value) * np.expm1(a.bound), a.precision)
+
+
+def _expm1(a: Bounded) -> Bounded:
+    value = np.expm1(a.value)
+    return _elementary(value, (floats(value) + 1) * np.expm1(a.bound), a.precision)
+
+
+def _log(a: Bounded) -> Bounded:
+    """log a - log(a - b) = -log(1 - b / a), the farther side."""
+    return _elementary(np.log(a.value), _log_of_share(a.bound, floats(a.value)), a.precision)
+
+
+def _log1p(a: Bounded) -> Bounded:
+    return _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision)
+
+
+def _log_of_share(bound, of):
+    return np.where(bound < of, -np.log1p(-np.minimum(bound / of, 1)), np.inf)
+
+
+def _erfc(a: Bounded) -> Bounded:
+    """Steepest where the operand may be nearest to 0: there the slope is 2 / √π e^(-a²).
+
+    On the far side a program computes it from e^(-a²), and rounds a² before: a relative error a² u.
+    """
+    value, nearest = extended_erfc(a.value), np.maximum(a.magnitude - a.bound, 0)
+    inherited = a.bound * (2 / math.sqrt(math.pi)) * np.exp(-nearest * nearest)
+    rounded_square = np.square(np.maximum(floats(a.value), 0)) * a.precision.u * floats(value)
+    return _elementary(value, inherited + rounded_square, a.precision)
+
+
+def extended_erfc(values):
+    """SciPy has none for long double."""
+    if values.dtype != np.longdouble:
+        return erfc(values)
+    with working_precision(BITS_OF_EXTENDED_VALUES):
+        return _two_floats(erfc(balls(values)), lambda part: part.astype(np.longdouble))
+
+
+def _two_floats(numbers: Balls, wider: Callable):
+    """The midpoints in a wider dtype, which holds what is left of them beside the nearest float64 numbers."""
+    high = floats(numbers)
+    return wider(high) + wider(floats(numbers - balls(high)))
+
+
 def _maximum(a: Bounded, b: Bounded) -> Bounded:
     return _rounded(np.maximum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+
+
+def _minimum(a: Bounded, b: Bounded) -> Bounded:
+    return _rounded(np.minimum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
 
 
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
@@ -295,6 +373,14 @@ RULES = {
     (np.positive, "__call__"): _positive,
     (np.tanh, "__call__"): _tanh,
     (expit, "__call__"): _expit,
+    (np.exp, "__call__"): _exp,
+    (np.expm1, "__call__"): _expm1,
+    (np.log, "__call__"): _log,
+    (np.log1p, "__call__"): _log1p,
+    (erfc, "__call__"): _erfc,
+    (np.absolute, "__call__"): _absolute,
     (np.maximum, "__call__"): _maximum,
+    (np.maximum, "reduce"): _largest,
+    (np.minimum, "__call__"): _minimum,
     (np.heaviside, "__call__"): _heaviside,
 }

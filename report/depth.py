@@ -6,14 +6,15 @@ preactivation is at most s ‖W‖ times as large: for a sigmoid chain 0.25 |w| 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from backends.trajectory import Trajectory
+from backends.trajectory import Arrays, Trajectory
 from cases.problem import Problem
-from cases.schema import Dense
-from reference.layers import ACTIVATIONS
+from cases.schema import Activation, Dense
+from reference.layers import layer_backward, layer_forward
 
 
 class LayerGradient(NamedTuple):
@@ -30,7 +31,8 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
     rows, bound = [], None
     for layer in reversed(problem.network):
         if not isinstance(layer, Dense):
-            bound = bound and bound * steepest(layer.kind)
+            initial = {path: values[0] for path, values in run.before.items()}
+            bound = bound and bound * steepest(layer, initial, problem.widths[layer.name])
             continue
         path = f"{layer.name}.weight"
         cotangent = float(np.linalg.norm(run.cotangents[layer.name][0]))
@@ -40,8 +42,10 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
     return rows[::-1]
 
 
-def steepest(activation: str) -> float:
-    """The largest derivative of an activation."""
-    forward, backward = ACTIVATIONS[activation]
-    x = np.linspace(-10, 10, 2001)
-    return float(np.abs(backward(x, forward(x), np.ones_like(x))).max())
+def steepest(layer: Activation, parameters: Arrays, units: int) -> float:
+    """The largest derivative of an activation; of a softmax a bound on the norm of its Jacobian diag(y) - y yᵀ."""
+    if layer.kind in ("softmax", "log_softmax"):
+        return 0.5 if layer.kind == "softmax" else 1 + math.sqrt(units)
+    x = np.repeat(np.linspace(-10, 10, 2001)[:, None], units, axis=1)
+    dx, _ = layer_backward(layer, parameters, x, layer_forward(layer, parameters, x), np.ones_like(x))
+    return float(np.abs(dx).max())

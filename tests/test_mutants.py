@@ -7,7 +7,7 @@ import pytest
 
 from backends import BACKENDS, backend
 from cases.schema import Layer, Loss, Optimizer
-from reference import backprop, layers, losses, optimizers
+from reference import activations, backprop, layers, losses, optimizers
 from report.judge import judge
 from tests.trial import page
 from tests.trial.examples import EXAMPLES, problem_of
@@ -80,9 +80,9 @@ def test_a_rule_that_nobody_uses_cannot_be_planted():
 
 def test_planting_reaches_tables_and_is_undone():
     before = layers.ACTIVATIONS["tanh"], backprop.update
-    with planted(layers.tanh_backward, max), planted(optimizers.update, min):
-        assert layers.ACTIVATIONS["tanh"] == (before[0][0], max)
-        assert layers.tanh_backward is max
+    with planted(activations.tanh_backward, max), planted(optimizers.update, min):
+        assert layers.ACTIVATIONS["tanh"] == activations.ACTIVATIONS["tanh"] == (before[0][0], max)
+        assert activations.tanh_backward is max
         assert backprop.update is min
     assert (layers.ACTIVATIONS["tanh"], backprop.update) == before
 
@@ -118,6 +118,7 @@ HINTS = {
     "a sum over the batch and the outputs in place of a mean (6)": [
         "loss: sum for mean", "loss: derivative of the sum for the mean's", "torch: mse_loss with reduction sum",
     ],
+    "a mean over the outputs in place of a sum (3)": ["prelu: gradient of the slope averaged over the units"],
     "a mean over the batch and the outputs in place of a sum (8)": [
         "loss: mean for sum", "loss: derivative of the mean for the sum's",
     ],

@@ -7,7 +7,7 @@ import pytest
 from flint import arb
 
 from cases.schema import Dense, Layer, Loss, Sgd
-from reference import layers, losses
+from reference import activations, layers, losses
 from reference.proof import balls
 from tests.trial import oracle
 from tests.trial.oracle import QUOTIENT, SERIES, every_setting, method_of, prove, subjects
@@ -52,8 +52,8 @@ def transposed(right):
 
 
 WRONG = {
-    "a relative error of 1e-18": (layers.tanh_backward, a_little, "tanh layer"),
-    "wrong sign": (layers.sigmoid_backward, lambda right: lambda *operands: -right(*operands), "sigmoid layer"),
+    "a relative error of 1e-18": (activations.tanh_backward, a_little, "tanh layer"),
+    "wrong sign": (activations.sigmoid_backward, lambda right: lambda *operands: -right(*operands), "sigmoid layer"),
     "square weight not transposed": (layers.dense_backward, transposed, "dense layer (units 2"),
     "factor 2 missing": (
         losses.squared_error_backward, lambda right: lambda *operands: right(*operands) / 2, "squared_error (",
@@ -61,7 +61,7 @@ WRONG = {
     "mean for sum": (
         losses.squared_error_backward, lambda right: lambda loss, y, t: right(loss, y, t) / len(y), "squared_error (",
     ),
-    "in a network": (layers.tanh_backward, a_little, "networks of tanh"),
+    "in a network": (activations.tanh_backward, a_little, "networks of tanh"),
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_derivative_is_refused(rule, wrong, what, method):
 
 def test_a_wrong_value_is_refused():
     """The textbook's forward pass is a second opinion on values as well."""
-    with planted(layers.tanh_forward, a_little(np.tanh)):
+    with planted(activations.tanh_forward, a_little(np.tanh)):
         assert wrong_in("tanh layer", SERIES) > 0
 
 
@@ -105,5 +105,5 @@ def test_every_setting_of_a_concept():
 def test_counts_are_computed():
     count = sum(len(prove(subject)) for subject in SUBJECTS)
     assert oracle.section().startswith(f"**{count:,} of {count:,} hand-written values and derivatives agree")
-    with planted(layers.sigmoid_backward, layers.tanh_backward):
+    with planted(activations.sigmoid_backward, activations.tanh_backward):
         assert not oracle.section().startswith(f"**{count:,} of")

@@ -13,14 +13,28 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 import backends
 from backends import numpy_reference
 from cases.load import load
 from cases.problem import materialise
-from cases.schema import CASES
+from cases.schema import (
+    CASES,
+    HardSigmoid,
+    Identity,
+    LeakyRelu,
+    LogSoftmax,
+    Prelu,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)  # fmt: skip
 from reference import layers, losses, optimizers
+from reference.layers import layer_backward, layer_forward
 from report import story
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
@@ -198,9 +212,22 @@ def test_lines_on_stdout_fit_a_terminal():
 # ---------------------------------------------------------------- gradients by layer
 
 
-@pytest.mark.parametrize(("activation", "slope"), [("sigmoid", 0.25), ("tanh", 1), ("relu", 1), ("identity", 1)])
-def test_steepest(activation, slope):
-    assert steepest(activation) == pytest.approx(slope, rel=1e-12)
+SLOPES = [
+    (Sigmoid(), 0.25), (Tanh(), 1), (Relu(), 1), (Identity(), 1), (LeakyRelu(slope=2.0), 2), (Prelu(name="p"), 3),
+    (Softplus(beta=2.0), 1), (HardSigmoid(), 1 / 6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "slope"), SLOPES, ids=lambda value: getattr(value, "kind", ""))
+def test_steepest(layer, slope):
+    assert steepest(layer, {"p.slope": np.array([3.0])}, 2) == pytest.approx(slope, rel=1e-8)
+
+
+@pytest.mark.parametrize("layer", [Softmax(), LogSoftmax()], ids=lambda layer: layer.kind)
+def test_no_cotangent_grows_more_behind_a_softmax(layer):
+    x, dy = np.random.default_rng(0).normal(size=(2, 1000, 4))
+    dx, _ = layer_backward(layer, {}, x, layer_forward(layer, {}, x), dy)
+    assert (np.linalg.norm(dx, axis=-1) <= steepest(layer, {}, 4) * np.linalg.norm(dy, axis=-1)).all()
 
 
 @pytest.mark.parametrize("weight", [0.5, 1.0, -3.0])

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.random import Generator
-from scipy.special import expit
+from scipy.special import erfc, expit
 
 from cases.problem import Problem
 from cases.schema import Dense, Identity, Relu, Sgd, Sigmoid, SquaredError, Tanh
 from reference import rounding
+from reference.activations import ACTIVATIONS, tanh_backward
 from reference.backprop import backward, forward, train
-from reference.layers import ACTIVATIONS, dense_backward, dense_forward, tanh_backward
+from reference.constants import SQRT_HALF
+from reference.layers import dense_backward, dense_forward
 from reference.losses import squared_error_backward, squared_error_forward
 from reference.optimizers import update
 from reference.proof import balls, floats, working_precision
@@ -27,6 +29,7 @@ from reference.rounding import (
     exact,
     precision_of,
 )
+from tests.trial.oracle import activations, name_of, rules_of
 
 DTYPES = [np.float32, np.float64]
 SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
@@ -63,9 +66,11 @@ class Arithmetic:
         return total
 
 
-ROUNDINGS = {np.divide: 2, np.heaviside: 0} | dict.fromkeys(
-    (np.tanh, expit, np.positive), 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
+ELEMENTARY = (np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
+ROUNDINGS = {np.divide: 2, np.heaviside: 0, np.absolute: 0, np.negative: 0} | dict.fromkeys(
+    ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
 )
+EXTENDED = {erfc: rounding.extended_erfc}
 
 
 class Program(NDArrayOperatorsMixin):
@@ -80,13 +85,15 @@ class Program(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         operands = [self._operand(operand) for operand in inputs]
+        if method == "reduce" and ufunc is np.maximum:
+            return Program(np.maximum.reduce(operands[0].values, **options), self.arithmetic)
         if method == "reduce":
-            return self._sum(operands[0].values, options["axis"])
+            return self._sum(operands[0].values, **options)
         if ufunc is np.matmul:
             return self._matmul(*operands)
         if ufunc is np.add and operands[0].terms is not None:
             return self._longer_sum(*operands)
-        result = ufunc(*(operand.values for operand in operands))
+        result = EXTENDED.get(ufunc, ufunc)(*(operand.values for operand in operands))
         return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
 
     def __getitem__(self, index):
@@ -100,8 +107,14 @@ class Program(NDArrayOperatorsMixin):
     def mT(self):  # noqa: N802
         return Program(self.values.mT, self.arithmetic)
 
-    def sum(self, axis):
-        return np.add.reduce(self, axis=axis)
+    def constant(self, enclosure):
+        with working_precision(128):
+            high = float(enclosure())
+            value = np.longdouble(high) + np.longdouble(float(enclosure() - high))
+        return Program(self.arithmetic.rounded(value), self.arithmetic)
+
+    def sum(self, axis, **options):
+        return np.add.reduce(self, axis=axis, **options)
 
     def _operand(self, operand) -> "Program":
         if isinstance(operand, Program):
@@ -109,10 +122,11 @@ class Program(NDArrayOperatorsMixin):
         constant = np.longdouble(operand)
         return Program(constant if constant == int(constant) else self.arithmetic.rounded(constant), self.arithmetic)
 
-    def _sum(self, values, axis) -> "Program":
+    def _sum(self, values, axis, *, keepdims=False) -> "Program":
         axes = (axis,) if isinstance(axis, int) else axis
         last = np.moveaxis(values, axes, range(-len(axes), 0))
-        return Program(self.arithmetic.total(last.reshape(*last.shape[: -len(axes)], -1)), self.arithmetic)
+        total = self.arithmetic.total(last.reshape(*last.shape[: -len(axes)], -1))
+        return Program(np.expand_dims(total, axes) if keepdims else total, self.arithmetic)
 
     def _matmul(self, a, b) -> "Program":
         products = self.arithmetic.rounded(a.values[..., :, None, :] * b.values.mT[..., None, :, :])
@@ -189,9 +203,8 @@ def elementwise(backward_rule, x, y, dy):
     return backward_rule(x, y, dy)
 
 
-def with_own_value(forward_rule, backward_rule, x, dy):
-    """dx from x and dy alone, as the judge computes it."""
-    return backward_rule(x, forward_rule(x), dy)
+def own_shapes(layer) -> list[tuple[int, ...]]:
+    return [(LAYER[0], *shape) for shape in layer.parameter_shapes(LAYER[-1]).values()]
 
 
 MEAN, SUM = (SquaredError(factor=0.3, reduction=reduction) for reduction in ("mean", "sum"))
@@ -206,8 +219,8 @@ FORMULAS = {
     "sum loss backward": (partial(squared_error_backward, SUM), LAYER, LAYER),
     "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {})[0], LAYER, LAYER),
     "division": (np.divide, LAYER, LAYER),
-    **{kind: (rule, LAYER) for kind, (rule, _) in ACTIVATIONS.items()},
-    **{f"{kind} backward": (partial(with_own_value, *rules), LAYER, LAYER) for kind, rules in ACTIVATIONS.items()},
+    **{name_of(layer): (rules_of(layer)[0], LAYER, *own_shapes(layer)) for layer in activations()},
+    **{f"{name_of(layer)} backward": (rules_of(layer)[1], LAYER, *own_shapes(layer), LAYER) for layer in activations()},
 }
 
 
@@ -366,7 +379,7 @@ def test_nan_is_never_within():
 
 def test_what_has_no_rule_is_refused():
     with pytest.raises(TypeError):
-        np.exp(given([1.0]))
+        np.sin(given([1.0]))
     with pytest.raises(TypeError):
         np.multiply.reduce(given([1.0]))
 
@@ -556,6 +569,31 @@ SHARP = {
     "tanh": (lambda: np.tanh(uncertain(2, 0.001)), rounded(np.tanh(2), 0.001 * derivative_of_tanh(2 - 0.001), 16)),
     "sigmoid where it may be steepest": (lambda: expit(uncertain(0.1, 0.5)), rounded(expit(0.1), 0.5 / 4, 16)),
     "tanh where it may be steepest": (lambda: np.tanh(uncertain(-0.1, 0.5)), rounded(np.tanh(0.1), 0.5, 16)),
+    "exp": (lambda: np.exp(uncertain(2, 0.25)), rounded(np.exp(2), np.exp(2.25) - np.exp(2), 16)),
+    "expm1": (lambda: np.expm1(uncertain(2, 0.25)), rounded(np.expm1(2), np.exp(2.25) - np.exp(2), 16)),
+    "log": (lambda: np.log(uncertain(5, 0.25)), rounded(np.log(5), np.log(5 / 4.75), 16)),
+    "log of what may be 0": (lambda: np.log(uncertain(5, 5)), np.inf),
+    "log1p": (lambda: np.log1p(uncertain(4, 0.25)), rounded(np.log(5), np.log(5 / 4.75), 16)),
+    "erfc": (
+        lambda: erfc(uncertain(-0.7, 0.2)),
+        rounded(float(erfc(-0.7)), 0.2 * 2 / np.sqrt(np.pi) * np.exp(-0.25), 16),
+    ),
+    "erfc on the far side": (lambda: erfc(given([3.0])), rounded(erfc(3.0), 9 * U * erfc(3.0), 16)),
+    "erfc where it may be steepest": (
+        lambda: erfc(uncertain(0.1, 0.2)),
+        rounded(erfc(0.1), 0.2 * 2 / np.sqrt(np.pi) + 0.01 * U * erfc(0.1), 16),
+    ),
+    "absolute value": (lambda: np.abs(uncertain(-3, 0.5)), 0.5),
+    "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), rounded(3, 0.75)),
+    "largest of a row": (lambda: np.maximum.reduce(given(ROW), axis=-1), 0),
+    "largest of uncertain ones": (lambda: np.maximum.reduce(uncertain(2, 0.5)[None], axis=0), 0.5),
+    "difference of equals": (lambda: given([1.0]) - 1, 0),
+    "sum that cancels": (lambda: given([-3.0]) + 3, 0),
+    "difference of what may be equal": (lambda: uncertain(1, 0.5) - 1, rounded(0, 0.5)),
+    "a number that no float holds": (
+        lambda: SQRT_HALF * given([1.0]),
+        rounded(0.5**0.5, rounded(0.5**0.5, 0) + 2 * TINY),
+    ),
     "sigmoid of anything": (lambda: expit(uncertain(3, 1e6)), rounded(expit(3), expit(3), 16)),
     "sigmoid of anything below 0": (lambda: expit(uncertain(-3, 1e6)), rounded(expit(-3), expit(3), 16)),
     "tanh of anything": (lambda: np.tanh(uncertain(-3, 1e6)), rounded(np.tanh(3), 1 + np.tanh(3), 16)),

@@ -16,7 +16,35 @@ def _drawn(*names: str) -> dict:
     return dict.fromkeys(names, DRAWN)
 
 
+FAMILIES = {
+    "sigmoids": ["softsign", "softplus", "log_sigmoid", "softmax", "log_softmax"],
+    "piecewise": ["leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish"],
+    "exponentials": ["elu", "celu", "selu", "silu", "mish", "gelu"],
+}
+
+
+def _one_of_each(family: str) -> dict:
+    """Every activation of a family behind a dense layer that is named for it, `of_elu`."""
+    kinds = FAMILIES[family]
+    layers = [({"dense": {"name": f"of_{kind}", "units": 3}}, {kind: {"name": kind}}) for kind in kinds]
+    slope = ["prelu.slope"] if "prelu" in kinds else []
+    return {
+        "title": family,
+        "dtypes": ["float64", "float32"],
+        "network": [layer for pair in layers for layer in pair],
+        "parameters": _drawn(*(f"of_{kind}.{name}" for kind in kinds for name in ("weight", "bias")), *slope),
+        "random": {"generator": "pcg64", "seed": 4},
+        "data": {
+            "inputs": [[0.2, 1, -0.5], [1, 0.3, 1.3], [-0.9, 0.8, 0.1], [0.1, 0.4, -1.2]],
+            "targets": [[0.1, 0.8, -0.2], [0.9, 0.3, 0.5], [0.4, 0.6, 0.3], [0.7, 0.2, -0.6]],
+        },
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        "training": {"steps": 2, "optimizer": SGD},
+    }
+
+
 EXAMPLES = {
+    **{family: _one_of_each(family) for family in FAMILIES},
     # Every kind of layer, square weights among them; a mean over several outputs; seven samples in batches of three,
     # reshuffled every epoch, so that the last batch of an epoch has one sample.
     "mixed": {
@@ -55,6 +83,21 @@ EXAMPLES = {
         },
         "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
         "training": {"steps": 4, "optimizer": SGD},
+    },
+    # Samples on the kinks of activations.
+    "kinks": {
+        "title": "kinks",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "given", "units": 1, "bias": False}}, {"hard_tanh": {"name": "clipped"}},
+            {"leaky_relu": {"name": "leaky", "slope": 0.2}}, {"elu": {"name": "smooth", "alpha": 0.7}},
+            {"dense": {"name": "readout", "units": 1}},
+        ],
+        "parameters": {"given.weight": [[1.0]]} | _drawn("readout.weight", "readout.bias"),
+        "random": {"generator": "pcg64", "seed": 1},
+        "data": {"inputs": [[-1], [0], [1], [0.3], [-0.4]], "targets": [[1], [0.5], [0.2], [0.7], [0.9]]},
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        "training": {"steps": 1, "optimizer": SGD},
     },
     # A sample of zeros lies on the kink of every relu.
     "kink": {

@@ -18,22 +18,13 @@ import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from scipy.special import erf, expit
 
 from backends import jax_autograd, numpy_reference, torch_autograd
-from reference import backprop, layers, losses, optimizers
+from reference import activations, backprop, layers, losses, optimizers
 from reference.rounding import exact, precision_of
+from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.examples import RATE
-from tests.trial.planting import Mutant
+from tests.trial.planting import Mutant, instead, times
 
 # ---------------------------------------------------------------- how a rule goes wrong
-
-
-def instead(wrong: Callable) -> Callable:
-    """Another function in the place of the right one."""
-    return lambda _: wrong
-
-
-def times(factor: float) -> Callable:
-    """The right result times a factor."""
-    return lambda right: lambda *operands: right(*operands) * factor
 
 
 def single(right: Callable) -> Callable:
@@ -287,9 +278,9 @@ def swapped(path: str, other: str) -> Callable:
 # ---------------------------------------------------------------- names of the rules
 
 dense_forward, dense_backward = layers.dense_forward, layers.dense_backward
-sigmoid_forward, sigmoid_backward = layers.sigmoid_forward, layers.sigmoid_backward
-tanh_forward, tanh_backward = layers.tanh_forward, layers.tanh_backward
-relu_forward, relu_backward = layers.relu_forward, layers.relu_backward
+sigmoid_forward, sigmoid_backward = activations.sigmoid_forward, activations.sigmoid_backward
+tanh_forward, tanh_backward = activations.tanh_forward, activations.tanh_backward
+relu_forward, relu_backward = activations.relu_forward, activations.relu_backward
 loss_value, loss_slope = losses.squared_error_forward, losses.squared_error_backward
 sgd, train, backward, forward = optimizers.sgd_update, backprop.train, backprop.backward, backprop.forward
 ROUNDING = "below the 8 ulp that an elementary function may be off"
@@ -338,7 +329,7 @@ MUTANTS = [
     Mutant("relu: mask x >= 0", relu_backward, instead(lambda x, y, dy: dy * (x >= 0)), "cotangent gate", on="kink"),
     Mutant("relu: half a derivative at the kink", relu_backward,
            instead(lambda x, y, dy: dy * np.heaviside(x, 0.5)), "cotangent gate", on="kink"),
-    Mutant("identity: cotangent halved", layers.identity_backward, times(0.5), "cotangent readout"),
+    Mutant("identity: cotangent halved", activations.identity_backward, times(0.5), "cotangent readout"),
     # ------------------------------------------------------------ activations, forward
     Mutant("sigmoid: sign of the exponent", sigmoid_forward, instead(lambda x: expit(-x)), "value sigmoid1"),
     Mutant("sigmoid: tanh in its place", sigmoid_forward, instead(np.tanh), "value sigmoid1"),
@@ -358,7 +349,7 @@ MUTANTS = [
     Mutant("relu: gelu in its place", relu_forward,
            instead(lambda x: x * (1 + erf(x / 2**0.5)) / 2), "value relu1"),
     Mutant("relu: min for max", relu_forward, instead(lambda x: np.minimum(x, 0)), "value relu1"),
-    Mutant("identity: values scaled by 1 + 1e-6", layers.identity_forward, times(1 + 1e-6), "value identity1"),
+    Mutant("identity: values scaled by 1 + 1e-6", activations.identity_forward, times(1 + 1e-6), "value identity1"),
     # ------------------------------------------------------------ dense
     Mutant("dense: square weight transposed", dense_forward,
            lambda right: lambda x, W, b: right(x, W.mT if len(W) == len(W.mT) else W, b), "value hidden"),
@@ -649,6 +640,7 @@ MUTANTS = [
            instead(lambda x: jnp.maximum(x, 0)), "cotangent gate", on="kink", backend="jax"),
     Mutant("jax: sigmoid through bfloat16", jax.nn.sigmoid,
            instead(lambda x: jax.nn.sigmoid(x.astype(jnp.bfloat16)).astype(x.dtype)), "value sigmoid1", backend="jax"),
+    *ACTIVATION_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.

@@ -39,6 +39,7 @@ EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutati
 # The tests that are to notice, those of the file itself first.
 OF_REFERENCE, OF_JUDGE = ["layers", "backprop", "proof", "rounding", "judge"], ["judge", "published"]
 TESTS = {
+    "reference/activations.py": ["layers", *OF_REFERENCE],
     "reference/backprop.py": ["backprop", *OF_REFERENCE],
     "reference/layers.py": ["layers", *OF_REFERENCE],
     "reference/losses.py": ["layers", *OF_REFERENCE],

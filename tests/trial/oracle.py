@@ -33,6 +33,8 @@ SERIES, QUOTIENT = "series", "difference quotient"
 # ---------------------------------------------------------------- forward passes, as a textbook has them
 
 exp = np.frompyfunc(lambda x: x.exp(), 1, 1)
+log = np.frompyfunc(lambda x: x.log(), 1, 1)
+Phi = np.frompyfunc(lambda x: (1 + (x * arb(0.5).sqrt()).erf()) / 2, 1, 1)
 positive_part = np.frompyfunc(lambda x: x if x[0] > 0 else 0 * x, 1, 1)
 
 
@@ -41,10 +43,44 @@ def tanh(x):
     return (exp(2 * x) - 1) / (exp(2 * x) + 1)
 
 
+def clip(x, low, high):
+    """low below low, high above high."""
+    return low + positive_part(x - low) - positive_part(x - high)
+
+
+def elu(x, alpha):
+    """x, or alpha (eˣ - 1)."""
+    return positive_part(x) + ball(alpha) * (exp(-positive_part(-x)) - 1)
+
+
+def gelu(x, approximate):
+    """x Φ(x), or with a tanh."""
+    if approximate == "none":
+        return x * Phi(x)
+    return x * (1 + tanh((2 / arb.pi()).sqrt() * (x + ball(0.044715) * x * x * x))) / 2
+
+
 TEXTBOOK_LAYERS = {
     "sigmoid": lambda x: 1 / (1 + exp(-x)),
     "tanh": tanh,
+    "softsign": lambda x: x / (1 + positive_part(x) + positive_part(-x)),
+    "softplus": lambda x, beta: log(1 + exp(ball(beta) * x)) / ball(beta),
+    "log_sigmoid": lambda x: log(1 / (1 + exp(-x))),
     "relu": positive_part,
+    "leaky_relu": lambda x, slope: positive_part(x) - slope * positive_part(-x),
+    "prelu": lambda x, slope: positive_part(x) - slope * positive_part(-x),
+    "relu6": lambda x: clip(x, 0, 6),
+    "hard_tanh": lambda x: clip(x, -1, 1),
+    "hard_sigmoid": lambda x: clip(x + 3, 0, 6) / 6,
+    "hard_swish": lambda x: x * clip(x + 3, 0, 6) / 6,
+    "elu": elu,
+    "celu": lambda x, alpha: positive_part(x) + ball(alpha) * (exp(-positive_part(-x) / ball(alpha)) - 1),
+    "selu": lambda x: ball(1.0507009873554805) * elu(x, 1.6732632423543772),
+    "silu": lambda x: x / (1 + exp(-x)),
+    "mish": lambda x: x * tanh(log(1 + exp(x))),
+    "gelu": gelu,
+    "softmax": lambda x: exp(x) / exp(x).sum(axis=-1, keepdims=True),
+    "log_softmax": lambda x: x - log(exp(x).sum(axis=-1, keepdims=True)),
     "identity": lambda x: x,
 }
 TEXTBOOK_LOSSES = {
@@ -64,7 +100,7 @@ def _terms(loss: Loss, y: np.ndarray) -> int:
 def textbook_layer(layer: Layer, numbers: dict, x):
     """The value of a layer; x is (samples, units) of any kind of number."""
     if not isinstance(layer, Dense):
-        return TEXTBOOK_LAYERS[layer.kind](x)
+        return TEXTBOOK_LAYERS[layer.kind](x, *layer.arguments(numbers))
     y = x @ numbers[f"{layer.name}.weight"]
     return y + numbers[f"{layer.name}.bias"] if layer.bias else y
 
@@ -106,6 +142,34 @@ def every_setting(kind: type[Concept]) -> Iterator[Concept]:
         yield kind(**dict(settings), **named)
 
 
+def activations() -> list[Layer]:
+    """Every layer but the dense one, with each choice of its settings."""
+    return [layer for kind in members(Layer) if kind is not Dense for layer in every_setting(kind)]
+
+
+def rules_of(layer: Layer) -> tuple[Callable, Callable]:
+    """The value of a layer as a function of x and its own parameters; and its derivatives by them, of dy as well."""
+
+    def parameters(own: tuple) -> dict:
+        return {f"{layer.name}.{name}": array for name, array in zip(layer.parameter_shapes(1), own, strict=True)}
+
+    def value(x, *own):
+        return layer_forward(layer, parameters(own), x)
+
+    def derivatives(x, *own_and_dy):
+        *own, dy = own_and_dy
+        dx, gradients = layer_backward(layer, parameters(own), x, value(x, *own), dy)
+        return dx, *gradients.values()
+
+    return value, derivatives
+
+
+def name_of(layer: Layer) -> str:
+    """Its kind and its settings."""
+    settings = ", ".join(f"{name} {value}" for name, value in layer if name != "name")
+    return f"{layer.kind}{f' ({settings})' if settings else ''}"
+
+
 def _values(field) -> tuple:
     if get_origin(field.annotation) is Literal:
         return get_args(field.annotation)
@@ -121,10 +185,8 @@ def _draw(*shape: int, seed: int) -> np.ndarray:
 
 def _layer(layer: Layer) -> Subject:
     """Σ dy · layer(x), for some cotangent dy."""
-    arrays, units = {"input": _draw(3, 2, seed=1)}, 2
-    if isinstance(layer, Dense):
-        units = layer.units
-        arrays |= _dense_parameters(layer, 2, seed=2)
+    arrays = {"input": _draw(3, 2, seed=1)} | _parameters(layer, 2, seed=2)
+    units = layer.units if isinstance(layer, Dense) else 2
     dy = balls(_draw(3, units, seed=3))
 
     def back(numbers: dict) -> dict:
@@ -133,9 +195,8 @@ def _layer(layer: Layer) -> Subject:
         return {"input": dx} | gradients
 
     known = layer.kind in TEXTBOOK_LAYERS or isinstance(layer, Dense)
-    settings = ", ".join(f"{name} {value}" for name, value in layer if name != "name")
     return Subject(
-        f"{layer.kind} layer{f' ({settings})' if settings else ''}",
+        name_of(layer).replace(layer.kind, f"{layer.kind} layer", 1),
         arrays,
         (lambda numbers: (textbook_layer(layer, numbers, numbers["input"]) * plain(dy)).sum()) if known else None,
         lambda numbers: (layer_forward(layer, numbers, numbers["input"]) * dy).sum(),
@@ -180,9 +241,8 @@ def _networks() -> Iterator[Subject]:
 def _network(what: str, network: tuple[Layer, ...], features: int, samples: int, loss: Loss) -> Subject:
     arrays, width = {"input": _draw(samples, features, seed=6)}, features
     for layer in network:
-        if isinstance(layer, Dense):
-            arrays |= _dense_parameters(layer, width, seed=len(arrays))
-            width = layer.units
+        arrays |= _parameters(layer, width, seed=len(arrays))
+        width = layer.units if isinstance(layer, Dense) else width
     t, last = balls(_draw(samples, width, seed=7)), network[-1].name
 
     def textbook(numbers: dict):
@@ -207,9 +267,9 @@ def _network(what: str, network: tuple[Layer, ...], features: int, samples: int,
     )
 
 
-def _dense_parameters(layer: Dense, width: int, seed: int) -> dict[str, np.ndarray]:
-    bias = {f"{layer.name}.bias": _draw(layer.units, seed=seed + 100)} if layer.bias else {}
-    return {f"{layer.name}.weight": _draw(width, layer.units, seed=seed), **bias}
+def _parameters(layer: Layer, width: int, seed: int) -> dict[str, np.ndarray]:
+    shapes = enumerate(layer.parameter_shapes(width).items())
+    return {f"{layer.name}.{name}": _draw(*shape, seed=seed + 100 * i) for i, (name, shape) in shapes}
 
 
 # ---------------------------------------------------------------- the definition of the derivative

@@ -44,6 +44,16 @@ class Mutant(NamedTuple):
     blind: str = ""
 
 
+def instead(wrong: Callable) -> Callable:
+    """Another function in the place of the right one."""
+    return lambda _: wrong
+
+
+def times(factor: float) -> Callable:
+    """The right result times a factor."""
+    return lambda right: lambda *operands: right(*operands) * factor
+
+
 @contextmanager
 def planted(right: Callable, wrong: Callable) -> Iterator[None]:
     """Put `wrong` in the place of `right` in every module and every table of the programs.
