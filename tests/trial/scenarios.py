@@ -233,7 +233,7 @@ def honest(problem: Problem, result: Result) -> str:
     if result.trajectory is None:
         return ""
     largest, info = largest_number(problem, result.trajectory), np.finfo(problem.dtype)
-    if result.verdict == "out of range" and products(problem) * max(largest, 1) ** 2 >= float(info.max):
+    if result.verdict == "out of range" and products(problem) * max(largest, 1) >= float(info.max) / max(largest, 1):
         return "out of range"
     if "nothing was compared" in result.message and largest <= 1000 * float(info.smallest_normal):
         return "nothing to compare"
