@@ -66,13 +66,62 @@ ACTIVATIONS = {
 }
 
 
-def squared_error(loss: Loss, output: Array, targets: Array, real: Array) -> Array:
-    """optax.squared_error of the real samples, times the factor."""
-    total = loss.factor * jnp.sum(jnp.where(real[:, None], optax.squared_error(output, targets), 0))
-    return total / (jnp.sum(real) * output.shape[1]).astype(output.dtype) if loss.reduction == "mean" else total
+def absolute_error(_: Loss, output: Array, targets: Array) -> Array:
+    """jnp.abs has the derivative 1 at 0; jnp.sign of it is 0 there."""
+    return (output - targets) * lax.stop_gradient(jnp.sign(output - targets))
 
 
-LOSSES = {"squared_error": squared_error}
+def binary_cross_entropy(_: Loss, output: Array, targets: Array) -> Array:
+    """optax has one of logits only; jnp.log1p(-y) is 128 ulp off in float64 near y = 0.41."""
+    return -(targets * jnp.log(output) + (1 - targets) * jnp.log(1 - output))
+
+
+def softmax_cross_entropy(loss: Loss, output: Array, targets: Array) -> Array:
+    """optax.softmax_cross_entropy of optax.smooth_labels, which may be weighted by class."""
+    labels = optax.smooth_labels(targets, loss.label_smoothing) if loss.label_smoothing else targets
+    return optax.softmax_cross_entropy(output, weighted(loss, labels))
+
+
+def weighted(loss: Loss, targets: Array) -> Array:
+    """Targets times the weight of their class."""
+    return targets if loss.class_weights is None else targets * jnp.array(loss.class_weights, targets.dtype)
+
+
+def gaussian_nll(_: Loss, output: Array, targets: Array) -> Array:
+    """optax has none."""
+    mean, log_variance = jnp.split(output, 2, axis=1)
+    return (log_variance + jnp.square(mean - targets) * jnp.exp(-log_variance)) / 2
+
+
+LOSSES = {  # the terms: one for each output and sample, or one for each sample
+    "squared_error": lambda _, output, targets: optax.squared_error(output, targets),
+    "absolute_error": absolute_error,
+    "huber": lambda loss, output, targets: optax.huber_loss(output, targets, delta=loss.delta),
+    "smooth_l1": lambda loss, output, targets: optax.huber_loss(output, targets, delta=loss.beta) / loss.beta,
+    "log_cosh": lambda _, output, targets: optax.log_cosh(output, targets),
+    "binary_cross_entropy": binary_cross_entropy,
+    "sigmoid_binary_cross_entropy": lambda _, output, targets: optax.sigmoid_binary_cross_entropy(output, targets),
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "negative_log_likelihood": lambda loss, output, targets: -jnp.sum(weighted(loss, targets) * output, axis=1),
+    "kl_divergence": lambda _, output, targets: targets * (jnp.log(jnp.where(targets == 0, 1, targets)) - output),
+    "poisson": lambda _, output, targets: jnp.exp(output) - targets * output,
+    "hinge": lambda _, output, targets: jax.nn.relu(1 - targets * output),
+    "squared_hinge": lambda _, output, targets: jnp.square(jax.nn.relu(1 - targets * output)),
+    "gaussian_nll": gaussian_nll,
+    "cosine": lambda _, output, targets: optax.cosine_distance(output, targets),
+}
+
+
+def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array) -> Array:
+    """The factor times the sum of the terms of the real samples, divided by their number for a mean."""
+    terms = LOSSES[loss.kind](loss, output, targets)
+    total = loss.factor * jnp.sum(jnp.where(real.reshape(-1, *[1] * (terms.ndim - 1)), terms, 0))
+    if loss.reduction == "sum":
+        return total
+    if loss.by_class and loss.class_weights and loss.reduction == "mean":
+        return total / jnp.sum(jnp.where(real[:, None], weighted(loss, targets), 0))
+    terms_of_each = terms[0].size if loss.reduction == "mean" else 1
+    return total / (jnp.sum(real) * terms_of_each).astype(output.dtype)
 
 
 def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
@@ -110,7 +159,7 @@ def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tupl
 def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
     """The loss of the real samples, and the values on the way there."""
     output, values = forward(recipe, parameters, inputs, taps)
-    return LOSSES[recipe.loss.kind](recipe.loss, output, targets, real), values
+    return of_real_samples(recipe.loss, output, targets, real), values
 
 
 def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):

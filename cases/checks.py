@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cases.fields import KEY, hint, quoted
-from cases.schema import Case, Concept, Published, Uniform
+from cases.schema import Case, Concept, GaussianNll, Published, Uniform
 
 if TYPE_CHECKING:
     from cases.document import Place
@@ -25,7 +25,7 @@ def check(case: Case) -> list[tuple[Place, str]]:
     """All mistakes of a case that follows the schema; what rests on broken foundations is not looked at."""
     found = [mistake for look in (_data, _layer_names, _training, _batch) for mistake in look(case)]
     if not found:
-        looks = (_target_width, _parameters, _steps, _published)
+        looks = (_target_width, _loss, _parameters, _steps, _published)
         found = [mistake for look in looks for mistake in look(case)]
     return [*found, *_dtypes(case), *_tolerance(case), *_random(case), *_draws(case), *_range(case)]
 
@@ -35,8 +35,10 @@ def check(case: Case) -> list[tuple[Place, str]]:
 
 def _data(case: Case) -> Mistakes:
     for name in ("inputs", "targets"):
-        if (shape := np.shape(getattr(case.data, name)))[2:] or len(shape) < 2:
-            yield ("data", name), f"expected a matrix with a row a sample, found shape {shape}"
+        classes = name == "targets" and case.loss.by_class
+        if (shape := np.shape(getattr(case.data, name)))[2:] or len(shape) < (1 if classes else 2):
+            expected = "a class index a sample, or a matrix" if classes else "a matrix"
+            yield ("data", name), f"expected {expected} with a row a sample, found shape {shape}"
             return
     inputs, targets = len(case.data.inputs), len(case.data.targets)
     if inputs != targets:
@@ -54,9 +56,32 @@ def _layer_names(case: Case) -> Mistakes:
 
 
 def _target_width(case: Case) -> Mistakes:
-    (*_, (name, width)), found = case.widths.items(), case.data.targets.shape[1]
-    if width != found:
-        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {found}"
+    (*_, (name, width)), targets = case.widths.items(), case.data.targets
+    if targets.ndim == 1:
+        if (wrong := np.flatnonzero(~np.isin(targets, range(width)))).size:
+            message = f"expected class indices from 0 to {width - 1}, found {targets[wrong[0]]:g}"
+            yield ("data", "targets", int(wrong[0])), message
+    elif isinstance(case.loss, GaussianNll):
+        if width != 2 * targets.shape[1]:
+            yield ("data", "targets"), f"expected half the width {width} of the last layer, found {targets.shape[1]}"
+    elif width != targets.shape[1]:
+        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {targets.shape[1]}"
+
+
+def _loss(case: Case) -> Mistakes:
+    """What a loss asks of its targets and of the layer before it."""
+    kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.widths.values(), case.network[-1]
+    if kind in ("hinge", "squared_hinge") and not np.isin(targets, (-1, 1)).all():
+        yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
+    if kind in ("binary_cross_entropy", "sigmoid_binary_cross_entropy") and not ((targets >= 0) & (targets <= 1)).all():
+        yield ("data", "targets"), f"{kind} expects targets from 0 to 1"
+    if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > 1 and (targets < 0).any():
+        yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
+    if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
+        message = f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
+        yield ("loss", kind), f"{kind} {message}; of logits use sigmoid_binary_cross_entropy"
+    if (weights := getattr(case.loss, "class_weights", None)) and len(weights) != width:
+        yield ("loss", kind, "class_weights"), f"expected {width} weights, one a class, found {len(weights)}"
 
 
 def _parameters(case: Case) -> Mistakes:

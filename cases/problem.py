@@ -23,7 +23,7 @@ class Problem:
         loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and then there is
             one step, which leaves the parameters as they are.
         parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,).
-        inputs, targets: all samples, (samples, features) and (samples, outputs).
+        inputs, targets: all samples, (samples, features) and (samples, outputs); of classes a 1 at the class.
         batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
         recorded: the steps a trajectory must hold, ascending.
         published: numbers printed elsewhere that the run must meet.
@@ -67,7 +67,7 @@ def materialise(case: Case, dtype: str) -> Problem:
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
         inputs=case.data.inputs.astype(dtype),
-        targets=case.data.targets.astype(dtype),
+        targets=_targets(case).astype(dtype),
         batches=batches,
         recorded=np.arange(len(batches)),
         published=tuple(case.published),
@@ -97,6 +97,17 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
             return random.normal(value.mean, value.std, shape)
         case _:
             return value
+
+
+# ---------------------------------------------------------------- targets
+
+
+def _targets(case: Case) -> np.ndarray:
+    """The targets as they are; class indices as a 1 at the class and 0 elsewhere."""
+    if case.data.targets.ndim > 1:
+        return case.data.targets
+    *_, classes = case.widths.values()
+    return np.eye(classes)[case.data.targets.astype(int)]
 
 
 # ---------------------------------------------------------------- batches

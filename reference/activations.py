@@ -193,6 +193,9 @@ def selu_backward(x, y, dy):
 
 # ---------------------------------------------------------------- x times a sigmoid
 
+# The derivatives multiply dy from the left, as reverse mode does: where dy is tiny, a product may be flushed to zero
+# before the factors that follow.
+
 
 def silu_forward(x):
     """y = x σ(x)."""
@@ -200,8 +203,8 @@ def silu_forward(x):
 
 
 def silu_backward(x, y, dy):
-    """dx = dy σ(x) (1 + x (1 - σ(x)))."""
-    return dy * expit(x) * (1 + x * (1 - expit(x)))
+    """dx = dy σ(x) + dy x σ(x) (1 - σ(x))."""
+    return dy * expit(x) + dy * x * expit(x) * (1 - expit(x))
 
 
 def mish_forward(x):
@@ -210,9 +213,9 @@ def mish_forward(x):
 
 
 def mish_backward(x, y, dy):
-    """dx = dy (t + x (1 - t²) σ(x)),  t = tanh(log(1 + eˣ))."""
+    """dx = dy t + dy x (1 - t²) σ(x),  t = tanh(log(1 + eˣ))."""
     t = np.tanh(softplus(x))
-    return dy * (t + x * elementary(1 - t * t) * elementary(np.exp(x - softplus(x))))
+    return dy * t + dy * x * elementary(1 - t * t) * elementary(np.exp(x - softplus(x)))
 
 
 def gelu_forward(x, approximate):
@@ -221,12 +224,12 @@ def gelu_forward(x, approximate):
 
 
 def gelu_backward(x, y, dy, approximate):
-    """dx = dy (Φ(x) + x φ(x)); or dy ((1 + tanh z) + x (1 - tanh² z) z') / 2."""
+    """dx = dy Φ(x) + dy x φ(x); or (dy (1 + tanh z) + dy x (1 - tanh² z) z') / 2."""
     if approximate == "none":
         density = NORMAL_DENSITY * np.exp(-np.square(SQRT_HALF * x))
-        return dy * (_normal(x) + x * density)
+        return dy * _normal(x) + dy * x * density
     t, slope = np.tanh(_z(x)), SQRT_2_BY_PI * (1 + 3 * (CUBIC * x * x))
-    return dy * ((1 + t) + x * elementary(1 - t * t) * slope) / 2
+    return (dy * (1 + t) + dy * x * elementary(1 - t * t) * slope) / 2
 
 
 CUBIC = 0.044715  # Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016

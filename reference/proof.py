@@ -37,6 +37,8 @@ def working_precision(bits: int) -> Iterator[None]:
 class Balls(np.ndarray):
     """An object array of balls: arithmetic, shapes and sums are NumPy's own, other functions are in the table below."""
 
+    __array_priority__ = 1  # what is joined of balls is balls
+
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         operands = [_plain(operand) for operand in inputs]
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
@@ -67,6 +69,11 @@ def floats(values) -> np.ndarray:
     return np.asarray(values).astype(np.float64)
 
 
+def sizes(values) -> np.ndarray:
+    """How large each number may be: of a ball the point that is farthest from zero."""
+    return floats(_farthest(values.view(np.ndarray)) if isinstance(values, Balls) else np.abs(values))
+
+
 def radius(values: Balls) -> float:
     """The largest radius."""
     return max(float(ball.rad()) for ball in values.ravel())
@@ -81,6 +88,7 @@ def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
             yield from _parts(rest)
 
 
+_farthest = np.frompyfunc(lambda ball: ball.abs_upper(), 1, 1)
 _ball = np.frompyfunc(lambda value: arb(float(value)), 1, 1)
 
 
@@ -106,7 +114,7 @@ BALL_FUNCTIONS = {
     np.maximum: np.frompyfunc(lambda x, y: arb(x).max(arb(y)), 2, 1),
     np.minimum: np.frompyfunc(lambda x, y: arb(x).min(arb(y)), 2, 1),
     np.square: np.frompyfunc(lambda x: x * x, 1, 1),
-    np.absolute: np.frompyfunc(lambda x: arb(x.abs_upper()), 1, 1),
+    np.absolute: np.frompyfunc(abs, 1, 1),
 }
 COMPARISONS = {np.equal, np.less, np.greater, np.less_equal, np.greater_equal}
 

@@ -36,7 +36,7 @@ from flint import arb
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
-from reference.proof import Balls, balls, floats, working_precision
+from reference.proof import Balls, balls, floats, sizes, working_precision
 
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
 BITS_OF_EXTENDED_VALUES = 128  # where an extended precision lacks a function
@@ -80,6 +80,9 @@ def precision_of(dtype: np.dtype) -> Precision:
     return Precision(np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2)
 
 
+PARTS = ("value", "bound", "magnitude")
+
+
 class Bounded(NDArrayOperatorsMixin):
     """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
 
@@ -91,7 +94,7 @@ class Bounded(NDArrayOperatorsMixin):
 
     def __init__(self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False):
         self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
-        self.magnitude = floats(np.abs(value)) if magnitude is None else magnitude
+        self.magnitude = sizes(value) if magnitude is None else magnitude
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if (ufunc, method) not in RULES:
@@ -101,6 +104,14 @@ class Bounded(NDArrayOperatorsMixin):
             result = RULES[ufunc, method](*operands, **options)
         result.undecided |= any(operand.undecided for operand in operands)
         return result
+
+    def __array_function__(self, function, _, arguments, options):
+        if function is not np.concatenate:
+            return NotImplemented
+        (parts,) = arguments
+        value, bound, magnitude = (np.concatenate([getattr(part, of) for part in parts], **options) for of in PARTS)
+        undecided = any(part.undecided for part in parts)
+        return Bounded(value, bound, self.precision, magnitude=magnitude, undecided=undecided)
 
     def __getitem__(self, index) -> Bounded:
         return self._rearranged(lambda array: array[index])
@@ -116,7 +127,7 @@ class Bounded(NDArrayOperatorsMixin):
         return self._rearranged(lambda array: array.mT)
 
     def _rearranged(self, arrange: Callable) -> Bounded:
-        value, bound, magnitude = map(arrange, (self.value, self.bound, self.magnitude))
+        value, bound, magnitude = (arrange(getattr(self, part)) for part in PARTS)
         return Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
 
     @property
@@ -145,22 +156,22 @@ class Bounded(NDArrayOperatorsMixin):
 
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
     """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
-    size = floats(np.abs(values))
+    size = sizes(values)
     return Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
 
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
         return operand
-    value = precision.wider(np.float64(operand))
-    if float(operand).is_integer() and abs(operand) * precision.u < 1:
-        return Bounded(value, np.float64(0), precision)
-    return _rounded(value, np.float64(0), precision)
+    operand = np.asarray(operand, np.float64)
+    rounded = _rounded(precision.wider(operand), 0.0, precision)
+    integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
+    return Bounded(rounded.value, np.where(integer, 0.0, rounded.bound), precision)
 
 
 def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bounded:
     """A result that inherits an error from its operands and is rounded so many times."""
-    magnitude = floats(np.abs(value))
+    magnitude = sizes(value)
     bound = inherited + roundings * precision.u * (magnitude + inherited) + precision.smallest
     return _within_range(value, magnitude, bound, precision)
 
@@ -176,7 +187,7 @@ def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounde
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
     bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
     bound = np.where(magnitude > precision.largest, np.inf, bound)
-    result = _within_range(value, floats(np.abs(value)), bound, precision)
+    result = _within_range(value, sizes(value), bound, precision)
     result.terms = (n, magnitude)
     return result
 
@@ -214,7 +225,7 @@ def _multiply(a: Bounded, b: Bounded) -> Bounded:
 def _divide(a: Bounded, b: Bounded) -> Bounded:
     value = a.value / b.value
     nearest_to_zero = b.magnitude - b.bound
-    inherited = (a.bound + floats(np.abs(value)) * b.bound) / nearest_to_zero
+    inherited = (a.bound + sizes(value) * b.bound) / nearest_to_zero
     flushed_reciprocal = (a.magnitude + a.bound) * a.precision.smallest
     inherited = np.where(nearest_to_zero > 0, inherited + flushed_reciprocal, np.inf)
     return _rounded(value, inherited, a.precision, roundings=2)
@@ -282,26 +293,36 @@ def _s_shaped(a: Bounded, value, slope: Callable, to_the_far_end) -> Bounded:
     return result
 
 
+def _sqrt(a: Bounded) -> Bounded:
+    """√a - √(a - b) = b / (√a + √(a - b)); where the operand may be 0, also what it may be beyond."""
+    root = np.sqrt(floats(a.value))
+    below = a.bound / (root + np.sqrt(np.maximum(floats(a.value) - a.bound, 0)))
+    beyond = np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
+    return _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
+
+
 def _tanh(a: Bounded) -> Bounded:
     value = np.tanh(a.value)
-    return _s_shaped(a, value, lambda x: 1 / np.cosh(x) ** 2, 1 + floats(np.abs(value)))
+    return _s_shaped(a, value, lambda x: 1 / np.cosh(x) ** 2, 1 + sizes(value))
 
 
 def _expit(a: Bounded) -> Bounded:
     value = expit(a.value)
-    to_the_far_end = np.maximum(floats(np.abs(value)), 1 - floats(np.abs(value)))
+    to_the_far_end = np.maximum(sizes(value), 1 - sizes(value))
     return _s_shaped(a, value, lambda x: expit(x) * expit(-x), to_the_far_end)
 
 
 def _exp(a: Bounded) -> Bounded:
-    """e^(a + b) - e^a = e^a (e^b - 1)."""
-    value = np.exp(a.value)
-    return _elementary(value, floats(value) * np.expm1(a.bound), a.precision)
+    return _elementary(np.exp(a.value), _rise_of_exp(a), a.precision)
 
 
 def _expm1(a: Bounded) -> Bounded:
-    value = np.expm1(a.value)
-    return _elementary(value, (floats(value) + 1) * np.expm1(a.bound), a.precision)
+    return _elementary(np.expm1(a.value), _rise_of_exp(a), a.precision)
+
+
+def _rise_of_exp(a: Bounded) -> np.ndarray:
+    """e^(a + b) - e^a = e^(a + b) (1 - e^-b)."""
+    return np.exp(floats(a.value) + a.bound) * -np.expm1(-a.bound)
 
 
 def _log(a: Bounded) -> Bounded:
@@ -343,11 +364,12 @@ def _two_floats(numbers: Balls, wider: Callable):
 
 
 def _maximum(a: Bounded, b: Bounded) -> Bounded:
-    return _rounded(np.maximum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+    """A copy of one of them."""
+    return Bounded(np.maximum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
 
 
 def _minimum(a: Bounded, b: Bounded) -> Bounded:
-    return _rounded(np.minimum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+    return Bounded(np.minimum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
 
 
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
@@ -378,6 +400,7 @@ RULES = {
     (np.log, "__call__"): _log,
     (np.log1p, "__call__"): _log1p,
     (erfc, "__call__"): _erfc,
+    (np.sqrt, "__call__"): _sqrt,
     (np.absolute, "__call__"): _absolute,
     (np.maximum, "__call__"): _maximum,
     (np.maximum, "reduce"): _largest,

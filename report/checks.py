@@ -18,7 +18,7 @@ from reference.backprop import backward, forward
 from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward, loss_forward
 from reference.optimizers import update
-from reference.proof import floats
+from reference.proof import sizes
 from reference.rounding import Bounded, exact, precision_of
 
 
@@ -37,7 +37,7 @@ class Check(NamedTuple):
         A copy (the value of an identity layer) has no allowance: it uses nothing of it if it is equal.
         """
         with np.errstate(all="ignore"):
-            distance = floats(np.abs(self.truth.precision.wider(self.actual) - self.truth.value))
+            distance = sizes(self.truth.precision.wider(self.actual) - self.truth.value)
             used = (distance + self.truth.truth_bound) / self.truth.allowance
             return np.where((distance == 0) & (self.truth.allowance == 0), 0.0, used)
 

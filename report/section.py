@@ -9,7 +9,7 @@ import numpy as np
 
 from backends.trajectory import cut
 from cases.schema import Dense
-from reference.proof import balls, floats, working_precision
+from reference.proof import balls, floats, sizes, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient
 from report.run import Comparison, Result, suspect
@@ -162,7 +162,7 @@ def digits_from_exact(comparison: Comparison, result: Result, step: int, row: in
     """Decimal digits of the parameters after a step that agree with the exact run, in the tensor where fewest do."""
     with working_precision(comparison.exact.bits):
         pairs = [
-            (floats(np.abs(balls(result.trajectory.after[path][row]) - exact)).max(), floats(np.abs(exact)).max())
+            (sizes(balls(result.trajectory.after[path][row]) - exact).max(), sizes(exact).max())
             for path, exact in comparison.exact.steps[step].after.items()
         ]
     relative = max((distance / size for distance, size in pairs if size), default=0)

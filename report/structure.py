@@ -29,7 +29,7 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[in
     """The shape of every tensor, by field and name."""
     recorded, (_, size), samples = len(problem.recorded), problem.batches.shape, len(problem.inputs)
     layers = problem.widths if run.has_layers else {}
-    final = layers or {problem.network[-1].name: problem.targets.shape[1]}
+    final = layers or dict([[*problem.widths.items()][-1]])
     parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
     state = {name: (recorded, *values.shape) for name, values in init(problem.optimizer, problem.parameters).items()}
     by_sample = {name: (recorded, size, width) for name, width in layers.items()}

@@ -8,7 +8,7 @@ from scipy.special import erfc, expit
 from tabulate import tabulate
 
 from backends import BACKENDS, Missing, backend
-from reference.proof import balls, floats, working_precision
+from reference.proof import balls, floats, sizes, working_precision
 from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS, precision_of
 
 POINTS = 2_000_000
@@ -71,7 +71,7 @@ def errors_in_ulp(actual: np.ndarray, exact) -> np.ndarray:
     desired = floats(exact)
     normal = abs(desired) >= np.finfo(actual.dtype).smallest_normal
     ulp = np.spacing(abs(desired).astype(actual.dtype)).astype(float)
-    return np.where(normal, floats(np.abs(balls(actual) - exact)) / ulp, 0)
+    return np.where(normal, sizes(balls(actual) - exact) / ulp, 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

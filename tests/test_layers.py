@@ -6,20 +6,29 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cases.schema import Dense, SquaredError
+from cases.schema import Dense
 from reference import activations as activations_by_hand
 from reference import rounding
 from reference.activations import ACTIVATIONS
 from reference.layers import dense_backward, dense_forward, layer_backward, layer_forward
-from reference.losses import squared_error_backward, squared_error_forward
+from reference.losses import loss_backward, loss_forward
 from reference.proof import Balls, balls, floats, radius, working_precision
 from reference.rounding import Bounded, exact, precision_of
-from tests.trial.oracle import QUOTIENT, Subject, activations, name_of, prove, rules_of
+from tests.trial.oracle import (
+    QUOTIENT,
+    Subject,
+    activations,
+    criteria,
+    name_of,
+    outputs_for,
+    prove,
+    rules_of,
+    targets_for,
+)  # fmt: skip
 
 BITS = 400
 FLOATS = [np.float32, np.float64, np.longdouble]
 LEADING = [(), (2,), (2, 3)]
-SUM, MEAN = (SquaredError(factor=0.3, reduction=reduction) for reduction in ("sum", "mean"))
 
 
 def draw(*shapes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
@@ -65,14 +74,12 @@ def test_activation(layer, leading):
 
 
 @pytest.mark.parametrize("leading", LEADING)
-@pytest.mark.parametrize("loss", [SUM, MEAN], ids=lambda loss: loss.reduction)
+@pytest.mark.parametrize("loss", criteria(), ids=name_of)
 def test_loss(loss, leading):
     """With leading axes every one of the losses has its own derivative, which is also that of their sum."""
     y, t = draw((*leading, 3, 2), (*leading, 3, 2))
-    assert_derivatives(
-        lambda y: np.sum(squared_error_forward(loss, y, balls(t))), [y],
-        lambda y: [squared_error_backward(loss, y, balls(t))],
-    )  # fmt: skip
+    y, t = outputs_for(loss, y), balls(targets_for(loss, t))
+    assert_derivatives(lambda y: np.sum(loss_forward(loss, y, t)), [y], lambda y: [loss_backward(loss, y, t)])
 
 
 def test_the_definition_refuses_a_derivative_that_is_wrong_by_1e_18():
@@ -114,14 +121,18 @@ def everything(numbers: dict) -> list:
         y = layer_forward(layer, numbers, x)
         dx, gradients = layer_backward(layer, numbers, x, y, dy)
         results += [y, dx, *gradients.values()]
-    for loss in (SUM, MEAN):
-        results += [squared_error_forward(loss, x, dy), squared_error_backward(loss, x, dy)]
+    for loss in criteria():
+        y, t = numbers[f"y {loss.kind}"], numbers[f"t {loss.kind}"]
+        results += [loss_forward(loss, y, t), loss_backward(loss, y, t)]
     return results
 
 
 def numbers(number, leading: tuple[int, ...] = ()) -> dict:
     arrays = draw(*((*leading, *shape) for shape in SHAPES.values()), seed=1)
-    return {name: number(array) for name, array in zip(SHAPES, arrays, strict=True)}
+    arrays = dict(zip(SHAPES, arrays, strict=True))
+    for loss in criteria():
+        arrays |= {f"y {loss.kind}": outputs_for(loss, arrays["x"]), f"t {loss.kind}": targets_for(loss, arrays["dy"])}
+    return {name: number(array) for name, array in arrays.items()}
 
 
 @pytest.fixture

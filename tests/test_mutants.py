@@ -91,6 +91,8 @@ def test_planting_reaches_tables_and_is_undone():
 
 HINTS = {
     "a wrong sign": [
+        "absolute_error: sign of t - y", "sigmoid_binary_cross_entropy: t - sigmoid(y)",
+        "negative_log_likelihood: sign forgotten",
         "sigmoid: y - 1 for 1 - y", "tanh: wrong sign", "dense: dx with wrong sign", "dense: gradient with wrong sign",
         "dense: bias gradient with wrong sign", "loss: predicted and actual swapped in the derivative",
     ],
@@ -100,11 +102,13 @@ HINTS = {
         "jax: stop_gradient behind tanh",
     ],
     "a missing factor ½": [
+        "huber: half forgotten", "poisson: squared error's",
         "tanh: a factor 2, as if of tanh(2x)", "dense: gradient doubled", "loss: mean over the samples only",
         "loss: half forgotten", "loss: derivative divided by the samples only", "loss: a 2 too many where ½ cancels it",
         "loop: backward through the last layer twice",
     ],
     "a missing factor 2": [
+        "squared_error: derivative of half of it", "squared_hinge: factor 2 missing",
         "identity: cotangent halved", "loss: factor 2 of the derivative missing", "jax: optax.l2_loss, which halves",
     ],
     "a sum over the batch in place of a mean (3)": [

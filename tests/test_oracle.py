@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flint import arb
 
-from cases.schema import Dense, Layer, Loss, Sgd
+from cases.schema import Dense, Layer, Loss, Sgd, SquaredError
 from reference import activations, layers, losses
 from reference.proof import balls
 from tests.trial import oracle
@@ -96,8 +96,8 @@ def test_a_kind_without_a_textbook_line_is_proved_by_difference_quotients(monkey
 
 def test_every_setting_of_a_concept():
     assert [layer.bias for layer in every_setting(Dense)] == [False, True]
-    assert {loss.reduction for loss in every_setting(*members(Loss))} == set(
-        get_args(losses.SquaredError.model_fields["reduction"].annotation)
+    assert {loss.reduction for loss in every_setting(SquaredError)} == set(
+        get_args(SquaredError.model_fields["reduction"].annotation)
     )
     assert [optimizer.learning_rate for optimizer in every_setting(Sgd)] == [0.3]
 

@@ -17,9 +17,9 @@ from reference.activations import ACTIVATIONS, tanh_backward
 from reference.backprop import backward, forward, train
 from reference.constants import SQRT_HALF
 from reference.layers import dense_backward, dense_forward
-from reference.losses import squared_error_backward, squared_error_forward
+from reference.losses import loss_backward, loss_forward
 from reference.optimizers import update
-from reference.proof import balls, floats, working_precision
+from reference.proof import balls, sizes, working_precision
 from reference.rounding import (
     RULES,
     ULPS_OF_ELEMENTARY_FUNCTIONS,
@@ -29,7 +29,7 @@ from reference.rounding import (
     exact,
     precision_of,
 )
-from tests.trial.oracle import activations, name_of, rules_of
+from tests.trial.oracle import activations, criteria, name_of, outputs_for, rules_of, targets_for
 
 DTYPES = [np.float32, np.float64]
 SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
@@ -66,10 +66,9 @@ class Arithmetic:
         return total
 
 
-ELEMENTARY = (np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
-ROUNDINGS = {np.divide: 2, np.heaviside: 0, np.absolute: 0, np.negative: 0} | dict.fromkeys(
-    ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
-)
+ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
+COPIES = (np.heaviside, np.absolute, np.negative, np.maximum, np.minimum)
+ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0) | dict.fromkeys(ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
 EXTENDED = {erfc: rounding.extended_erfc}
 
 
@@ -96,6 +95,10 @@ class Program(NDArrayOperatorsMixin):
         result = EXTENDED.get(ufunc, ufunc)(*(operand.values for operand in operands))
         return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
 
+    def __array_function__(self, function, _, arguments, options):
+        assert function is np.concatenate
+        return Program(np.concatenate([part.values for part in arguments[0]], **options), self.arithmetic)
+
     def __getitem__(self, index):
         return Program(self.values[index], self.arithmetic)
 
@@ -119,8 +122,9 @@ class Program(NDArrayOperatorsMixin):
     def _operand(self, operand) -> "Program":
         if isinstance(operand, Program):
             return operand
-        constant = np.longdouble(operand)
-        return Program(constant if constant == int(constant) else self.arithmetic.rounded(constant), self.arithmetic)
+        constant = np.asarray(operand, np.longdouble)
+        rounded = np.where(constant == np.floor(constant), constant, self.arithmetic.rounded(constant))
+        return Program(rounded, self.arithmetic)
 
     def _sum(self, values, axis, *, keepdims=False) -> "Program":
         axes = (axis,) if isinstance(axis, int) else axis
@@ -150,7 +154,7 @@ def flat(result) -> list:
 def budgets(bounded: Bounded, actual) -> np.ndarray:
     """Share of the allowance that a number uses; where no bound is finite nothing is judged."""
     with np.errstate(all="ignore"):
-        distance = floats(np.abs(bounded.precision.wider(actual) - bounded.value))
+        distance = sizes(bounded.precision.wider(actual) - bounded.value)
         used = (distance + bounded.truth_bound) / bounded.allowance
     judged = np.isfinite(bounded.allowance) & ~((distance == 0) & (bounded.allowance == 0))
     return np.where(judged, used, 0)
@@ -159,7 +163,7 @@ def budgets(bounded: Bounded, actual) -> np.ndarray:
 def assert_encloses(bounded: Bounded, proved) -> None:
     """value ± truth_bound holds the exact result, which a ball of 300 bits proves."""
     with working_precision(300), np.errstate(all="ignore"):
-        distance = floats(np.abs(balls(bounded.value) - proved))
+        distance = sizes(balls(bounded.value) - proved)
     outside = (distance > bounded.truth_bound) & np.isfinite(bounded.bound)
     assert not outside.any(), (distance[outside], bounded.truth_bound[outside])
 
@@ -207,21 +211,29 @@ def own_shapes(layer) -> list[tuple[int, ...]]:
     return [(LAYER[0], *shape) for shape in layer.parameter_shapes(LAYER[-1]).values()]
 
 
-MEAN, SUM = (SquaredError(factor=0.3, reduction=reduction) for reduction in ("mean", "sum"))
+MEAN = SquaredError(factor=0.3, reduction="mean")
 LAYER, COLUMN, ROW = (2, 4, 3), (2, 3, 5), (2, 5)
 FORMULAS = {
     "dense": (dense_forward, LAYER, COLUMN),
     "dense with bias": (dense_forward, LAYER, COLUMN, ROW),
     "dense backward": (dense_backward, LAYER, COLUMN, (2, 4, 5)),
-    "mean loss": (partial(squared_error_forward, MEAN), LAYER, LAYER),
-    "sum loss": (partial(squared_error_forward, SUM), LAYER, LAYER),
-    "mean loss backward": (partial(squared_error_backward, MEAN), LAYER, LAYER),
-    "sum loss backward": (partial(squared_error_backward, SUM), LAYER, LAYER),
+    "square root": (lambda x: np.sqrt(np.square(x)), LAYER),
     "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {})[0], LAYER, LAYER),
     "division": (np.divide, LAYER, LAYER),
     **{name_of(layer): (rules_of(layer)[0], LAYER, *own_shapes(layer)) for layer in activations()},
     **{f"{name_of(layer)} backward": (rules_of(layer)[1], LAYER, *own_shapes(layer), LAYER) for layer in activations()},
 }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", criteria(), ids=name_of)
+def test_every_loss_is_sound(loss, dtype):
+    random = np.random.default_rng(len(loss.kind))
+    for trial in range(12):
+        y, t = draws(random, dtype, (2, 4, 2), (2, 4, 2), hostile=trial % 3 > 0)
+        y, t = outputs_for(loss, y).astype(dtype), targets_for(loss, t).astype(dtype)
+        assert_sound(partial(loss_forward, loss), [y, t], random)
+        assert_sound(partial(loss_backward, loss), [y, t], random)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -246,7 +258,7 @@ def whole_backprop(layers: tuple, x, t, *weights):
     parameters |= {f"{name}.bias": bias for name, bias in zip(names, weights[1::2], strict=True)}
     values = forward(layers, parameters, x)
     output = values[layers[-1].name]
-    return output, backward(layers, parameters, values, squared_error_backward(MEAN, output, t))[1]
+    return output, backward(layers, parameters, values, loss_backward(MEAN, output, t))[1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -570,10 +582,14 @@ SHARP = {
     "sigmoid where it may be steepest": (lambda: expit(uncertain(0.1, 0.5)), rounded(expit(0.1), 0.5 / 4, 16)),
     "tanh where it may be steepest": (lambda: np.tanh(uncertain(-0.1, 0.5)), rounded(np.tanh(0.1), 0.5, 16)),
     "exp": (lambda: np.exp(uncertain(2, 0.25)), rounded(np.exp(2), np.exp(2.25) - np.exp(2), 16)),
+    "exp of anything far below 0": (lambda: np.exp(uncertain(-1e20, 1e4)), TINY),
     "expm1": (lambda: np.expm1(uncertain(2, 0.25)), rounded(np.expm1(2), np.exp(2.25) - np.exp(2), 16)),
     "log": (lambda: np.log(uncertain(5, 0.25)), rounded(np.log(5), np.log(5 / 4.75), 16)),
     "log of what may be 0": (lambda: np.log(uncertain(5, 5)), np.inf),
     "log1p": (lambda: np.log1p(uncertain(4, 0.25)), rounded(np.log(5), np.log(5 / 4.75), 16)),
+    "root": (lambda: np.sqrt(uncertain(5, 0.25)), rounded(np.sqrt(5), np.sqrt(5) - np.sqrt(4.75), 16)),
+    "root of what may be 0": (lambda: np.sqrt(uncertain(4, 4)), rounded(2, 2, 16)),
+    "root of 0 or more": (lambda: np.sqrt(uncertain(0, 4)), rounded(0, 2, 16)),
     "erfc": (
         lambda: erfc(uncertain(-0.7, 0.2)),
         rounded(float(erfc(-0.7)), 0.2 * 2 / np.sqrt(np.pi) * np.exp(-0.25), 16),
@@ -584,7 +600,7 @@ SHARP = {
         rounded(erfc(0.1), 0.2 * 2 / np.sqrt(np.pi) + 0.01 * U * erfc(0.1), 16),
     ),
     "absolute value": (lambda: np.abs(uncertain(-3, 0.5)), 0.5),
-    "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), rounded(3, 0.75)),
+    "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), 0.75),
     "largest of a row": (lambda: np.maximum.reduce(given(ROW), axis=-1), 0),
     "largest of uncertain ones": (lambda: np.maximum.reduce(uncertain(2, 0.5)[None], axis=0), 0.5),
     "difference of equals": (lambda: given([1.0]) - 1, 0),

@@ -43,7 +43,47 @@ def _one_of_each(family: str) -> dict:
     }
 
 
+TARGETS = {
+    "numbers": [[0.1, 0.8], [0.9, -0.3], [-0.4, 0.6], [0.7, 0.2]],
+    "shares": [[0.1, 0.8], [0.9, 0.3], [0.4, 0.6], [0.7, 0.2]],
+    "classes": [0, 1, 1, 0],
+    "signs": [[1, -1], [-1, 1], [1, 1], [-1, -1]],
+    "means": [[0.1], [0.9], [0.4], [0.7]],
+}
+LOSSES = {  # the targets that it takes, and its settings
+    "squared_error": ("numbers", {}), "absolute_error": ("numbers", {}), "huber": ("numbers", {"delta": 0.4}),
+    "smooth_l1": ("numbers", {"beta": 0.4}), "log_cosh": ("numbers", {}), "binary_cross_entropy": ("shares", {}),
+    "sigmoid_binary_cross_entropy": ("shares", {}), "softmax_cross_entropy": ("classes", {"label_smoothing": 0.1}),
+    "negative_log_likelihood": ("classes", {}), "kl_divergence": ("shares", {}), "poisson": ("shares", {}),
+    "hinge": ("signs", {}), "squared_hinge": ("signs", {}), "gaussian_nll": ("means", {}), "cosine": ("numbers", {}),
+}  # fmt: skip
+
+
+def _with_loss(loss: str) -> dict:
+    """A hidden layer, two outputs, and a mean of this loss; the last sample is zero, and fits its first target."""
+    targets, settings = LOSSES[loss]
+    last = ["sigmoid"] if loss == "binary_cross_entropy" else []
+    return {
+        "title": loss,
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "hidden", "units": 3}}, "tanh", {"dense": {"name": "readout", "units": 2}}, *last,
+        ],
+        "parameters": _drawn("hidden.weight", "readout.weight") | {
+            "hidden.bias": [0, 0, 0], "readout.bias": [0.75, -0.25],
+        },
+        "random": {"generator": "pcg64", "seed": 5},
+        "data": {
+            "inputs": [[0.2, 1], [1, 0.3], [-0.9, 0.8], [0, 0]],
+            "targets": [*TARGETS[targets][:-1], [0.75, 0.5]] if targets == "numbers" else TARGETS[targets],
+        },
+        "loss": {loss: {"factor": 0.7, "reduction": "mean", **settings}},
+        "training": {"steps": 2, "optimizer": SGD},
+    }  # fmt: skip
+
+
 EXAMPLES = {
+    **{f"with {loss}": _with_loss(loss) for loss in LOSSES},
     **{family: _one_of_each(family) for family in FAMILIES},
     # Every kind of layer, square weights among them; a mean over several outputs; seven samples in batches of three,
     # reshuffled every epoch, so that the last batch of an epoch has one sample.

@@ -22,6 +22,7 @@ from reference import activations, backprop, layers, losses, optimizers
 from reference.rounding import exact, precision_of
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.examples import RATE
+from tests.trial.loss_mutants import LOSS_MUTANTS
 from tests.trial.planting import Mutant, instead, times
 
 # ---------------------------------------------------------------- how a rule goes wrong
@@ -281,7 +282,7 @@ dense_forward, dense_backward = layers.dense_forward, layers.dense_backward
 sigmoid_forward, sigmoid_backward = activations.sigmoid_forward, activations.sigmoid_backward
 tanh_forward, tanh_backward = activations.tanh_forward, activations.tanh_backward
 relu_forward, relu_backward = activations.relu_forward, activations.relu_backward
-loss_value, loss_slope = losses.squared_error_forward, losses.squared_error_backward
+loss_value, loss_slope = losses.loss_forward, losses.loss_backward
 sgd, train, backward, forward = optimizers.sgd_update, backprop.train, backprop.backward, backprop.forward
 ROUNDING = "below the 8 ulp that an elementary function may be off"
 ONE = "1 + 1e-8 is 1 in float32"
@@ -602,13 +603,13 @@ MUTANTS = [
     Mutant("torch: a layer left out of the optimizer", torch_autograd.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters[2:], lr=RATE)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: mse_loss with reduction sum", torch_autograd.squared_error,
+    Mutant("torch: mse_loss with reduction sum", torch_autograd.LOSSES["squared_error"],
            instead(lambda loss, y, t: loss.factor * F.mse_loss(y, t, reduction="sum")), "loss", backend="torch"),
-    Mutant("torch: l1_loss", torch_autograd.squared_error,
+    Mutant("torch: l1_loss", torch_autograd.LOSSES["squared_error"],
            instead(lambda loss, y, t: loss.factor * F.l1_loss(y, t)), "loss", backend="torch"),
-    Mutant("torch: smooth_l1_loss", torch_autograd.squared_error,
+    Mutant("torch: smooth_l1_loss", torch_autograd.LOSSES["squared_error"],
            instead(lambda loss, y, t: 2 * loss.factor * F.smooth_l1_loss(y, t)), "loss", backend="torch"),
-    Mutant("torch: output detached in the loss", torch_autograd.squared_error,
+    Mutant("torch: output detached in the loss", torch_autograd.LOSSES["squared_error"],
            lambda right: lambda loss, y, t: right(loss, y.detach() + 0 * y, t), "cotangent identity1", backend="torch"),
     Mutant("torch: silu for sigmoid", torch.sigmoid, instead(F.silu), "value sigmoid1", backend="torch"),
     Mutant("torch: sigmoid in half precision", torch.sigmoid,
@@ -622,11 +623,11 @@ MUTANTS = [
     Mutant("torch: dropout left on", F.relu,
            instead(lambda x: F.relu(x) * (torch.arange(3) != 1)), "value relu1", backend="torch"),
     # ------------------------------------------------------------ JAX
-    Mutant("jax: optax.l2_loss, which halves", jax_autograd.squared_error,
+    Mutant("jax: optax.l2_loss, which halves", jax_autograd.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], optax.l2_loss(y, t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)),
            "loss", backend="jax"),
-    Mutant("jax: mean over the padding too", jax_autograd.squared_error,
+    Mutant("jax: mean over the padding too", jax_autograd.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) ** 2, 0)) / y.size), "loss", step=2, backend="jax"),
     Mutant("jax: momentum in optax.sgd", jax_autograd.sgd,
@@ -641,6 +642,7 @@ MUTANTS = [
     Mutant("jax: sigmoid through bfloat16", jax.nn.sigmoid,
            instead(lambda x: jax.nn.sigmoid(x.astype(jnp.bfloat16)).astype(x.dtype)), "value sigmoid1", backend="jax"),
     *ACTIVATION_MUTANTS,
+    *LOSS_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.
@@ -675,7 +677,7 @@ EQUIVALENT = [
            backend="torch"),
     Mutant("torch: softplus' derivative for sigmoid", torch.sigmoid, instead(
         lambda x: torch.exp(F.logsigmoid(x))), "", backend="torch"),
-    Mutant("jax: loss as a product with itself", jax_autograd.squared_error,
+    Mutant("jax: loss as a product with itself", jax_autograd.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) * (y - t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)), "", backend="jax"),
 ]  # fmt: skip

@@ -34,6 +34,7 @@ SERIES, QUOTIENT = "series", "difference quotient"
 
 exp = np.frompyfunc(lambda x: x.exp(), 1, 1)
 log = np.frompyfunc(lambda x: x.log(), 1, 1)
+sqrt = np.frompyfunc(lambda x: x.sqrt(), 1, 1)
 Phi = np.frompyfunc(lambda x: (1 + (x * arb(0.5).sqrt()).erf()) / 2, 1, 1)
 positive_part = np.frompyfunc(lambda x: x if x[0] > 0 else 0 * x, 1, 1)
 
@@ -83,18 +84,73 @@ TEXTBOOK_LAYERS = {
     "log_softmax": lambda x: x - log(exp(x).sum(axis=-1, keepdims=True)),
     "identity": lambda x: x,
 }
-TEXTBOOK_LOSSES = {
-    "squared_error": lambda loss, y, t: ball(loss.factor) * ((y - t) * (y - t)).sum() / _terms(loss, y),
+
+
+def absolute(x):
+    """|x|."""
+    return positive_part(x) + positive_part(-x)
+
+
+def huber(d, delta):
+    """d² / 2, less (|d| - delta)² / 2 beyond delta."""
+    return (d * d - positive_part(absolute(d) - delta) ** 2) / 2
+
+
+def weighted(loss: Loss, t):
+    """Targets times the weight of their class."""
+    return t if loss.class_weights is None else t * np.array([ball(weight) for weight in loss.class_weights])
+
+
+def smoothed(loss: Loss, t):
+    """(1 - e) t + e / C, times the weight of the class."""
+    return weighted(loss, (1 - ball(loss.label_smoothing)) * t + ball(loss.label_smoothing) / t.shape[-1])
+
+
+def gaussian(_, y, t):
+    """(s + (m - t)² / exp(s)) / 2."""
+    m, s = np.split(y, 2, axis=-1)
+    return (s + (m - t) * (m - t) * exp(-s)) / 2
+
+
+def length(x):
+    """The Euclidean norm of a row."""
+    return sqrt((x * x).sum(axis=-1))
+
+
+TEXTBOOK_TERMS = {
+    "squared_error": lambda _, y, t: (y - t) * (y - t),
+    "absolute_error": lambda _, y, t: absolute(y - t),
+    "huber": lambda loss, y, t: huber(y - t, ball(loss.delta)),
+    "smooth_l1": lambda loss, y, t: huber(y - t, ball(loss.beta)) / ball(loss.beta),
+    "log_cosh": lambda _, y, t: log((exp(y - t) + exp(t - y)) / 2),
+    "binary_cross_entropy": lambda _, y, t: -(t * log(y) + (1 - t) * log(1 - y)),
+    "sigmoid_binary_cross_entropy": lambda _, y, t: t * log(1 + exp(-y)) + (1 - t) * log(1 + exp(y)),
+    "softmax_cross_entropy": lambda loss, y, t: (
+        -(smoothed(loss, t) * log(exp(y) / exp(y).sum(axis=-1, keepdims=True))).sum(axis=-1)
+    ),
+    "negative_log_likelihood": lambda loss, y, t: -(weighted(loss, t) * y).sum(axis=-1),
+    "kl_divergence": lambda _, y, t: t * (log(t) - y),
+    "poisson": lambda _, y, t: exp(y) - t * y,
+    "hinge": lambda _, y, t: positive_part(1 - t * y),
+    "squared_hinge": lambda _, y, t: positive_part(1 - t * y) ** 2,
+    "gaussian_nll": gaussian,
+    "cosine": lambda _, y, t: 1 - (y * t).sum(axis=-1) / (length(y) * length(t)),
 }
+
+
+def textbook_loss(loss: Loss, y, t):
+    """The factor times the sum of the terms, divided by what the schema says."""
+    terms = TEXTBOOK_TERMS[loss.kind](loss, y, t)
+    numbers = {"sum": 1, "mean": terms.size, "batch_mean": len(y)}
+    number = numbers[loss.reduction]
+    if loss.reduction == "mean" and loss.by_class and loss.class_weights:
+        number = weighted(loss, t).sum()
+    return ball(loss.factor) * terms.sum() / number
 
 
 def plain(numbers: np.ndarray) -> np.ndarray:
     """An ordinary object array."""
     return numbers.view(np.ndarray)
-
-
-def _terms(loss: Loss, y: np.ndarray) -> int:
-    return y.size if loss.reduction == "mean" else 1
 
 
 def textbook_layer(layer: Layer, numbers: dict, x):
@@ -126,9 +182,8 @@ def subjects() -> Iterator[Subject]:
     for kind in members(Layer):
         for layer in every_setting(kind):
             yield _layer(layer)
-    for kind in members(Loss):
-        for loss in every_setting(kind):
-            yield _loss(loss)
+    for loss in criteria():
+        yield _loss(loss)
     yield from _networks()
 
 
@@ -164,7 +219,7 @@ def rules_of(layer: Layer) -> tuple[Callable, Callable]:
     return value, derivatives
 
 
-def name_of(layer: Layer) -> str:
+def name_of(layer: Layer | Loss) -> str:
     """Its kind and its settings."""
     settings = ", ".join(f"{name} {value}" for name, value in layer if name != "name")
     return f"{layer.kind}{f' ({settings})' if settings else ''}"
@@ -173,6 +228,8 @@ def name_of(layer: Layer) -> str:
 def _values(field) -> tuple:
     if get_origin(field.annotation) is Literal:
         return get_args(field.annotation)
+    if field.default is None:
+        return (None, (0.3, 1.7))  # a number for each of two classes
     known = {bool: (False, True), float: (0.3,), int: (2,)}
     if field.annotation not in known:
         raise TypeError(f"no value for a setting of type {field.annotation}: tests/trial/oracle.py needs one")
@@ -204,13 +261,37 @@ def _layer(layer: Layer) -> Subject:
     )
 
 
+def criteria() -> list[Loss]:
+    """Every loss with each choice of its settings."""
+    return [loss for kind in members(Loss) for loss in every_setting(kind)]
+
+
+def targets_for(loss: Loss, numbers: np.ndarray) -> np.ndarray:
+    """Numbers as the loss takes them for targets."""
+    match loss.kind:
+        case "hinge" | "squared_hinge":
+            return np.where(numbers < 0, -1.0, 1.0).astype(numbers.dtype)
+        case "binary_cross_entropy" | "sigmoid_binary_cross_entropy":
+            return np.abs(np.sin(numbers))
+        case "kl_divergence" | "softmax_cross_entropy" | "negative_log_likelihood":
+            return np.abs(numbers)
+        case "gaussian_nll":
+            return numbers[..., : numbers.shape[-1] // 2]
+    return numbers
+
+
+def outputs_for(loss: Loss, numbers: np.ndarray) -> np.ndarray:
+    """Numbers as the loss takes them for outputs: probabilities, or any."""
+    return 0.5 + 0.49 * np.sin(numbers) if loss.kind == "binary_cross_entropy" else numbers
+
+
 def _loss(loss: Loss) -> Subject:
-    t = balls(_draw(3, 2, seed=4))
-    textbook = TEXTBOOK_LOSSES.get(loss.kind)
+    t = balls(targets_for(loss, _draw(3, 2, seed=4)))
+    known = loss.kind in TEXTBOOK_TERMS
     return Subject(
-        f"{loss.kind} ({', '.join(f'{name} {value}' for name, value in loss)})",
-        {"output": _draw(3, 2, seed=5)},
-        textbook and (lambda numbers: textbook(loss, numbers["output"], plain(t))),
+        name_of(loss),
+        {"output": outputs_for(loss, _draw(3, 2, seed=5))},
+        (lambda numbers: textbook_loss(loss, numbers["output"], plain(t))) if known else None,
         lambda numbers: loss_forward(loss, numbers["output"], t),
         lambda numbers: {"output": loss_backward(loss, numbers["output"], t)},
     )
@@ -218,6 +299,14 @@ def _loss(loss: Loss) -> Subject:
 
 # ---------------------------------------------------------------- networks
 
+OF_ANY_OUTPUTS = {
+    "squared_error",
+    "huber",
+    "log_cosh",
+    "sigmoid_binary_cross_entropy",
+    "softmax_cross_entropy",
+    "poisson",
+}
 WIDTHS = [  # features and units: a neuron, a square weight, a bottleneck, depth
     (1, 1), (2, 3), (3, 3), (3, 3, 3), (2, 3, 1), (3, 1, 2), (2, 2, 2, 2), (2, 3, 2, 3, 1),
 ]  # fmt: skip
@@ -225,7 +314,9 @@ WIDTHS = [  # features and units: a neuron, a square weight, a bottleneck, depth
 
 def _networks() -> Iterator[Subject]:
     """Networks of one activation at every width, and of all in turn; batches of one and of three, with bias or not."""
-    losses = cycle([loss for kind in members(Loss) for loss in every_setting(kind)])
+    losses = cycle(
+        [loss for loss in criteria() if loss.kind in OF_ANY_OUTPUTS and not getattr(loss, "class_weights", None)]
+    )
     others = [kind for kind in members(Layer) if kind is not Dense]
     for kinds in (*([kind] for kind in others), others):
         what = f"networks of {kinds[0].kind if len(kinds) == 1 else 'every activation in turn'}"
@@ -243,13 +334,13 @@ def _network(what: str, network: tuple[Layer, ...], features: int, samples: int,
     for layer in network:
         arrays |= _parameters(layer, width, seed=len(arrays))
         width = layer.units if isinstance(layer, Dense) else width
-    t, last = balls(_draw(samples, width, seed=7)), network[-1].name
+    t, last = balls(targets_for(loss, _draw(samples, width, seed=7))), network[-1].name
 
     def textbook(numbers: dict):
         y = numbers["input"]
         for layer in network:
             y = textbook_layer(layer, numbers, y)
-        return TEXTBOOK_LOSSES[loss.kind](loss, y, plain(t))
+        return textbook_loss(loss, y, plain(t))
 
     def back(numbers: dict) -> dict:
         values = forward(network, numbers, numbers["input"])
@@ -257,7 +348,7 @@ def _network(what: str, network: tuple[Layer, ...], features: int, samples: int,
         return {"input": cotangents["input"]} | gradients
 
     kinds = {layer.kind for layer in network}
-    known = kinds <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_LOSSES
+    known = kinds <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_TERMS
     return Subject(
         what,
         arrays,

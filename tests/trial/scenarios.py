@@ -20,7 +20,20 @@ from ruamel.yaml import YAML
 from backends import BACKENDS
 from backends.trajectory import Trajectory
 from cases.problem import Problem, materialise
-from cases.schema import Batch, Case, Concept, Dense, Dtype, Layer, Loss, Optimizer, Random
+from cases.schema import (
+    Batch,
+    BinaryCrossEntropy,
+    Case,
+    Concept,
+    Dense,
+    Dtype,
+    GaussianNll,
+    Layer,
+    Loss,
+    Optimizer,
+    Random,
+    Sigmoid,
+)  # fmt: skip
 from report.run import Result, attempt
 
 DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
@@ -56,9 +69,10 @@ def concept(kind: type[Concept]) -> SearchStrategy:
 def settings(kind: type[Concept], **given: SearchStrategy) -> SearchStrategy[dict]:
     """All settings of a concept but its name; `given` are drawn in their own way."""
     fields = {name: field for name, field in kind.model_fields.items() if name != "name"}
-    return st.fixed_dictionaries(
+    drawn = st.fixed_dictionaries(
         {name: given[name] if name in given else value(field) for name, field in fields.items()}
     )
+    return drawn.map(lambda values: {name: value for name, value in values.items() if value is not None})
 
 
 def value(field: FieldInfo) -> SearchStrategy:
@@ -95,6 +109,8 @@ def _decimals(bounds: dict[str, float]) -> SearchStrategy[float]:
     return thousandths.map(lambda n: n / 1000)
 
 
+POSITIVE = _decimals({"gt": 0})
+
 # ---------------------------------------------------------------- structures
 
 
@@ -104,11 +120,16 @@ def structures(draw: DrawFn) -> dict:
     samples = draw(st.integers(1, MOST_SAMPLES))
     training = draw(st.none() | trainings(samples))
     shuffled = training and training.get("batch", {}).get("order") == "shuffled"
+    loss = draw(st.sampled_from(members(Loss)))
+    network = draw(networks())
+    *_, last = (layer[Dense.kind] for layer in network if isinstance(layer, dict) and Dense.kind in layer)
+    last["units"] *= 2 if loss is GaussianNll else 1
+    weights = st.none() | st.lists(POSITIVE, min_size=last["units"], max_size=last["units"])
     return {
         "title": "random scenario",
         "dtypes": [draw(st.sampled_from(get_args(Dtype)))],
-        "network": draw(networks()),
-        "loss": draw(st.sampled_from(members(Loss)).flatmap(concept)),
+        "network": [*network, *([Sigmoid.kind] if loss is BinaryCrossEntropy else [])],
+        "loss": {loss.kind: draw(settings(loss, **({"class_weights": weights} if loss.by_class else {})))},
         **({"training": training} if training else {}),
         **({"random": draw(settings(Random))} if shuffled else {}),
         "samples": samples,
@@ -140,6 +161,7 @@ def trainings(draw: DrawFn, samples: int) -> dict:
 # ---------------------------------------------------------------- numbers
 
 THOUSANDTHS = st.integers(-2500, 500).map(lambda number: number + 1000)  # shrinks to 1: zeros hide most mistakes
+SIGNS = st.sampled_from([1, -1])
 KINDS_OF_NUMBERS = [  # what is drawn, a factor, and a power of ten
     *[(THOUSANDTHS, 1, -3)] * 6,
     (st.sampled_from([1, 0, -1]), 1, 0),  # meets kinks exactly
@@ -164,8 +186,22 @@ def arrays(draw: DrawFn, structure: dict) -> dict:
     inputs = draw(tensor((1, features))) * samples if draw(st.booleans()) else draw(tensor((samples, features)))
     return {
         "parameters": {path: draw(tensor(shape)) for path, shape in shapes.items()},
-        "data": {"inputs": inputs, "targets": draw(tensor((samples, outputs)))},
+        "data": {"inputs": inputs, "targets": draw(targets(next(iter(structure["loss"])), samples, outputs))},
     }
+
+
+def targets(loss: str, samples: int, outputs: int) -> SearchStrategy[list]:
+    """Targets that the loss takes: numbers, shares of 1, probabilities or classes, signs."""
+    number = {"hinge": SIGNS, "squared_hinge": SIGNS}.get(loss, st.integers(0, 1000).map(lambda n: n / 1000))
+    rows = st.lists(st.lists(number, min_size=outputs, max_size=outputs), min_size=samples, max_size=samples)
+    match loss:
+        case "hinge" | "squared_hinge" | "binary_cross_entropy" | "sigmoid_binary_cross_entropy" | "kl_divergence":
+            return rows
+        case "softmax_cross_entropy" | "negative_log_likelihood":
+            return rows | st.lists(st.integers(0, outputs - 1), min_size=samples, max_size=samples)
+        case "gaussian_nll":
+            return tensor((samples, outputs // 2))
+    return tensor((samples, outputs))
 
 
 def shapes_of(structure: dict) -> tuple[dict[str, tuple[int, ...]], int, int, int]:
@@ -233,11 +269,20 @@ def honest(problem: Problem, result: Result) -> str:
     if result.trajectory is None:
         return ""
     largest, info = largest_number(problem, result.trajectory), np.finfo(problem.dtype)
-    if result.verdict == "out of range" and products(problem) * max(largest, 1) >= float(info.max) / max(largest, 1):
+    too_large = products(problem) * max(largest, 1) >= float(info.max) / max(largest, 1)
+    if result.verdict == "out of range" and (too_large or _without_direction(problem, result.trajectory)):
         return "out of range"
     if "nothing was compared" in result.message and largest <= 1000 * float(info.smallest_normal):
         return "nothing to compare"
     return ""
+
+
+def _without_direction(problem: Problem, run: Trajectory) -> bool:
+    """The cosine of a vector whose squares may be flushed to zero."""
+    last, real = problem.network[-1].name, problem.batches[run.steps] >= 0
+    vectors = [run.values[last][real], run.final_values[last], problem.targets]
+    smallest = min(float(np.abs(rows).max(axis=-1).min()) for rows in vectors)
+    return problem.loss.kind == "cosine" and smallest**2 <= 1e3 * float(np.finfo(problem.dtype).smallest_normal)
 
 
 def products(problem: Problem) -> float:

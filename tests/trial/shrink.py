@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cases.checks import check
-from cases.schema import Case, Dense
+from cases.schema import Case, Dense, GaussianNll
 
 Fails = Callable[[dict], bool]
 
@@ -87,9 +87,10 @@ def _resized(case: dict, kept: list[int], network: list) -> dict:
     for path, shape in after.parameter_shapes().items():
         layer, _, tensor = path.partition(".")
         parameters[path] = _cut(case["parameters"].get(f"{origin[layer]}.{tensor}", 1.0), shape)
-    targets = np.shape(case["data"]["targets"])[0], [*after.widths.values()][-1]
-    data = case["data"] | {"targets": _cut(case["data"]["targets"], targets)}
-    return smaller | {"parameters": parameters, "data": data}
+    samples, *outputs = np.shape(case["data"]["targets"])
+    width = [*after.widths.values()][-1] // (2 if GaussianNll.kind in case["loss"] else 1)
+    targets = _cut(case["data"]["targets"], (samples, max(width, 1))) if outputs else case["data"]["targets"]
+    return smaller | {"parameters": parameters, "data": case["data"] | {"targets": targets}}
 
 
 def _cut(values: list | float, shape: tuple[int, ...]) -> list:

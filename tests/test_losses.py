@@ -1,0 +1,58 @@
+"""Every loss on every backend: small and large outputs, exact fits, kinks, and each way to take a mean."""
+
+import numpy as np
+import pytest
+
+from backends import BACKENDS, backend
+from cases.problem import Problem, materialise
+from cases.schema import Case
+from report.judge import judge
+from tests.trial.oracle import criteria, name_of, targets_for
+
+SAMPLES, OUTPUTS = 400, 2
+
+
+EVERY_MEAN = ("squared_error", "softmax_cross_entropy", "cosine")  # of the others one
+REPRESENTATIVE = [loss for loss in criteria() if loss.kind in EVERY_MEAN or loss.reduction == "mean"]
+
+
+def outputs(dtype: str) -> np.ndarray:
+    """Ordinary numbers, saturated ones, magnitudes down to 1e-30, and whole numbers; (samples, 2)."""
+    random, quarter = np.random.default_rng(0), SAMPLES * OUTPUTS // 4
+    small = 10 ** random.uniform(-30, 0, quarter) * random.choice([-1, 1], quarter)
+    ordinary, far = random.normal(size=quarter), random.uniform(-60, 60, quarter)
+    return np.concatenate([small, ordinary, far, random.integers(-2, 3, quarter)]).astype(dtype).reshape(-1, OUTPUTS)
+
+
+def with_loss(loss, dtype: str) -> Problem:
+    """The outputs from a dense layer that copies its input, behind it a sigmoid where probabilities are asked for."""
+    y = outputs(dtype)
+    targets = targets_for(loss, np.round(2 * np.random.default_rng(1).normal(size=y.shape)) / 2 + 0.5)
+    if loss.kind == "absolute_error":
+        targets[::3] = y[::3]
+    if loss.kind == "cosine":
+        y, targets = (rows + (abs(rows) < 1e-9).all(axis=1, keepdims=True) for rows in (y, targets))
+    if loss.kind in ("binary_cross_entropy", "poisson", "gaussian_nll"):
+        y = y.clip(-8, 8)  # where exponentials make the first step a leap
+    last = ["sigmoid"] if loss.kind == "binary_cross_entropy" else []
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in loss if value is not None}
+    case = {
+        "title": "a loss",
+        "dtypes": [dtype],
+        "network": [{"dense": {"name": "copy", "units": OUTPUTS, "bias": False}}, *last],
+        "parameters": {"copy.weight": np.eye(OUTPUTS).tolist()},
+        "data": {"inputs": y.astype(float).tolist(), "targets": targets.tolist()},
+        "loss": {loss.kind: settings},
+        "training": {"epochs": 1, "batch": {"size": 7}, "optimizer": {"sgd": {"learning_rate": 1e-9}}},
+    }
+    return materialise(Case.model_validate(case), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("loss", REPRESENTATIVE, ids=name_of)
+def test_a_loss_is_certified(loss, name, dtype):
+    problem = with_loss(loss, dtype)
+    judgement = judge(problem, backend(name).run(problem))
+    assert judgement.message == ""
+    assert judgement.ledger.resolved > problem.inputs.size
