@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jax import Array, lax
 
 from backends.trajectory import Trajectory
 from cases.problem import Problem
-from cases.schema import Dense, Layer, Loss, Optimizer, layer_widths
+from cases.schema import Adadelta, Dense, Layer, Loss, Optimizer, layer_widths
 
 PACKAGES = ("jax", "jaxlib", "optax")
 
@@ -25,8 +26,9 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 
 # A fusion recomputes what it consumes and may contract x w - t into one fused multiply-add; then the value on record is
-# not the one that the loss was computed from. Without the pass every operation consumes what is recorded.
-COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion"}
+# not the one that the loss was computed from. The algebraic simplifier moves a factor from one product into the next.
+# Without the two passes every operation consumes what is recorded.
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp"}
 
 # ---------------------------------------------------------------- the tables
 
@@ -71,6 +73,12 @@ def absolute_error(_: Loss, output: Array, targets: Array) -> Array:
     return (output - targets) * lax.stop_gradient(jnp.sign(output - targets))
 
 
+def huber(difference: Array, delta: float) -> Array:
+    """The derivative of optax.huber_loss is a small difference plus delta minus delta, an ulp of delta off."""
+    size = jnp.abs(difference)
+    return jnp.where(size <= delta, jnp.square(difference) / 2, delta * (size - delta / 2))
+
+
 def binary_cross_entropy(_: Loss, output: Array, targets: Array) -> Array:
     """optax has one of logits only; jnp.log1p(-y) is 128 ulp off in float64 near y = 0.41."""
     return -(targets * jnp.log(output) + (1 - targets) * jnp.log(1 - output))
@@ -96,8 +104,8 @@ def gaussian_nll(_: Loss, output: Array, targets: Array) -> Array:
 LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "squared_error": lambda _, output, targets: optax.squared_error(output, targets),
     "absolute_error": absolute_error,
-    "huber": lambda loss, output, targets: optax.huber_loss(output, targets, delta=loss.delta),
-    "smooth_l1": lambda loss, output, targets: optax.huber_loss(output, targets, delta=loss.beta) / loss.beta,
+    "huber": lambda loss, output, targets: huber(output - targets, loss.delta),
+    "smooth_l1": lambda loss, output, targets: huber(output - targets, loss.beta) / loss.beta,
     "log_cosh": lambda _, output, targets: optax.log_cosh(output, targets),
     "binary_cross_entropy": binary_cross_entropy,
     "sigmoid_binary_cross_entropy": lambda _, output, targets: optax.sigmoid_binary_cross_entropy(output, targets),
@@ -129,7 +137,124 @@ def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
     return optax.sgd(optimizer.learning_rate)
 
 
-OPTIMIZERS = {"sgd": sgd}
+class Memory(NamedTuple):
+    """The state of a transformation that optax lacks: how many updates there were, and what is remembered by name."""
+
+    count: Array
+    memory: dict[str, dict]
+
+
+def of_rule(optimizer: Optimizer, rule: Callable, start: float = 0.0) -> optax.GradientTransformation:
+    """The direction of a step by a rule of one gradient, the number of the update and what is remembered."""
+
+    def init(parameters: dict) -> Memory:
+        filled = {path: jnp.full_like(w, start) for path, w in parameters.items()}
+        return Memory(jnp.zeros((), jnp.int32), dict.fromkeys(optimizer.state, filled))
+
+    def update(gradients: dict, state: Memory, _: dict) -> tuple[dict, Memory]:
+        t, directions, memory = state.count + 1, {}, {name: {} for name in optimizer.state}
+        for path, g in gradients.items():
+            directions[path], *new = rule(g, t, *(state.memory[name][path] for name in optimizer.state))
+            for name, value in zip(optimizer.state, new, strict=True):
+                memory[name][path] = value
+        return directions, Memory(t, memory)
+
+    return optax.GradientTransformation(init, update)
+
+
+def along(optimizer: Optimizer, *directions: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A step of the learning rate against the directions."""
+    return optax.chain(*directions, optax.scale(-optimizer.learning_rate))
+
+
+def momentum(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.sgd, which has no dampening."""
+    if not optimizer.dampening:
+        return optax.sgd(optimizer.learning_rate, optimizer.momentum, nesterov=optimizer.nesterov)
+
+    def dampened(g: Array, t: Array, v: Array) -> tuple[Array, Array]:
+        v = optimizer.momentum * v + jnp.where(t > 1, (1 - optimizer.dampening) * g, g)
+        return g + optimizer.momentum * v if optimizer.nesterov else v, v
+
+    return along(optimizer, of_rule(optimizer, dampened))
+
+
+def adagrad(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.adagrad adds epsilon inside the root."""
+
+    def rule(g: Array, _: Array, s: Array) -> tuple[Array, Array]:
+        s = s + jnp.square(g)
+        return g / (jnp.sqrt(s) + optimizer.epsilon), s
+
+    return along(optimizer, of_rule(optimizer, rule, start=optimizer.initial_accumulator))
+
+
+def rmsprop(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.rmsprop with epsilon outside the root; it multiplies the learning rate before the momentum."""
+    scale = optax.scale_by_stddev if optimizer.centered else optax.scale_by_rms
+    scaled = scale(decay=optimizer.rho, eps=optimizer.epsilon, eps_in_sqrt=False)
+    trace = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
+    return along(optimizer, scaled, *trace)
+
+
+def adam(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.adam; optax.amsgrad takes the largest after the correction of the bias."""
+    if optimizer.amsgrad:
+        return along(optimizer, amsgrad(optimizer))
+    return optax.adam(optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
+
+
+def adamw(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.adamw."""
+    betas, decay = (optimizer.beta1, optimizer.beta2), optimizer.weight_decay
+    if optimizer.amsgrad:
+        return along(optimizer, amsgrad(optimizer), optax.add_decayed_weights(decay))
+    return optax.adamw(optimizer.learning_rate, *betas, eps=optimizer.epsilon, weight_decay=decay)
+
+
+def amsgrad(optimizer: Optimizer) -> optax.GradientTransformation:
+    """Adam's direction with the largest second moment so far."""
+
+    def rule(g: Array, t: Array, m: Array, v: Array, largest: Array) -> tuple[Array, ...]:
+        m = optimizer.beta1 * m + (1 - optimizer.beta1) * g
+        v = optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
+        largest = jnp.maximum(largest, v)
+        first, second = (1 - beta ** t.astype(g.dtype) for beta in (optimizer.beta1, optimizer.beta2))
+        return m / first / (jnp.sqrt(largest / second) + optimizer.epsilon), m, v, largest
+
+    return of_rule(optimizer, rule)
+
+
+OPTIMIZERS = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "lion": lambda optimizer: optax.lion(optimizer.learning_rate, optimizer.beta1, optimizer.beta2, weight_decay=0.0),
+    "adagrad": adagrad,
+    "adadelta": lambda optimizer: optax.adadelta(optimizer.learning_rate, optimizer.rho, optimizer.epsilon),
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+    "adamax": lambda optimizer: optax.adamax(
+        optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon
+    ),
+}
+STATE = {  # optax' names for what an optimizer remembers
+    "velocity": "trace", "first_moment": "mu", "second_moment": "nu", "infinity_norm": "nu", "mean_square": "nu",
+    "mean_gradient": "mu", "accumulator": "", "largest_second_moment": "",
+}  # fmt: skip
+
+
+def state_of(optimizer: Optimizer | None, state: optax.OptState) -> dict[str, Array]:
+    """The state by `NAME/PARAM`."""
+    names = optimizer.state if optimizer else ()
+    memory = optax.tree_utils.tree_get(state, "memory") or {}
+    of_adadelta = {"mean_square": "e_g", "mean_square_update": "e_x"} if isinstance(optimizer, Adadelta) else {}
+    trees = {
+        name: memory.get(name) or optax.tree_utils.tree_get(state, of_adadelta.get(name) or STATE[name])
+        for name in names
+    }
+    return {f"{name}/{path}": value for name, tree in trees.items() for path, value in tree.items()}
+
 
 # ---------------------------------------------------------------- the run
 
@@ -170,12 +295,14 @@ def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: A
     x, t = inputs[rows], targets[rows]
     gradient = jax.value_and_grad(partial(loss_of, recipe), argnums=(0, 1), has_aux=True)
     (loss, values), (gradients, cotangents) = gradient(before, _zero_taps(recipe, x), x, t, real)
+    state_before = state_of(recipe.optimizer, state)
     updates, state = optimizer.update(gradients, state, before)
     after = optax.apply_updates(before, updates)
     blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
         "gradients": gradients, "before": before, "after": after,
+        "state_before": state_before, "state_after": state_of(recipe.optimizer, state),
     }  # fmt: skip
     return (after, state), record
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from torch import Tensor
 
+from backends import Unsupported
 from backends.trajectory import Recorder, Trajectory
 from cases.problem import Problem
 from cases.schema import Dense, Loss, Optimizer
@@ -35,7 +36,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 def celu(x: Tensor, alpha: float) -> Tensor:
     """F.celu divides by a float32 alpha in float64 too."""
-    return alpha * F.elu(x / alpha)
+    return F.relu(x) + alpha * torch.expm1(torch.clamp(x, max=0) / alpha)
 
 
 def gelu(x: Tensor, approximate: str) -> Tensor:
@@ -152,7 +153,86 @@ def sgd(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer
     return torch.optim.SGD(parameters, lr=optimizer.learning_rate)
 
 
-OPTIMIZERS = {"sgd": sgd}
+def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """torch.optim.SGD; Nesterov's form only without dampening, as it insists."""
+    if optimizer.nesterov and optimizer.dampening:
+        raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
+    return torch.optim.SGD(
+        parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
+        nesterov=optimizer.nesterov and optimizer.momentum > 0,
+    )  # fmt: skip
+
+
+class Lion(torch.optim.Optimizer):
+    """torch.optim has none."""
+
+    def __init__(self, parameters: list[Tensor], lr: float, betas: tuple[float, float]):
+        super().__init__(parameters, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update of every parameter."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for w in group["params"]:
+                m = self.state[w].setdefault("exp_avg", torch.zeros_like(w))
+                w.sub_(group["lr"] * torch.sign(beta1 * m + (1 - beta1) * w.grad))
+                m.mul_(beta2).add_(w.grad, alpha=1 - beta2)
+
+
+def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """torch.optim.RMSprop."""
+    return torch.optim.RMSprop(
+        parameters, lr=optimizer.learning_rate, alpha=optimizer.rho, eps=optimizer.epsilon,
+        centered=optimizer.centered, momentum=optimizer.momentum,
+    )  # fmt: skip
+
+
+def of_moments(kind: type, *settings: str) -> Callable:
+    """An optimizer of Adam's family, with its betas and epsilon."""
+
+    def make(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+        options = {name: getattr(optimizer, name) for name in settings}
+        betas = optimizer.beta1, optimizer.beta2
+        return kind(parameters, lr=optimizer.learning_rate, betas=betas, eps=optimizer.epsilon, **options)
+
+    return make
+
+
+OPTIMIZERS = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "lion": lambda optimizer, parameters: Lion(
+        parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2)
+    ),
+    "adagrad": lambda optimizer, parameters: torch.optim.Adagrad(
+        parameters, lr=optimizer.learning_rate, eps=optimizer.epsilon,
+        initial_accumulator_value=optimizer.initial_accumulator,
+    ),
+    "adadelta": lambda optimizer, parameters: torch.optim.Adadelta(
+        parameters, lr=optimizer.learning_rate, rho=optimizer.rho, eps=optimizer.epsilon
+    ),
+    "rmsprop": rmsprop,
+    "adam": of_moments(torch.optim.Adam, "amsgrad"),
+    "adamw": of_moments(torch.optim.AdamW, "amsgrad", "weight_decay"),
+    "adamax": of_moments(torch.optim.Adamax),
+}  # fmt: skip
+STATE = {  # torch's names for what an optimizer remembers
+    "velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq",
+    "largest_second_moment": "max_exp_avg_sq", "infinity_norm": "exp_inf", "accumulator": "sum",
+    "mean_square": "square_avg", "mean_square_update": "acc_delta", "mean_gradient": "grad_avg",
+}  # fmt: skip
+
+
+def state_of(
+    problem: Problem, optimizer: torch.optim.Optimizer | None, parameters: dict[str, Tensor]
+) -> dict[str, np.ndarray]:
+    """The state by `NAME/PARAM`; torch makes most of it at the first step, from zeros."""
+    names = problem.optimizer.state if problem.optimizer else ()
+    found = {(name, path): optimizer.state[w].get(STATE[name]) for name in names for path, w in parameters.items()}
+    missing = {path: torch.zeros_like(w) for path, w in parameters.items()}
+    return _arrays({f"{name}/{path}": missing[path] if s is None else s for (name, path), s in found.items()})
+
 
 # ---------------------------------------------------------------- the run
 
@@ -196,13 +276,14 @@ def run(problem: Problem) -> Trajectory:
     for number, rows in enumerate(problem.batches):
         batch = torch.from_numpy(rows[rows >= 0])
         loss, values = gradients_of(problem, parameters, inputs[batch], targets[batch])
-        before = _arrays(parameters)
+        before, state_before = _arrays(parameters), state_of(problem, optimizer, parameters)
         if optimizer:
             optimizer.step()
         if number in record.wanted:
             record.add(
                 loss=loss.detach().numpy(), values=_arrays(values), cotangents=_gradients(values),
                 gradients=_gradients(parameters), before=before, after=_arrays(parameters),
+                state_before=state_before, state_after=state_of(problem, optimizer, parameters),
             )  # fmt: skip
     with torch.no_grad():
         values = forward(problem, parameters, inputs)

@@ -208,7 +208,7 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
     shapes = _tensor_shapes(case, step)
     if tensor not in shapes:
         return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
-    counts_updates = case.training and tensor.startswith(("parameter/", "output", "loss"))
+    counts_updates = case.training and tensor.startswith(("parameter/", "state/", "output", "loss"))
     if step > (last := case.steps if counts_updates else case.steps - 1):
         return "step", f"expected a step from 0 to {last}, found {step}"
     shape, index = shapes[tensor], published.index or []
@@ -228,6 +228,8 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
         shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
     for kind in ("gradient", "parameter", *(["update"] if case.training else [])):
         shapes |= {f"{kind}/{name}": shape for name, shape in case.parameter_shapes().items()}
+    for state in case.training.optimizer.state if case.training else ():
+        shapes |= {f"state/{state}/{name}": shape for name, shape in case.parameter_shapes().items()}
     return shapes
 
 

@@ -148,7 +148,8 @@ def _recorded(case: Case, problem: Problem) -> np.ndarray:
 
 
 def _bytes_per_step(problem: Problem) -> int:
-    """Values and cotangents of all layers; parameters before and after, and their gradients."""
+    """Values and cotangents of all layers; parameters and state before and after, and the gradients."""
     units = sum(problem.widths.values()) * problem.batches.shape[1]
     parameters = sum(values.size for values in problem.parameters.values())
-    return problem.dtype.itemsize * (2 * units + 3 * parameters)
+    states = len(problem.optimizer.state) if problem.optimizer else 0
+    return problem.dtype.itemsize * (2 * units + (3 + 2 * states) * parameters)

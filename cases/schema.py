@@ -361,13 +361,145 @@ Loss = Annotated[
 ]
 
 
-class Sgd(Concept):
-    """w <- w - learning_rate * g."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+Small = Annotated[float, Field(ge=0)]
+
+
+class Updating(Concept):
+    """An optimizer, of every parameter w with gradient g at update t = 1, 2, ...; all state begins at 0."""
 
     learning_rate: Positive
 
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ()
 
-Optimizer = Annotated[Sgd, OneOf()]
+
+class Sgd(Updating):
+    """w <- w - learning_rate g."""
+
+
+class Momentum(Updating):
+    """v <- momentum v + (1 - dampening) g, but v <- g at t = 1; w <- w - learning_rate v.
+
+    With `nesterov` w <- w - learning_rate (g + momentum v). State: `velocity` v.
+    """
+
+    momentum: Share
+    dampening: Share = 0.0
+    nesterov: bool = False
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("velocity",)
+
+
+class Lion(Updating):
+    """w <- w - learning_rate sign(beta1 m + (1 - beta1) g), sign(0) = 0; m <- beta2 m + (1 - beta2) g.
+
+    State: `first_moment` m.
+    """
+
+    beta1: Share = 0.9
+    beta2: Share = 0.99
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("first_moment",)
+
+
+class Adagrad(Updating):
+    """s <- s + g^2, from initial_accumulator; w <- w - learning_rate g / (sqrt(s) + epsilon).
+
+    State: `accumulator` s.
+    """
+
+    initial_accumulator: Small = 0.0
+    epsilon: Small = 1e-10
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("accumulator",)
+
+
+class Adadelta(Updating):
+    """s <- rho s + (1 - rho) g^2; d = g sqrt(u + epsilon) / sqrt(s + epsilon); u <- rho u + (1 - rho) d^2.
+
+    w <- w - learning_rate d. State: `mean_square` s, `mean_square_update` u.
+    """
+
+    rho: Share = 0.9
+    epsilon: Positive = 1e-6
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("mean_square", "mean_square_update")
+
+
+class Rmsprop(Updating):
+    """s <- rho s + (1 - rho) g^2; v <- momentum v + g / (sqrt(s) + epsilon); w <- w - learning_rate v.
+
+    `centered` takes s - a^2 for s under the root, a <- rho a + (1 - rho) g. State: `mean_square` s, and where they are
+    `mean_gradient` a, `velocity` v.
+    """
+
+    rho: Share = 0.99
+    epsilon: Small = 1e-8
+    centered: bool = False
+    momentum: Share = 0.0
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("mean_square", *["mean_gradient"] * self.centered, *["velocity"] * (self.momentum > 0))
+
+
+class Adam(Updating):
+    """m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2.
+
+    w <- w - learning_rate M / (sqrt(V) + epsilon) with M = m / (1 - beta1^t), V = v / (1 - beta2^t). `amsgrad` takes
+    the largest v so far for v. State: `first_moment` m, `second_moment` v, `largest_second_moment` if there is one.
+    """
+
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    epsilon: Small = 1e-8
+    amsgrad: bool = False
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("first_moment", "second_moment", *["largest_second_moment"] * self.amsgrad)
+
+
+class Adamw(Adam):
+    """Adam from w - learning_rate weight_decay w in the place of w."""
+
+    weight_decay: Small = 0.01
+
+
+class Adamax(Updating):
+    """m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + epsilon); w <- w - learning_rate m / ((1 - beta1^t) u).
+
+    State: `first_moment` m, `infinity_norm` u.
+    """
+
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    epsilon: Positive = 1e-8
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What it remembers of each parameter."""
+        return ("first_moment", "infinity_norm")
+
+
+Optimizer = Annotated[Sgd | Momentum | Lion | Adagrad | Adadelta | Rmsprop | Adam | Adamw | Adamax, OneOf()]
 
 
 class Batch(Concept):
@@ -393,11 +525,11 @@ class Training(Concept):
 class Published(Concept):
     """A number printed elsewhere. It is met within half a unit of its last printed place (and the pairwise tolerance).
 
-    `tensor` is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM` or
-    `update/PARAM`. Quantities of step k are taken before its update; `parameter`, and `output` and `loss` after the
-    last step, at k mean after k updates. `index` picks an element or a row, the printed number is `scale` times the
-    tensor, and `wrong` says why a number is wrong at its source. A batch has as many rows as it has samples, without
-    padding; axes of length 1 may be left out of `value`.
+    `tensor` is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM`, `update/PARAM`
+    or `state/NAME/PARAM`. Quantities of step k are taken before its update; `parameter` and `state`, and `output` and
+    `loss` after the last step, at k mean after k updates. `index` picks an element or a row, the printed number is
+    `scale` times the tensor, and `wrong` says why a number is wrong at its source. A batch has as many rows as it has
+    samples, without padding; axes of length 1 may be left out of `value`.
     """
 
     tensor: Line

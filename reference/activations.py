@@ -224,12 +224,13 @@ def gelu_forward(x, approximate):
 
 
 def gelu_backward(x, y, dy, approximate):
-    """dx = dy Φ(x) + dy x φ(x); or (dy (1 + tanh z) + dy x (1 - tanh² z) z') / 2."""
+    """dx = dy Φ(x) + dy x φ(x); or dy (1 + tanh z) / 2 + dy x (1 - tanh² z) z' / 2."""
     if approximate == "none":
         density = NORMAL_DENSITY * np.exp(-np.square(SQRT_HALF * x))
         return dy * _normal(x) + dy * x * density
-    t, slope = np.tanh(_z(x)), SQRT_2_BY_PI * (1 + 3 * (CUBIC * x * x))
-    return (dy * (1 + t) + dy * x * elementary(1 - t * t) * slope) / 2
+    half, t = dy / 2, np.tanh(_z(x))
+    along_z = SQRT_2_BY_PI * (half * x * elementary(1 - t * t))
+    return half * (1 + t) + along_z + CUBIC * along_z * (3 * (x * x))
 
 
 CUBIC = 0.044715  # Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016

@@ -51,12 +51,12 @@ def train(problem: Problem, number: Callable[[np.ndarray], Any] = np.asarray) ->
     inputs, targets = number(problem.inputs), number(problem.targets)
     parameters = {path: number(values) for path, values in problem.parameters.items()}
     state = init(problem.optimizer, parameters)
-    for rows in problem.batches:
+    for number_of_step, rows in enumerate(problem.batches):
         x, t = inputs[rows[rows >= 0]], targets[rows[rows >= 0]]
         values = forward(problem.network, parameters, x)
         y = values[problem.network[-1].name]
         cotangents, gradients = backward(problem.network, parameters, values, loss_backward(problem.loss, y, t))
-        after, state_after = update(problem.optimizer, parameters, gradients, state)
+        after, state_after = update(problem.optimizer, parameters, gradients, state, number_of_step)
         loss = loss_forward(problem.loss, y, t)
         yield Step(loss, values, cotangents, gradients, parameters, after, state, state_after)
         parameters, state = after, state_after

@@ -31,3 +31,9 @@ class Constant(NamedTuple):
 SQRT_HALF = Constant(lambda: arb(0.5).sqrt())
 SQRT_2_BY_PI = Constant(lambda: (2 / arb.pi()).sqrt())  # noqa: PLW0108, not before it is asked for
 NORMAL_DENSITY = Constant(lambda: 1 / (2 * arb.pi()).sqrt())
+
+
+def number_like(x, value: float):
+    """A hyper-parameter for arithmetic with x: the float itself, or what x's kind of number makes of a fraction."""
+    better = getattr(x, "constant", None)
+    return better(lambda: arb(value)) if better and not float(value).is_integer() else value

@@ -86,11 +86,13 @@ PARTS = ("value", "bound", "magnitude")
 class Bounded(NDArrayOperatorsMixin):
     """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
 
-    `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as
-    well have been its first term. `undecided` is set where even the values may lie on the wrong side of a jump.
+    `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as well
+    have been its first term. `is_difference` is set where two numbers were subtracted. `undecided` is set where even
+    the values may lie on the wrong side of a jump.
     """
 
     terms: tuple[int, Any] | None = None
+    is_difference: bool = False
 
     def __init__(self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False):
         self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
@@ -169,7 +171,7 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     return Bounded(rounded.value, np.where(integer, 0.0, rounded.bound), precision)
 
 
-def _rounded(value, inherited, precision: Precision, roundings: float = 1) -> Bounded:
+def _rounded(value, inherited, precision: Precision, roundings: float | np.ndarray = 1) -> Bounded:
     """A result that inherits an error from its operands and is rounded so many times."""
     magnitude = sizes(value)
     bound = inherited + roundings * precision.u * (magnitude + inherited) + precision.smallest
@@ -213,7 +215,9 @@ def _one_term(a: Bounded) -> tuple[int, np.ndarray]:
 
 
 def _subtract(a: Bounded, b: Bounded) -> Bounded:
-    return _added(a.value - b.value, a.bound + b.bound, a.precision)
+    result = _added(a.value - b.value, a.bound + b.bound, a.precision)
+    result.is_difference = True
+    return result
 
 
 def _multiply(a: Bounded, b: Bounded) -> Bounded:
@@ -294,11 +298,21 @@ def _s_shaped(a: Bounded, value, slope: Callable, to_the_far_end) -> Bounded:
 
 
 def _sqrt(a: Bounded) -> Bounded:
-    """√a - √(a - b) = b / (√a + √(a - b)); where the operand may be 0, also what it may be beyond."""
+    """√a - √(a - b) = b / (√a + √(a - b)); where the operand may be 0, also what it may be beyond.
+
+    A sum of squares is never below zero, but the difference of two numbers may be, and then a program finds NaN.
+    """
     root = np.sqrt(floats(a.value))
     below = a.bound / (root + np.sqrt(np.maximum(floats(a.value) - a.bound, 0)))
-    beyond = np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
+    beyond = np.inf if a.is_difference else np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
     return _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
+
+
+def _power(a: Bounded, n: Bounded) -> Bounded:
+    """A whole power: (a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have."""
+    value, times = np.power(a.value, n.value), floats(n.value)
+    share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
+    return _rounded(value, sizes(value) * np.expm1(times * np.log1p(share)), a.precision, roundings=times)
 
 
 def _tanh(a: Bounded) -> Bounded:
@@ -364,12 +378,16 @@ def _two_floats(numbers: Balls, wider: Callable):
 
 
 def _maximum(a: Bounded, b: Bounded) -> Bounded:
-    """A copy of one of them."""
-    return Bounded(np.maximum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+    """A copy of the larger one, and where that is not certain as far off as either may be."""
+    ahead = floats(a.value - b.value)
+    bound = np.where(
+        np.abs(ahead) > a.bound + b.bound, np.where(ahead > 0, a.bound, b.bound), np.maximum(a.bound, b.bound)
+    )
+    return Bounded(np.maximum(a.value, b.value), bound, a.precision)
 
 
 def _minimum(a: Bounded, b: Bounded) -> Bounded:
-    return Bounded(np.minimum(a.value, b.value), np.maximum(a.bound, b.bound), a.precision)
+    return -_maximum(-a, -b)
 
 
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
@@ -401,6 +419,7 @@ RULES = {
     (np.log1p, "__call__"): _log1p,
     (erfc, "__call__"): _erfc,
     (np.sqrt, "__call__"): _sqrt,
+    (np.power, "__call__"): _power,
     (np.absolute, "__call__"): _absolute,
     (np.maximum, "__call__"): _maximum,
     (np.maximum, "reduce"): _largest,

@@ -130,7 +130,7 @@ def _backward_checks(
 def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[Check]:
     """The parameters and the state after each step, from those before it and the recorded gradients."""
     gradients, state = _given(problem, run.gradients), _given(problem, run.state_before)
-    after, state_after = update(problem.optimizer, before, gradients, state)
+    after, state_after = update(problem.optimizer, before, gradients, state, run.steps)
     look = f"the gradient is taken as recorded: look at the {problem.optimizer.kind} optimizer"
     for name, truth in state_after.items():
         yield Check("state", name, run.state_after[name], truth, look)

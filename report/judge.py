@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Trajectory, cut
 from cases.problem import Problem
+from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
 from report.hints import hint
@@ -123,6 +124,9 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     for path, initial in problem.parameters.items():
         message = "the run starts from {}, but the case from {}"
         yield from _unequal(trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message)
+    for name, initial in init(problem.optimizer, problem.parameters).items():
+        message = "the run starts from a state of {}, but the optimizer from {}"
+        yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
     if problem.optimizer is None:
         for path, before in trajectory.before.items():
             message = "no update is asked for; found {} after the step, {} before it"

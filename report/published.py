@@ -49,19 +49,22 @@ def _compare(problem: Problem, run: Trajectory, entry: schema.Published) -> Publ
 def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarray | None:
     """The tensor of that name at a step, or after as many updates, as `schema.Published` defines it."""
     group, _, key = name.partition("/")
-    if step == problem.steps and group in ("loss", "output", "parameter"):
-        finals = {"loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after}
+    if step == problem.steps and group in ("loss", "output", "parameter", "state"):
+        finals = {
+            "loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after, "state": run.state_after,
+        }  # fmt: skip
         last = finals[group].get(problem.network[-1].name if group == "output" else key)
-        return last[-1] if group == "parameter" else last
+        return last[-1] if group in ("parameter", "state") else last
     row = int(np.searchsorted(run.steps, step))
     if group == "update":
         return run.after[key][row].astype(np.float64) - run.before[key][row]
     groups = {
         "loss": {"": run.loss}, "output": {"": run.values.get(problem.network[-1].name)}, "value": run.values,
         "cotangent": run.cotangents, "gradient": run.gradients, "parameter": run.before,
+        "state": run.state_before,
     }  # fmt: skip
     tensor = groups[group].get(key)
-    if tensor is None or group in ("loss", "gradient", "parameter"):
+    if tensor is None or group in ("loss", "gradient", "parameter", "state"):
         return tensor if tensor is None else tensor[row]
     return tensor[row, : (problem.batches[step] >= 0).sum()]
 

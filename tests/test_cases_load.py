@@ -137,7 +137,7 @@ BAD = [
     ("bias: false", "bias: no", 6, 44, "expected true or false, found the text 'no'; write false"),
     ("- sigmoid", "- sigmod", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
     ("- sigmoid", "- sigmod: {}", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
-    ("- sigmoid", "- 3", 5, 5, "expected dense, sigmoid, tanh, relu or identity, found the number 3"),
+    ("- sigmoid", "- 3", 5, 5, "expected dense, sigmoid, tanh, relu, leaky_relu, prelu, elu"),
     ("- sigmoid", "- {relu: {}, tanh: {}}", 5, 5, "found a mapping of 2 keys"),
     ("squared_error:", "squared_eror:", 15, 8, "did you mean 'squared_error'?"),
     ("{sgd:", "{sdg:", 19, 15, "unknown 'sdg'; expected sgd"),

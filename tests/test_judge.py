@@ -10,8 +10,8 @@ from backends import BACKENDS, backend, numpy_reference
 from backends.trajectory import Trajectory
 from cases.load import load
 from cases.problem import materialise
-from cases.schema import CASES
-from reference import layers, optimizers
+from cases.schema import CASES, Momentum
+from reference import layers
 from report import judge as judge_module
 from report.checks import checks_of_steps
 from report.judge import Ledger, cut, judge
@@ -415,18 +415,10 @@ def test_fault_in_a_ragged_run(ragged, step):
 
 
 @pytest.fixture
-def remembering(example, monkeypatch):
-    """A right run of an optimizer with a state: v ← 0.9 v + g, w ← w - η v."""
-
-    def init(_, parameters):
-        return {f"v/{path}": np.zeros_like(w) for path, w in parameters.items()}
-
-    def update(optimizer, parameters, gradients, state):
-        after = {f"v/{path}": 0.9 * state[f"v/{path}"] + gradients[path] for path in parameters}
-        return {path: w - optimizer.learning_rate * after[f"v/{path}"] for path, w in parameters.items()}, after
-
-    monkeypatch.setitem(optimizers.OPTIMIZERS, "sgd", (init, update))
+def remembering(example):
+    """A right run of an optimizer with a state."""
     problem, _ = example
+    problem = replace(problem, optimizer=Momentum(learning_rate=0.1, momentum=0.9))
     return problem, numpy_reference.run(problem)
 
 
@@ -440,8 +432,8 @@ def test_a_state_is_judged(remembering):
 @pytest.mark.parametrize(("field", "phase"), [("state_after", "state"), ("state_before", "continuity")])
 def test_a_wrong_state(remembering, field, phase):
     problem, run = remembering
-    wrong = changed(run, field, "v/hidden.bias", planted((LATE, 1), lambda number: number * 1.01))
-    assert place(refused(problem, wrong)) == (LATE, phase, "v/hidden.bias", (1,))
+    wrong = changed(run, field, "velocity/hidden.bias", planted((LATE, 1), lambda number: number * 1.01))
+    assert place(refused(problem, wrong)) == (LATE, phase, "velocity/hidden.bias", (1,))
 
 
 # ---------------------------------------------------------------- nothing compared, and end to end

@@ -1,9 +1,11 @@
 """Every loss on every backend: small and large outputs, exact fits, kinks, and each way to take a mean."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
-from backends import BACKENDS, backend
+from backends import backend
 from cases.problem import Problem, materialise
 from cases.schema import Case
 from report.judge import judge
@@ -48,10 +50,10 @@ def with_loss(loss, dtype: str) -> Problem:
     return materialise(Case.model_validate(case), dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("name", "dtype"), [*product(("numpy", "torch"), ("float64", "float32")), ("jax", "float32")])
 @pytest.mark.parametrize("loss", REPRESENTATIVE, ids=name_of)
 def test_a_loss_is_certified(loss, name, dtype):
+    """JAX takes a second to compile each; in float64 it runs the cases."""
     problem = with_loss(loss, dtype)
     judgement = judge(problem, backend(name).run(problem))
     assert judgement.message == ""

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 BUSY = """
-import sys, time
+import signal, sys, time
 from report.processes import processes
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with processes(2) as pool:
         pool.submit(print, "at work", flush=True).result()
         pool.submit(time.sleep, 600)

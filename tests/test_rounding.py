@@ -218,7 +218,7 @@ FORMULAS = {
     "dense with bias": (dense_forward, LAYER, COLUMN, ROW),
     "dense backward": (dense_backward, LAYER, COLUMN, (2, 4, 5)),
     "square root": (lambda x: np.sqrt(np.square(x)), LAYER),
-    "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {})[0], LAYER, LAYER),
+    "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {}, 0)[0], LAYER, LAYER),
     "division": (np.divide, LAYER, LAYER),
     **{name_of(layer): (rules_of(layer)[0], LAYER, *own_shapes(layer)) for layer in activations()},
     **{f"{name_of(layer)} backward": (rules_of(layer)[1], LAYER, *own_shapes(layer), LAYER) for layer in activations()},
@@ -504,7 +504,7 @@ def test_a_long_run_uses_at_most_its_allowance_at_every_step():
     )  # fmt: skip
     for step in train(problem):
         before = {path: given(values) for path, values in step.before.items()}
-        after, _ = update(problem.optimizer, before, {path: given(g) for path, g in step.gradients.items()}, {})
+        after, _ = update(problem.optimizer, before, {path: given(g) for path, g in step.gradients.items()}, {}, 0)
         assert max(budgets(after[path], step.after[path]).max() for path in after) <= 1
 
 
@@ -600,7 +600,13 @@ SHARP = {
         rounded(erfc(0.1), 0.2 * 2 / np.sqrt(np.pi) + 0.01 * U * erfc(0.1), 16),
     ),
     "absolute value": (lambda: np.abs(uncertain(-3, 0.5)), 0.5),
-    "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), 0.75),
+    "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), 0.5),
+    "smaller of two that are close": (lambda: np.minimum(uncertain(1, 0.5), uncertain(2, 0.75)), 0.75),
+    "root of a difference that may be below 0": (lambda: np.sqrt(uncertain(3, 0.5) - 3), np.inf),
+    "whole power": (
+        lambda: uncertain(0.5, 0.001) ** 3,
+        rounded(0.125, 0.125 * ((1 + 0.002) ** 3 - 1), 3),
+    ),
     "largest of a row": (lambda: np.maximum.reduce(given(ROW), axis=-1), 0),
     "largest of uncertain ones": (lambda: np.maximum.reduce(uncertain(2, 0.5)[None], axis=0), 0.5),
     "difference of equals": (lambda: given([1.0]) - 1, 0),

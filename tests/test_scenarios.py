@@ -25,7 +25,7 @@ from tests.trial.scenarios import honest, judge_everywhere, members, value
 few = profile(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@profile(few, max_examples=30)
+@profile(few, max_examples=15)
 @given(scenarios.scenarios(most=4))
 def test_random_scenarios_are_certified(drawn):
     """`make fuzz` draws ten thousand; a scenario may leave the dtype's range, or hold nothing but zeros."""
@@ -100,7 +100,7 @@ def test_hostile_numbers_are_met(drawn):
     ],
 )
 def test_settings_of_every_type(annotation, bounds, holds):
-    @profile(few, max_examples=30)
+    @profile(few, max_examples=15)
     @given(value(SimpleNamespace(annotation=annotation, metadata=bounds)))
     def draw(setting):
         assert holds(setting)

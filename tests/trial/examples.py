@@ -82,7 +82,21 @@ def _with_loss(loss: str) -> dict:
     }  # fmt: skip
 
 
+OPTIMIZERS = {
+    "sgd": {}, "momentum": {"momentum": 0.9}, "lion": {}, "adagrad": {"epsilon": 0.01}, "adadelta": {"epsilon": 0.01},
+    "rmsprop": {"epsilon": 0.01}, "adam": {"epsilon": 0.01}, "adamw": {"weight_decay": 0.1}, "adamax": {},
+}  # fmt: skip
+
+
+def _by(optimizer: str) -> dict:
+    """Four steps of a small network by this optimizer."""
+    example = _with_loss("squared_error")
+    settings = {"learning_rate": RATE} | OPTIMIZERS[optimizer]
+    return example | {"title": optimizer, "training": {"steps": 4, "optimizer": {optimizer: settings}}}
+
+
 EXAMPLES = {
+    **{f"by {optimizer}": _by(optimizer) for optimizer in OPTIMIZERS},
     **{f"with {loss}": _with_loss(loss) for loss in LOSSES},
     **{family: _one_of_each(family) for family in FAMILIES},
     # Every kind of layer, square weights among them; a mean over several outputs; seven samples in batches of three,

@@ -23,6 +23,7 @@ from reference.rounding import exact, precision_of
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS
+from tests.trial.optimizer_mutants import OPTIMIZER_MUTANTS
 from tests.trial.planting import Mutant, instead, times
 
 # ---------------------------------------------------------------- how a rule goes wrong
@@ -55,7 +56,7 @@ def loss(wrong: Callable) -> Callable:
 
 def step(wrong: Callable) -> Callable:
     """A wrong update of one parameter, of w and its gradient."""
-    return lambda _: lambda optimizer, parameters, gradients, state: (
+    return lambda _: lambda optimizer, parameters, gradients, state, _: (
         {path: wrong(w, gradients[path]) for path, w in parameters.items()}, state,
     )  # fmt: skip
 
@@ -184,9 +185,9 @@ def momentum(right):
     """A velocity that nobody asked for."""
     velocity = {}
 
-    def update(optimizer, parameters, found, state):
+    def update(optimizer, parameters, found, state, step):
         velocity.update({path: 0.9 * velocity.get(path, 0) + g for path, g in found.items()})
-        return right(optimizer, parameters, velocity, state)
+        return right(optimizer, parameters, velocity, state, step)
 
     return update
 
@@ -195,10 +196,10 @@ def stale(right):
     """The update uses the gradients of the step before."""
     last = {}
 
-    def update(optimizer, parameters, found, state):
+    def update(optimizer, parameters, found, state, step):
         used = dict(last) or found
         last.update(found)
-        return right(optimizer, parameters, used, state)
+        return right(optimizer, parameters, used, state, step)
 
     return update
 
@@ -217,8 +218,8 @@ def decaying(right):
 def every_other(right):
     """The parameters change at every other step only."""
     calls = iter(range(10**9))
-    return lambda optimizer, parameters, found, state: (
-        right(optimizer, parameters, found, state) if next(calls) % 2 == 0 else (parameters, state)
+    return lambda optimizer, parameters, found, state, step: (
+        right(optimizer, parameters, found, state, step) if next(calls) % 2 == 0 else (parameters, state)
     )
 
 
@@ -247,31 +248,31 @@ def clipped(found: dict) -> dict:
 
 def skipped(right):
     """No update."""
-    return lambda optimizer, parameters, found, state: (parameters, state)
+    return lambda optimizer, parameters, found, state, step: (parameters, state)
 
 
 def twice(right):
     """The update applied two times."""
 
-    def update(optimizer, parameters, found, state):
-        once, state = right(optimizer, parameters, found, state)
-        return right(optimizer, once, found, state)
+    def update(optimizer, parameters, found, state, step):
+        once, state = right(optimizer, parameters, found, state, step)
+        return right(optimizer, once, found, state, step)
 
     return update
 
 
 def frozen(path: str) -> Callable:
     """One parameter stays as it is."""
-    return lambda right: lambda optimizer, parameters, found, state: (
-        right(optimizer, parameters, found, state)[0] | {path: parameters[path]}, state,
+    return lambda right: lambda optimizer, parameters, found, state, step: (
+        right(optimizer, parameters, found, state, step)[0] | {path: parameters[path]}, state,
     )  # fmt: skip
 
 
 def swapped(path: str, other: str) -> Callable:
     """Two parameters of one shape get each other's gradients."""
     return lambda right: (
-        lambda optimizer, parameters, found, state: right(
-            optimizer, parameters, found | {path: found[other], other: found[path]}, state
+        lambda optimizer, parameters, found, state, step: right(
+            optimizer, parameters, found | {path: found[other], other: found[path]}, state, step
         )
     )
 
@@ -283,7 +284,7 @@ sigmoid_forward, sigmoid_backward = activations.sigmoid_forward, activations.sig
 tanh_forward, tanh_backward = activations.tanh_forward, activations.tanh_backward
 relu_forward, relu_backward = activations.relu_forward, activations.relu_backward
 loss_value, loss_slope = losses.loss_forward, losses.loss_backward
-sgd, train, backward, forward = optimizers.sgd_update, backprop.train, backprop.backward, backprop.forward
+sgd, train, backward, forward = optimizers.update, backprop.train, backprop.backward, backprop.forward
 ROUNDING = "below the 8 ulp that an elementary function may be off"
 ONE = "1 + 1e-8 is 1 in float32"
 NO_MISTAKE = "float32 is what was asked for"
@@ -518,8 +519,8 @@ MUTANTS = [
     Mutant("sgd: learning rate squared", sgd, with_rate(lambda rate: rate**2), "update hidden.weight"),
     Mutant("sgd: learning rate divided by the batch size", sgd, with_rate(lambda rate: rate / 3), "update hidden.weight"),
     Mutant("sgd: learning rate of another group for biases", sgd,
-           lambda right: lambda optimizer, parameters, found, state: right(
-               optimizer, parameters, {p: g * 2 if p.endswith("bias") else g for p, g in found.items()}, state),
+           lambda right: lambda optimizer, parameters, found, state, step: right(
+               optimizer, parameters, {p: g * 2 if p.endswith("bias") else g for p, g in found.items()}, state, step),
            "update hidden.bias"),
     Mutant("sgd: learning rate decays", sgd, decaying, "update hidden.weight", step=1),
     Mutant("sgd: learning rate in float16", sgd, with_rate(lambda rate: float(np.float16(rate))), "update hidden.weight"),
@@ -643,6 +644,7 @@ MUTANTS = [
            instead(lambda x: jax.nn.sigmoid(x.astype(jnp.bfloat16)).astype(x.dtype)), "value sigmoid1", backend="jax"),
     *ACTIVATION_MUTANTS,
     *LOSS_MUTANTS,
+    *OPTIMIZER_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cases.checks import check
-from cases.schema import Case, Dense, GaussianNll
+from cases.schema import Case, Dense, GaussianNll, Sgd, SquaredError
 
 Fails = Callable[[dict], bool]
 
@@ -28,7 +28,15 @@ def smallest(case: dict, fails: Fails) -> dict:
 
 def smaller_cases(case: dict) -> Iterator[dict]:
     """Cases with one thing less, those that leave out most first."""
-    for steps in (_less_training, _fewer_layers, _fewer_units, _fewer_samples, _fewer_features, _simpler_numbers):
+    for steps in (
+        _less_training,
+        _simpler_rules,
+        _fewer_layers,
+        _fewer_units,
+        _fewer_samples,
+        _fewer_features,
+        _simpler_numbers,
+    ):
         yield from steps(case)
 
 
@@ -50,6 +58,15 @@ def _less_training(case: dict) -> Iterator[dict]:
         steps = Case.model_validate(case).steps
         for fewer in sorted({1, steps - 1} - {0, steps}):
             yield case | {"training": {"steps": fewer, **_without(training, "steps", "epochs")}}
+
+
+def _simpler_rules(case: dict) -> Iterator[dict]:
+    """The plainest loss, the plainest optimizer."""
+    if SquaredError.kind not in case["loss"]:
+        plain = case | {"loss": {SquaredError.kind: {"factor": 1.0, "reduction": "sum"}}}
+        yield _resized(plain, [*range(len(case["network"]))], case["network"])
+    if (training := case.get("training")) and Sgd.kind not in training["optimizer"]:
+        yield case | {"training": training | {"optimizer": {Sgd.kind: {"learning_rate": 0.1}}}}
 
 
 def _fewer_layers(case: dict) -> Iterator[dict]:

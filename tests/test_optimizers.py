@@ -1,0 +1,107 @@
+"""Every optimizer on every backend, and against torch.optim over many steps; its state is judged like all else."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from backends import BACKENDS, backend, torch_autograd
+from cases.schema import Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Rmsprop, Sgd
+from reference.optimizers import init, update
+from report.judge import judge
+from tests.trial.planting import gradients_only
+
+OPTIMIZERS = [
+    Sgd(learning_rate=0.1), Momentum(learning_rate=0.05, momentum=0.9),
+    Momentum(learning_rate=0.05, momentum=0.9, nesterov=True),
+    Momentum(learning_rate=0.05, momentum=0.8, dampening=0.3), Lion(learning_rate=0.01),
+    Adagrad(learning_rate=0.1), Adagrad(learning_rate=0.1, initial_accumulator=0.1, epsilon=1e-3),
+    Adadelta(learning_rate=1.0), Rmsprop(learning_rate=0.01), Rmsprop(learning_rate=0.01, centered=True, epsilon=1e-3),
+    Rmsprop(learning_rate=0.01, momentum=0.9), Rmsprop(learning_rate=0.01, momentum=0.9, centered=True, epsilon=1e-3),
+    Adam(learning_rate=0.01), Adam(learning_rate=0.01, amsgrad=True), Adam(learning_rate=0.1, beta1=0.0, epsilon=0.1),
+    Adamw(learning_rate=0.01), Adamw(learning_rate=0.01, amsgrad=True, weight_decay=0.3), Adamax(learning_rate=0.01),
+]  # fmt: skip
+
+
+def name_of(optimizer) -> str:
+    return " ".join(
+        [optimizer.kind, *(f"{name}={value}" for name, value in optimizer if name in optimizer.model_fields_set)]
+    )
+
+
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name_of)
+
+
+def trained(problem_of, optimizer, dtype: str, **changes):
+    """30 steps of two samples out of three, the last batch short."""
+    training = {"steps": 30, "batch": {"size": 2}, "optimizer": {optimizer.kind: dict(optimizer)}}
+    return problem_of(dtype, training=training, **changes)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [*product(("numpy", "torch"), ("float64", "float32")), ("jax", "float32")])
+@every_optimizer
+def test_an_optimizer_is_certified(problem_of, optimizer, name, dtype):
+    """JAX takes a second to compile each; in float64 it runs the cases."""
+    problem = trained(problem_of, optimizer, dtype)
+    run = backend(name).run(problem)
+    judgement = judge(problem, run)
+    assert judgement.message == ""
+    assert {*run.state_after} == {f"{state}/{path}" for state in optimizer.state for path in problem.parameters}
+    assert judge(problem, gradients_only(problem, run)).message == ""
+
+
+@every_optimizer
+def test_the_reference_is_torch_optim(optimizer):
+    """Over 50 steps with gradients of all sizes, zeros among them."""
+    if optimizer.kind == "lion":
+        pytest.skip("torch.optim has none")
+    random = np.random.default_rng(0)
+    w = {"w": random.normal(size=(3, 2))}
+    tensors = {"w": torch.tensor(w["w"], requires_grad=True)}
+    theirs = torch_autograd.OPTIMIZERS[optimizer.kind](optimizer, [*tensors.values()])
+    state = init(optimizer, w)
+    for step in range(50):
+        g = random.normal(size=(3, 2)) * 10 ** random.uniform(-4, 2, (3, 2)) * (random.random((3, 2)) < 0.9)
+        tensors["w"].grad = torch.tensor(g)
+        theirs.step()
+        w, state = update(optimizer, w, {"w": g}, state, step)
+        np.testing.assert_allclose(w["w"], tensors["w"].detach().numpy(), rtol=1e-11, atol=1e-12)
+
+
+@every_optimizer
+def test_a_stack_of_steps_is_a_loop(optimizer):
+    """Also where the steps are not consecutive."""
+    random = np.random.default_rng(1)
+    steps = np.array([0, 1, 7, 100])
+    w, g = ({"w": random.normal(size=(4, 3, 2)), "b": random.normal(size=(4, 2))} for _ in range(2))
+    state = {name: random.uniform(size=value.shape) for name, value in init(optimizer, w).items()}
+    state = {name: 9 + value if name.startswith("mean_square/") else value for name, value in state.items()}
+    together, remembered = update(optimizer, w, g, state, steps)
+    for i, step in enumerate(steps.tolist()):
+        alone = update(optimizer, *({name: array[i] for name, array in part.items()} for part in (w, g, state)), step)
+        for actual, desired in zip((together, remembered), alone, strict=True):
+            for name, array in desired.items():
+                np.testing.assert_allclose(actual[name][i], array, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_wrong_state_is_named(problem_of, name):
+    problem = trained(problem_of, Adam(learning_rate=0.01), "float64")
+    run = backend(name).run(problem)
+    moments = run.state_after["second_moment/hidden.weight"].copy()
+    moments[29, 1, 2] *= 1 + 1e-13
+    judgement = judge(problem, replace(run, state_after=run.state_after | {"second_moment/hidden.weight": moments}))
+    where = judgement.where
+    assert (where.step, where.phase, where.tensor) == (29, "state", "second_moment/hidden.weight")
+    assert where.index == (1, 2)
+
+
+def test_a_state_that_starts_elsewhere_is_named(problem_of):
+    problem = trained(problem_of, Adam(learning_rate=0.01), "float64")
+    run = backend("numpy").run(problem)
+    moments = run.state_before["first_moment/hidden.bias"].copy()
+    moments[0] = 1e-300
+    where = judge(problem, replace(run, state_before=run.state_before | {"first_moment/hidden.bias": moments})).where
+    assert (where.step, where.phase, where.tensor) == (0, "start", "first_moment/hidden.bias")
