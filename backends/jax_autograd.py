@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -17,8 +18,11 @@ import optax
 from jax import Array, lax
 
 from backends.trajectory import Trajectory
+from cases.layers import Dense, Layer
+from cases.losses import Loss, Penalty
+from cases.optimizers import Adadelta, AnySchedule, Clip, Optimizer
 from cases.problem import Problem
-from cases.schema import Adadelta, Dense, Layer, Loss, Optimizer, layer_widths
+from cases.schema import Tie, layer_widths
 
 PACKAGES = ("jax", "jaxlib", "optax")
 
@@ -68,6 +72,15 @@ ACTIVATIONS = {
 }
 
 
+def dropout(x: Array, mask: Array | None, rate: float) -> Array:
+    """flax and optax draw a mask of their own."""
+    return x if mask is None else x * mask / (1 - rate)
+
+
+LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": jnp.add}
+PENALTIES = {"l1": lambda w: w * lax.stop_gradient(jnp.sign(w)), "l2": jnp.square}
+
+
 def absolute_error(_: Loss, output: Array, targets: Array) -> Array:
     """jnp.abs has the derivative 1 at 0; jnp.sign of it is 0 there."""
     return (output - targets) * lax.stop_gradient(jnp.sign(output - targets))
@@ -102,6 +115,8 @@ def gaussian_nll(_: Loss, output: Array, targets: Array) -> Array:
 
 
 LOSSES = {  # the terms: one for each output and sample, or one for each sample
+    "weighted_sum": lambda _, output, targets: targets * output,
+    "weighted_squares": lambda _, output, targets: targets * jnp.square(output),
     "squared_error": lambda _, output, targets: optax.squared_error(output, targets),
     "absolute_error": absolute_error,
     "huber": lambda loss, output, targets: huber(output - targets, loss.delta),
@@ -132,6 +147,9 @@ def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array) -> A
     return total / (jnp.sum(real) * terms_of_each).astype(output.dtype)
 
 
+# ---------------------------------------------------------------- optimizers
+
+
 def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
     """optax.sgd without momentum."""
     return optax.sgd(optimizer.learning_rate)
@@ -144,17 +162,21 @@ class Memory(NamedTuple):
     memory: dict[str, dict]
 
 
-def of_rule(optimizer: Optimizer, rule: Callable, start: float = 0.0) -> optax.GradientTransformation:
-    """The direction of a step by a rule of one gradient, the number of the update and what is remembered."""
+def of_rule(optimizer: Optimizer, rule: Callable) -> optax.GradientTransformation:
+    """The direction of a step by a rule of one gradient, its parameter, the number of the update, and the memory."""
 
     def init(parameters: dict) -> Memory:
-        filled = {path: jnp.full_like(w, start) for path, w in parameters.items()}
-        return Memory(jnp.zeros((), jnp.int32), dict.fromkeys(optimizer.state, filled))
+        memory = {
+            name: {path: jnp.full_like(w, start) for path, w in parameters.items()}
+            for name, start in optimizer.starts.items()
+        }
+        return Memory(jnp.zeros((), jnp.int32), memory)
 
-    def update(gradients: dict, state: Memory, _: dict) -> tuple[dict, Memory]:
+    def update(gradients: dict, state: Memory, parameters: dict) -> tuple[dict, Memory]:
         t, directions, memory = state.count + 1, {}, {name: {} for name in optimizer.state}
         for path, g in gradients.items():
-            directions[path], *new = rule(g, t, *(state.memory[name][path] for name in optimizer.state))
+            remembered = (state.memory[name][path] for name in optimizer.state)
+            directions[path], *new = rule(g, parameters[path], t, *remembered)
             for name, value in zip(optimizer.state, new, strict=True):
                 memory[name][path] = value
         return directions, Memory(t, memory)
@@ -163,8 +185,9 @@ def of_rule(optimizer: Optimizer, rule: Callable, start: float = 0.0) -> optax.G
 
 
 def along(optimizer: Optimizer, *directions: optax.GradientTransformation) -> optax.GradientTransformation:
-    """A step of the learning rate against the directions."""
-    return optax.chain(*directions, optax.scale(-optimizer.learning_rate))
+    """A step of the learning rate against the directions, and against w where weight decay is decoupled."""
+    decay = [optax.add_decayed_weights(optimizer.weight_decay)] if optimizer.is_decoupled else []
+    return optax.chain(*directions, *decay, optax.scale_by_learning_rate(optimizer.learning_rate))
 
 
 def momentum(optimizer: Optimizer) -> optax.GradientTransformation:
@@ -172,75 +195,146 @@ def momentum(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.dampening:
         return optax.sgd(optimizer.learning_rate, optimizer.momentum, nesterov=optimizer.nesterov)
 
-    def dampened(g: Array, t: Array, v: Array) -> tuple[Array, Array]:
+    def dampened(g: Array, _: Array, t: Array, v: Array) -> tuple[Array, Array]:
         v = optimizer.momentum * v + jnp.where(t > 1, (1 - optimizer.dampening) * g, g)
         return g + optimizer.momentum * v if optimizer.nesterov else v, v
 
     return along(optimizer, of_rule(optimizer, dampened))
 
 
+def asgd(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax has none."""
+
+    def rule(g: Array, w: Array, t: Array, average: Array) -> tuple[Array, Array]:
+        t, eta = t.astype(float), optimizer.learning_rate
+        rate = (eta / (1 + optimizer.lambd * eta * (t - 1)) ** optimizer.alpha).astype(w.dtype)
+        share = (1 / jnp.maximum(1, t - 1 - optimizer.t0)).astype(w.dtype)
+        direction = rate * (optimizer.lambd * w + g)
+        return direction, average + (w - direction - average) * share
+
+    return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0))
+
+
+def rprop(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.rprop of 0.2.8 emits the update of the step before."""
+
+    def rule(g: Array, _: Array, __: Array, previous: Array, step_size: Array) -> tuple[Array, ...]:
+        sign = jnp.sign(g * previous)
+        scale = jnp.where(sign > 0, optimizer.increase, jnp.where(sign < 0, optimizer.decrease, 1)).astype(g.dtype)
+        step_size = jnp.clip(step_size * scale, optimizer.smallest_step, optimizer.largest_step)
+        g = jnp.where(sign < 0, 0, g)
+        return jnp.sign(g) * step_size, g, step_size
+
+    return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0))
+
+
 def adagrad(optimizer: Optimizer) -> optax.GradientTransformation:
     """optax.adagrad adds epsilon inside the root."""
+    if optimizer.epsilon_inside:
+        return optax.adagrad(optimizer.learning_rate, optimizer.initial_accumulator, optimizer.epsilon)
 
-    def rule(g: Array, _: Array, s: Array) -> tuple[Array, Array]:
+    def rule(g: Array, _: Array, __: Array, s: Array) -> tuple[Array, Array]:
         s = s + jnp.square(g)
         return g / (jnp.sqrt(s) + optimizer.epsilon), s
 
-    return along(optimizer, of_rule(optimizer, rule, start=optimizer.initial_accumulator))
+    return along(optimizer, of_rule(optimizer, rule))
 
 
 def rmsprop(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.rmsprop with epsilon outside the root; it multiplies the learning rate before the momentum."""
+    """optax.rmsprop multiplies the learning rate before the momentum."""
     scale = optax.scale_by_stddev if optimizer.centered else optax.scale_by_rms
-    scaled = scale(decay=optimizer.rho, eps=optimizer.epsilon, eps_in_sqrt=False)
+    scaled = scale(
+        optimizer.rho, optimizer.epsilon, optimizer.initial_mean_square, eps_in_sqrt=optimizer.epsilon_inside
+    )
     trace = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
     return along(optimizer, scaled, *trace)
 
 
 def adam(optimizer: Optimizer) -> optax.GradientTransformation:
     """optax.adam; optax.amsgrad takes the largest after the correction of the bias."""
-    if optimizer.amsgrad:
-        return along(optimizer, amsgrad(optimizer))
-    return optax.adam(optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
+    if optimizer.amsgrad or optimizer.epsilon_hat or optimizer.beta1_decay != 1:
+        return along(optimizer, of_rule(optimizer, partial(adam_rule, optimizer)))
+    betas = optimizer.beta1, optimizer.beta2
+    if optimizer.is_decoupled:
+        return optax.adamw(optimizer.learning_rate, *betas, eps=optimizer.epsilon, weight_decay=optimizer.weight_decay)
+    return optax.adam(optimizer.learning_rate, *betas, optimizer.epsilon)
 
 
-def adamw(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.adamw."""
-    betas, decay = (optimizer.beta1, optimizer.beta2), optimizer.weight_decay
-    if optimizer.amsgrad:
-        return along(optimizer, amsgrad(optimizer), optax.add_decayed_weights(decay))
-    return optax.adamw(optimizer.learning_rate, *betas, eps=optimizer.epsilon, weight_decay=decay)
+def averages(optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | float = 1.0) -> tuple[Array, Array]:
+    """The averages of the gradient and of its square."""
+    beta1 = optimizer.beta1 * fading
+    return beta1 * m + (1 - beta1) * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
 
 
-def amsgrad(optimizer: Optimizer) -> optax.GradientTransformation:
-    """Adam's direction with the largest second moment so far."""
+def adam_rule(optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array) -> tuple:
+    """Adam's direction with what optax.adam lacks."""
+    t = t.astype(g.dtype)
+    m, v = averages(optimizer, g, m, v, optimizer.beta1_decay ** (t - 1) if optimizer.beta1_decay != 1 else 1.0)
+    largest = tuple(jnp.maximum(before, v) for before in largest)
+    square, first, second = (largest or [v])[0], 1 - optimizer.beta1**t, 1 - optimizer.beta2**t
+    if optimizer.epsilon_hat:
+        root = (jnp.sqrt(square) + optimizer.epsilon) / jnp.sqrt(second)
+    else:
+        root = jnp.sqrt(square / second) + optimizer.epsilon
+    return m / first / root, m, v, *largest
 
-    def rule(g: Array, t: Array, m: Array, v: Array, largest: Array) -> tuple[Array, ...]:
-        m = optimizer.beta1 * m + (1 - optimizer.beta1) * g
-        v = optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
-        largest = jnp.maximum(largest, v)
-        first, second = (1 - beta ** t.astype(g.dtype) for beta in (optimizer.beta1, optimizer.beta2))
-        return m / first / (jnp.sqrt(largest / second) + optimizer.epsilon), m, v, largest
 
-    return of_rule(optimizer, rule)
+def nadam(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.nadam has no schedule of momenta."""
+
+    def rule(g: Array, _: Array, t: Array, m: Array, v: Array, q: Array) -> tuple[Array, ...]:
+        decays = (0.96 ** ((t + later) * optimizer.momentum_decay) for later in jnp.arange(2.0))
+        now, later = ((optimizer.beta1 * (1 - decay / 2)).astype(g.dtype) for decay in decays)
+        m, v = averages(optimizer, g, m, v)
+        q = q * now
+        root = jnp.sqrt(v / (1 - optimizer.beta2 ** t.astype(g.dtype))) + optimizer.epsilon
+        return ((1 - now) * g / (1 - q) + later * m / (1 - q * later)) / root, m, v, q
+
+    return along(optimizer, of_rule(optimizer, rule))
+
+
+def radam(optimizer: Optimizer) -> optax.GradientTransformation:
+    """optax.radam adds epsilon after the correction of the bias."""
+    longest = 2 / (1 - optimizer.beta2) - 1
+
+    def rectification(t: Array) -> Array:
+        """R sqrt(1 - beta2^t) in float64, or 0."""
+        correction = 1 - optimizer.beta2**t
+        length = longest - 2 * t * (1 - correction) / correction
+        r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        return jnp.where(length > 5, jnp.sqrt(jnp.where(length > 5, r, 0) * correction), 0)
+
+    def rule(g: Array, _: Array, t: Array, m: Array, v: Array) -> tuple[Array, ...]:
+        m, v = averages(optimizer, g, m, v)
+        ahead, rectified = m / (1 - optimizer.beta1 ** t.astype(g.dtype)), rectification(t.astype(float))
+        adaptive = ahead * rectified.astype(g.dtype) / (jnp.sqrt(v) + optimizer.epsilon)
+        return jnp.where(rectified > 0, adaptive, ahead), m, v
+
+    return along(optimizer, of_rule(optimizer, rule))
 
 
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
-    "lion": lambda optimizer: optax.lion(optimizer.learning_rate, optimizer.beta1, optimizer.beta2, weight_decay=0.0),
+    "asgd": asgd,
+    "lion": lambda optimizer: optax.lion(
+        optimizer.learning_rate, optimizer.beta1, optimizer.beta2, weight_decay=optimizer.weight_decay
+    ),
+    "rprop": rprop,
     "adagrad": adagrad,
     "adadelta": lambda optimizer: optax.adadelta(optimizer.learning_rate, optimizer.rho, optimizer.epsilon),
     "rmsprop": rmsprop,
     "adam": adam,
-    "adamw": adamw,
+    "adamw": adam,
     "adamax": lambda optimizer: optax.adamax(
         optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon
     ),
+    "nadam": nadam,
+    "radam": radam,
 }
 STATE = {  # optax' names for what an optimizer remembers
     "velocity": "trace", "first_moment": "mu", "second_moment": "nu", "infinity_norm": "nu", "mean_square": "nu",
-    "mean_gradient": "mu", "accumulator": "", "largest_second_moment": "",
+    "mean_gradient": "mu", "accumulator": "sum_of_squares",
 }  # fmt: skip
 
 
@@ -256,6 +350,47 @@ def state_of(optimizer: Optimizer | None, state: optax.OptState) -> dict[str, Ar
     return {f"{name}/{path}": value for name, tree in trees.items() for path, value in tree.items()}
 
 
+# ---------------------------------------------------------------- clipping and schedules
+
+
+def clip_gradients(clip: Clip) -> optax.GradientTransformation:
+    """optax.clip, and optax.clip_by_global_norm, which has no epsilon."""
+    if clip.kind == "value":
+        return optax.clip(clip.maximum)
+    if not clip.epsilon:
+        return optax.clip_by_global_norm(clip.maximum)
+
+    def scaled(gradients: dict, _: dict) -> dict:
+        share = jnp.minimum(1, clip.maximum / (optax.tree_utils.tree_norm(gradients) + clip.epsilon))
+        return jax.tree.map(lambda g: g * share, gradients)
+
+    return optax.stateless(scaled)
+
+
+def _warm_up(schedule: AnySchedule, rate: float) -> optax.Schedule:
+    up = optax.linear_schedule(schedule.start * rate, rate, schedule.steps)
+    return optax.join_schedules([up, schedule_of(schedule.then, rate)], [schedule.steps]) if schedule.then else up
+
+
+SCHEDULES = {
+    "step_decay": lambda schedule, rate: optax.exponential_decay(rate, schedule.every, schedule.factor, staircase=True),
+    "exponential_decay": lambda schedule, rate: optax.exponential_decay(rate, 1, schedule.factor),
+    "linear_decay": lambda schedule, rate: optax.linear_schedule(rate, schedule.end * rate, schedule.steps),
+    "cosine_decay": lambda schedule, rate: optax.cosine_decay_schedule(rate, schedule.steps, schedule.end),
+    "one_cycle": lambda schedule, rate: optax.piecewise_interpolate_schedule(
+        "cosine", schedule.start * rate,
+        {schedule.rise: 1 / schedule.start, schedule.rise + schedule.fall: schedule.end},
+    ),
+    "warm_up": _warm_up,
+}  # fmt: skip
+
+
+def schedule_of(schedule: AnySchedule, rate: float) -> optax.Schedule:
+    """The schedule of optax; of an integer count many of them are float32, in float64 as well."""
+    of_float = SCHEDULES[schedule.kind](schedule, rate)
+    return lambda count: jnp.asarray(of_float(jnp.asarray(count, float)), float)
+
+
 # ---------------------------------------------------------------- the run
 
 
@@ -265,72 +400,132 @@ class Recipe(NamedTuple):
     network: tuple[Layer, ...]
     loss: Loss
     optimizer: Optimizer | None
+    trained: tuple[str, ...]
+    tied: tuple[tuple[str, Tie], ...]
+    penalties: tuple[Penalty, ...]
+    clip: Clip | None
+    schedule: AnySchedule | None
+
+    @property
+    def rate(self) -> optax.ScalarOrSchedule:
+        """The learning rate, or what it is at each step."""
+        rate = self.optimizer.learning_rate
+        return schedule_of(self.schedule, rate) if self.schedule else rate
+
+    @property
+    def transformation(self) -> optax.GradientTransformation:
+        """From gradients to updates."""
+        if self.optimizer is None:
+            return optax.set_to_zero()
+        optimizer = self.optimizer.model_copy(update={"learning_rate": self.rate})
+        decay = getattr(optimizer, "weight_decay", 0)
+        coupled = [optax.add_decayed_weights(decay)] if decay and not optimizer.is_decoupled else []
+        clip = [clip_gradients(self.clip)] if self.clip else []
+        return optax.chain(*clip, *coupled, OPTIMIZERS[optimizer.kind](optimizer))
+
+    def with_tied(self, parameters: dict) -> dict:
+        """All parameters, also those that are another one."""
+        return parameters | {path: tie.of(parameters) for path, tie in self.tied}
 
 
-def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
-    """The output, and the values of every layer; a zero tap added behind each value has its cotangent as gradient."""
+def recipe_of(problem: Problem) -> Recipe:
+    """All of a problem but its arrays."""
+    given = {name: getattr(problem, name) for name in Recipe._fields if name != "tied"}
+    return Recipe(**given, tied=tuple(problem.tied.items()))
+
+
+def forward(recipe: Recipe, numbers: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
+    """The output, and the values of every layer; a zero tap added behind each value has its cotangent as gradient.
+
+    `numbers` holds the parameters and the masks of the step.
+    """
     values, x = {"input": inputs}, inputs + taps["input"]
+    tapped = {"input": x}
     for layer in recipe.network:
         if isinstance(layer, Dense):
-            x = x @ parameters[f"{layer.name}.weight"]
-            x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
+            x = x @ numbers[f"{layer.name}.weight"]
+            x = x + numbers[f"{layer.name}.bias"] if layer.bias else x
         else:
-            x = ACTIVATIONS[layer.kind](x, *layer.arguments(parameters))
+            x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(tapped, numbers)))
         values[layer.name] = x
-        x = x + taps[layer.name]
+        x = tapped[layer.name] = x + taps[layer.name]
     return x, values
 
 
-def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
-    """The loss of the real samples, and the values on the way there."""
-    output, values = forward(recipe, parameters, inputs, taps)
-    return of_real_samples(recipe.loss, output, targets, real), values
+def loss_of(
+    recipe: Recipe, trained: dict, taps: dict, others: dict, inputs: Array, targets: Array, real: Array
+) -> tuple[Array, dict]:
+    """The loss of the real samples with the penalties, and the values on the way there.
+
+    `others` holds the frozen parameters and the masks of the step.
+    """
+    parameters = others | trained
+    output, values = forward(recipe, recipe.with_tied(parameters), inputs, taps)
+    loss = of_real_samples(recipe.loss, output, targets, real)
+    for penalty in recipe.penalties:
+        for path in penalty.parameters:
+            loss = loss + penalty.coefficient * jnp.sum(PENALTIES[penalty.kind](parameters[path]))
+    return loss, values
 
 
-def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):
-    """One update, and what there is to record of it. Rows of -1 pad a short batch."""
+class Samples(NamedTuple):
+    """All that is given: inputs and targets, the samples of each step, and the masks."""
+
+    inputs: Array
+    targets: Array
+    batches: Array
+    masks: dict[str, Array]
+
+
+def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
+    """Update number k, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
+    rows = samples.batches[k]
     real = rows >= 0
     rows = jnp.where(real, rows, rows[0])  # padding repeats a real sample: `where` lets the NaN of another one through
-    x, t = inputs[rows], targets[rows]
+    x, t = samples.inputs[rows], samples.targets[rows]
+    masks = {f"{layer}.mask": masks[k % len(masks)] for layer, masks in samples.masks.items()}
+    trained = {path: before[path] for path in recipe.trained}
     gradient = jax.value_and_grad(partial(loss_of, recipe), argnums=(0, 1), has_aux=True)
-    (loss, values), (gradients, cotangents) = gradient(before, _zero_taps(recipe, x), x, t, real)
+    (loss, values), (gradients, cotangents) = gradient(trained, _zero_taps(recipe, x), before | masks, x, t, real)
     state_before = state_of(recipe.optimizer, state)
-    updates, state = optimizer.update(gradients, state, before)
-    after = optax.apply_updates(before, updates)
+    updates, state = recipe.transformation.update(gradients, state, trained)
+    after = before | optax.apply_updates(trained, updates)
     blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
         "gradients": gradients, "before": before, "after": after,
         "state_before": state_before, "state_after": state_of(recipe.optimizer, state),
+        "learning_rates": recipe.rate(k) if recipe.schedule else None,
     }  # fmt: skip
     return (after, state), record
 
 
 @partial(jax.jit, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
-def train(recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batches: Array, recorded: Array) -> tuple:
+def train(recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -> tuple:
     """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
-    optimizer = OPTIMIZERS[recipe.optimizer.kind](recipe.optimizer) if recipe.optimizer else optax.set_to_zero()
-    step = partial(take_step, recipe, optimizer, inputs, targets)
+    step = partial(take_step, recipe, samples)
 
     def recorded_step(carry, interval):
         first, number = interval
-        if len(recorded) < len(batches):
-            carry = lax.fori_loop(first, number, lambda k, carry: step(carry, batches[k])[0], carry)
-        return step(carry, batches[number])
+        if len(recorded) < len(samples.batches):
+            carry = lax.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
+        return step(carry, number)
 
     first = jnp.append(0, recorded[:-1] + 1)
-    (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, recorded))
-    everyone = jnp.full(len(inputs), fill_value=True)
-    final_loss, values = loss_of(recipe, after, _zero_taps(recipe, inputs), inputs, targets, everyone)
+    state = recipe.transformation.init({path: parameters[path] for path in recipe.trained})
+    (after, _), records = lax.scan(recorded_step, (parameters, state), (first, recorded))
+    everyone = jnp.full(len(samples.inputs), fill_value=True)
+    taps = _zero_taps(recipe, samples.inputs)
+    final_loss, values = loss_of(recipe, after, taps, {}, samples.inputs, samples.targets, everyone)
     return records, values, final_loss
 
 
 def run(problem: Problem) -> Trajectory:
     """Train by jax.grad in one jitted scan."""
-    start, recipe = time.perf_counter(), Recipe(problem.network, problem.loss, problem.optimizer)
-    arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches, problem.recorded)
-    records, values, final_loss = jax.tree.map(np.asarray, train(recipe, *arguments))
+    start, samples = time.perf_counter(), Samples(problem.inputs, problem.targets, problem.batches, problem.masks)
+    result = train(recipe_of(problem), problem.parameters, samples, problem.recorded)
+    records, values, final_loss = jax.tree.map(np.asarray, result)
     seconds = time.perf_counter() - start
     return Trajectory(steps=problem.recorded, final_values=values, final_loss=final_loss, seconds=seconds, **records)
 

@@ -9,8 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends.trajectory import Recorder, Trajectory
 from cases.problem import Problem
-from reference.backprop import forward, train
-from reference.losses import loss_forward
+from reference.backprop import forward, operands, total_loss, train
 
 PACKAGES = ("numpy", "scipy")
 
@@ -22,8 +21,8 @@ def run(problem: Problem) -> Trajectory:
         for number, step in enumerate(train(problem)):
             if number in record.wanted:
                 record.add(**step._asdict())
-        values = forward(problem.network, step.after, problem.inputs)
-        final_loss = loss_forward(problem.loss, values[problem.network[-1].name], problem.targets)
+        values = forward(problem.network, operands(problem, step.after), problem.inputs)
+        final_loss = total_loss(problem, step.after, values[problem.network[-1].name], problem.targets)
     return record.trajectory(problem, values, final_loss, time.perf_counter() - start)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 
@@ -11,11 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from torch import Tensor
+from torch.optim import lr_scheduler
 
 from backends import Unsupported
 from backends.trajectory import Recorder, Trajectory
+from cases.layers import Dense
+from cases.losses import Loss
+from cases.optimizers import AnySchedule, Clip, CosineDecay, OneCycle, Optimizer, WarmUp
 from cases.problem import Problem
-from cases.schema import Dense, Loss, Optimizer
 
 PACKAGES = ("torch",)
 
@@ -67,6 +71,15 @@ ACTIVATIONS = {
     "log_softmax": partial(F.log_softmax, dim=-1),
     "identity": torch.clone,
 }
+
+
+def dropout(x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+    """F.dropout draws a mask of its own."""
+    return x if mask is None else x * mask / (1 - rate)
+
+
+LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": torch.add}
+PENALTIES = {"l1": torch.abs, "l2": torch.square}
 
 
 def of_torch(function: Callable, *settings: str) -> Callable:
@@ -130,6 +143,8 @@ def gaussian_nll(output: Tensor, targets: Tensor) -> Tensor:
 
 
 LOSSES = {
+    "weighted_sum": of_terms(torch.mul),
+    "weighted_squares": of_terms(lambda output, targets: targets * output.square()),
     "squared_error": of_torch(F.mse_loss),
     "absolute_error": of_torch(F.l1_loss),
     "huber": of_torch(F.huber_loss, "delta"),
@@ -148,9 +163,12 @@ LOSSES = {
 }
 
 
+# ---------------------------------------------------------------- optimizers
+
+
 def sgd(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
     """torch.optim.SGD without momentum."""
-    return torch.optim.SGD(parameters, lr=optimizer.learning_rate)
+    return torch.optim.SGD(parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay)
 
 
 def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -159,15 +177,15 @@ def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Opti
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
     return torch.optim.SGD(
         parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
-        nesterov=optimizer.nesterov and optimizer.momentum > 0,
+        nesterov=optimizer.nesterov and optimizer.momentum > 0, weight_decay=optimizer.weight_decay,
     )  # fmt: skip
 
 
 class Lion(torch.optim.Optimizer):
     """torch.optim has none."""
 
-    def __init__(self, parameters: list[Tensor], lr: float, betas: tuple[float, float]):
-        super().__init__(parameters, {"lr": lr, "betas": betas})
+    def __init__(self, parameters: list[Tensor], lr: float, betas: tuple[float, float], weight_decay: float):
+        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -176,25 +194,64 @@ class Lion(torch.optim.Optimizer):
             beta1, beta2 = group["betas"]
             for w in group["params"]:
                 m = self.state[w].setdefault("exp_avg", torch.zeros_like(w))
+                w.mul_(1 - group["lr"] * group["weight_decay"])
                 w.sub_(group["lr"] * torch.sign(beta1 * m + (1 - beta1) * w.grad))
                 m.mul_(beta2).add_(w.grad, alpha=1 - beta2)
 
 
-def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.RMSprop."""
-    return torch.optim.RMSprop(
-        parameters, lr=optimizer.learning_rate, alpha=optimizer.rho, eps=optimizer.epsilon,
-        centered=optimizer.centered, momentum=optimizer.momentum,
+def adagrad(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """torch.optim.Adagrad."""
+    if optimizer.epsilon_inside:
+        raise Unsupported("torch.optim.Adagrad adds epsilon outside the root")
+    return torch.optim.Adagrad(
+        parameters, lr=optimizer.learning_rate, eps=optimizer.epsilon, weight_decay=optimizer.weight_decay,
+        initial_accumulator_value=optimizer.initial_accumulator,
     )  # fmt: skip
 
 
-def of_moments(kind: type, *settings: str) -> Callable:
-    """An optimizer of Adam's family, with its betas and epsilon."""
+def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """torch.optim.RMSprop, whose mean square begins at 0."""
+    if optimizer.epsilon_inside:
+        raise Unsupported("torch.optim.RMSprop adds epsilon outside the root")
+    if optimizer.initial_mean_square:
+        raise Unsupported("the mean square of torch.optim.RMSprop begins at 0")
+    return torch.optim.RMSprop(
+        parameters, lr=optimizer.learning_rate, alpha=optimizer.rho, eps=optimizer.epsilon,
+        centered=optimizer.centered, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay,
+    )  # fmt: skip
 
-    def make(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        options = {name: getattr(optimizer, name) for name in settings}
-        betas = optimizer.beta1, optimizer.beta2
-        return kind(parameters, lr=optimizer.learning_rate, betas=betas, eps=optimizer.epsilon, **options)
+
+class AdamOfEpsilonHat(torch.optim.Adam):
+    """epsilon / sqrt(1 - beta2^t) in place of epsilon is one that was added before the correction."""
+
+    updates = 0
+
+    def step(self) -> None:
+        """One update of every parameter."""
+        self.updates += 1
+        for group in self.param_groups:
+            epsilon = group.setdefault("epsilon_hat", group["eps"])
+            group["eps"] = epsilon / math.sqrt(1 - group["betas"][1] ** self.updates)
+        super().step()
+
+
+def adam(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """torch.optim.Adam, which is AdamW as well."""
+    if optimizer.beta1_decay != 1:
+        raise Unsupported("torch.optim.Adam corrects the bias with the beta1 of the average, so it has no beta1_decay")
+    kind = AdamOfEpsilonHat if optimizer.epsilon_hat else torch.optim.Adam
+    options = {"amsgrad": optimizer.amsgrad, "decoupled_weight_decay": optimizer.is_decoupled}
+    return of_moments(kind)(optimizer, parameters, **options)
+
+
+def of_moments(kind: type) -> Callable:
+    """An optimizer of Adam's family."""
+
+    def make(optimizer: Optimizer, parameters: list[Tensor], **options: float) -> torch.optim.Optimizer:
+        return kind(
+            parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon,
+            weight_decay=optimizer.weight_decay, **options,
+        )  # fmt: skip
 
     return make
 
@@ -202,92 +259,208 @@ def of_moments(kind: type, *settings: str) -> Callable:
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
+    "asgd": lambda optimizer, parameters: torch.optim.ASGD(
+        parameters, lr=optimizer.learning_rate, lambd=optimizer.lambd, alpha=optimizer.alpha, t0=optimizer.t0,
+        weight_decay=optimizer.weight_decay,
+    ),
     "lion": lambda optimizer, parameters: Lion(
-        parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2)
+        parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2),
+        weight_decay=optimizer.weight_decay,
     ),
-    "adagrad": lambda optimizer, parameters: torch.optim.Adagrad(
-        parameters, lr=optimizer.learning_rate, eps=optimizer.epsilon,
-        initial_accumulator_value=optimizer.initial_accumulator,
+    "rprop": lambda optimizer, parameters: torch.optim.Rprop(
+        parameters, lr=optimizer.learning_rate, etas=(optimizer.decrease, optimizer.increase),
+        step_sizes=(optimizer.smallest_step, optimizer.largest_step),
     ),
+    "adagrad": adagrad,
     "adadelta": lambda optimizer, parameters: torch.optim.Adadelta(
-        parameters, lr=optimizer.learning_rate, rho=optimizer.rho, eps=optimizer.epsilon
+        parameters, lr=optimizer.learning_rate, rho=optimizer.rho, eps=optimizer.epsilon,
+        weight_decay=optimizer.weight_decay,
     ),
     "rmsprop": rmsprop,
-    "adam": of_moments(torch.optim.Adam, "amsgrad"),
-    "adamw": of_moments(torch.optim.AdamW, "amsgrad", "weight_decay"),
+    "adam": adam,
+    "adamw": adam,
     "adamax": of_moments(torch.optim.Adamax),
+    "nadam": lambda optimizer, parameters: of_moments(torch.optim.NAdam)(
+        optimizer, parameters, momentum_decay=optimizer.momentum_decay, decoupled_weight_decay=optimizer.decoupled
+    ),
+    "radam": lambda optimizer, parameters: of_moments(torch.optim.RAdam)(
+        optimizer, parameters, decoupled_weight_decay=optimizer.decoupled
+    ),
 }  # fmt: skip
 STATE = {  # torch's names for what an optimizer remembers
     "velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq",
     "largest_second_moment": "max_exp_avg_sq", "infinity_norm": "exp_inf", "accumulator": "sum",
-    "mean_square": "square_avg", "mean_square_update": "acc_delta", "mean_gradient": "grad_avg",
+    "mean_square": "square_avg", "mean_square_update": "acc_delta", "mean_gradient": "grad_avg", "average": "ax",
+    "previous_gradient": "prev", "step_size": "step_size", "momentum_product": "mu_product",
 }  # fmt: skip
 
 
 def state_of(
     problem: Problem, optimizer: torch.optim.Optimizer | None, parameters: dict[str, Tensor]
 ) -> dict[str, np.ndarray]:
-    """The state by `NAME/PARAM`; torch makes most of it at the first step, from zeros."""
-    names = problem.optimizer.state if problem.optimizer else ()
-    found = {(name, path): optimizer.state[w].get(STATE[name]) for name in names for path, w in parameters.items()}
-    missing = {path: torch.zeros_like(w) for path, w in parameters.items()}
-    return _arrays({f"{name}/{path}": missing[path] if s is None else s for (name, path), s in found.items()})
+    """The state by `NAME/PARAM`; torch makes most of it at the first step."""
+    starts = problem.optimizer.starts if problem.optimizer else {}
+    return _arrays(
+        {
+            f"{name}/{path}": torch.as_tensor(optimizer.state[w].get(STATE[name], start), dtype=w.dtype).expand_as(w)
+            for name, start in starts.items()
+            for path, w in parameters.items()
+        }
+    )
+
+
+# ---------------------------------------------------------------- clipping and schedules
+
+
+def clip_gradients(clip: Clip | None, parameters: list[Tensor]) -> None:
+    """torch.nn.utils; clip_grad_norm_ has an epsilon of 1e-6."""
+    if clip is None:
+        return
+    if clip.kind == "value":
+        torch.nn.utils.clip_grad_value_(parameters, clip.maximum)
+    elif clip.epsilon == 1e-6:
+        torch.nn.utils.clip_grad_norm_(parameters, clip.maximum)
+    else:
+        size = torch.nn.utils.get_total_norm([w.grad for w in parameters])
+        for w in parameters:
+            w.grad.mul_(torch.clamp(clip.maximum / (size + clip.epsilon), max=1.0))
+
+
+def _warm_up(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    """LinearLR does not start from 0."""
+    if schedule.start:
+        up = lr_scheduler.LinearLR(optimizer, schedule.start, 1.0, schedule.steps)
+    else:
+        up = lr_scheduler.LambdaLR(optimizer, lambda k: min(k / schedule.steps, 1.0))
+    if schedule.then is None:
+        return up
+    return lr_scheduler.SequentialLR(optimizer, [up, scheduler_of(schedule.then, optimizer)], [schedule.steps])
+
+
+def _one_cycle(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    """OneCycleLR gives its end as a share of its start, and its phases as shares of all steps."""
+    steps, (group, *_) = schedule.rise + schedule.fall + 1, optimizer.param_groups
+    return lr_scheduler.OneCycleLR(
+        optimizer, group["lr"], steps, pct_start=(schedule.rise + 1) / steps, div_factor=1 / schedule.start,
+        final_div_factor=schedule.start / schedule.end, cycle_momentum=False,
+    )  # fmt: skip
+
+
+SCHEDULERS = {
+    "step_decay": lambda schedule, optimizer: lr_scheduler.StepLR(optimizer, schedule.every, schedule.factor),
+    "exponential_decay": lambda schedule, optimizer: lr_scheduler.ExponentialLR(optimizer, schedule.factor),
+    "linear_decay": lambda schedule, optimizer: lr_scheduler.LinearLR(optimizer, 1.0, schedule.end, schedule.steps),
+    "cosine_decay": lambda schedule, optimizer: lr_scheduler.CosineAnnealingLR(
+        optimizer, schedule.steps, schedule.end * optimizer.param_groups[0]["lr"]
+    ),
+    "one_cycle": _one_cycle,
+    "warm_up": _warm_up,
+}
+
+
+def scheduler_of(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    """The scheduler of torch.optim."""
+    return SCHEDULERS[schedule.kind](schedule, optimizer)
+
+
+def last_change(schedule: AnySchedule | None) -> float:
+    """The step from which on the learning rate stays: CosineAnnealingLR would rise again, OneCycleLR complain."""
+    match schedule:
+        case None:
+            return 0
+        case CosineDecay():
+            return schedule.steps
+        case OneCycle():
+            return schedule.rise + schedule.fall
+        case WarmUp():
+            return schedule.steps + last_change(schedule.then)
+    return math.inf
 
 
 # ---------------------------------------------------------------- the run
 
 
-def forward(problem: Problem, parameters: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
-    """The values of `input` and of every layer."""
+def forward(problem: Problem, numbers: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+    """The values of `input` and of every layer; `numbers` holds the parameters and masks."""
     x, values = inputs, {"input": inputs}
     for layer in problem.network:
         if isinstance(layer, Dense):
-            x = x @ parameters[f"{layer.name}.weight"]
-            x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
+            x = x @ numbers[f"{layer.name}.weight"]
+            x = x + numbers[f"{layer.name}.bias"] if layer.bias else x
         else:
-            x = ACTIVATIONS[layer.kind](x, *layer.arguments(parameters))
+            x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(values, numbers)))
         values[layer.name] = x
     return values
 
 
-def loss_of(problem: Problem, values: dict[str, Tensor], targets: Tensor) -> Tensor:
-    """The loss of the last layer's values."""
-    return LOSSES[problem.loss.kind](problem.loss, values[problem.network[-1].name], targets)
+def with_tied(problem: Problem, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All parameters, also those that are another one."""
+    return parameters | {path: tie.of(parameters) for path, tie in problem.tied.items()}
 
 
-def gradients_of(problem: Problem, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple:
+def loss_of(problem: Problem, parameters: dict[str, Tensor], values: dict[str, Tensor], targets: Tensor) -> Tensor:
+    """The loss of the last layer's values, and the penalties."""
+    loss = LOSSES[problem.loss.kind](problem.loss, values[problem.network[-1].name], targets)
+    for penalty in problem.penalties:
+        for path in penalty.parameters:
+            loss = loss + penalty.coefficient * PENALTIES[penalty.kind](parameters[path]).sum()
+    return loss
+
+
+def gradients_of(
+    problem: Problem, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor, masks: dict[str, Tensor]
+) -> tuple:
     """The loss and the values of a batch, every one of them with its gradient retained in `.grad`."""
     for parameter in parameters.values():
         parameter.grad = None
-    values = forward(problem, parameters, inputs.requires_grad_())
+    values = forward(problem, with_tied(problem, parameters) | masks, inputs.requires_grad_())
     for value in values.values():
         value.retain_grad()
-    loss = loss_of(problem, values, targets)
+    loss = loss_of(problem, parameters, values, targets)
     loss.backward()
     return loss, values
 
 
 def run(problem: Problem) -> Trajectory:
     """Train by autograd, one step after the other."""
+    before, dtype = torch.get_default_dtype(), torch.tensor(problem.inputs).dtype
+    torch.set_default_dtype(dtype)  # torch.optim keeps some scalars in it
+    try:
+        return _train(problem)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _train(problem: Problem) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     inputs, targets = torch.tensor(problem.inputs), torch.tensor(problem.targets)
-    parameters = {path: torch.tensor(values, requires_grad=True) for path, values in problem.parameters.items()}
-    optimizer = problem.optimizer and OPTIMIZERS[problem.optimizer.kind](problem.optimizer, [*parameters.values()])
+    parameters = {
+        path: torch.tensor(values, requires_grad=path in problem.trained) for path, values in problem.parameters.items()
+    }
+    trained = {path: parameters[path] for path in problem.trained}
+    optimizer = problem.optimizer and OPTIMIZERS[problem.optimizer.kind](problem.optimizer, [*trained.values()])
+    scheduler = problem.schedule and scheduler_of(problem.schedule, optimizer)
     for number, rows in enumerate(problem.batches):
         batch = torch.from_numpy(rows[rows >= 0])
-        loss, values = gradients_of(problem, parameters, inputs[batch], targets[batch])
-        before, state_before = _arrays(parameters), state_of(problem, optimizer, parameters)
+        masks = {name: torch.tensor(mask[: len(batch)]) for name, mask in problem.masks_at(number).items()}
+        loss, values = gradients_of(problem, parameters, inputs[batch], targets[batch], masks)
+        gradients, rate = _gradients(trained), optimizer and optimizer.param_groups[0]["lr"]
+        before, state_before = _arrays(parameters), state_of(problem, optimizer, trained)
         if optimizer:
+            clip_gradients(problem.clip, [*trained.values()])
             optimizer.step()
         if number in record.wanted:
             record.add(
                 loss=loss.detach().numpy(), values=_arrays(values), cotangents=_gradients(values),
-                gradients=_gradients(parameters), before=before, after=_arrays(parameters),
-                state_before=state_before, state_after=state_of(problem, optimizer, parameters),
+                gradients=gradients, before=before, after=_arrays(parameters),
+                state_before=state_before, state_after=state_of(problem, optimizer, trained),
+                learning_rate=rate if scheduler else None,
             )  # fmt: skip
+        if scheduler and number < last_change(problem.schedule):
+            scheduler.step()
     with torch.no_grad():
-        values = forward(problem, parameters, inputs)
-        final_loss = loss_of(problem, values, targets).numpy()
+        values = forward(problem, with_tied(problem, parameters), inputs)
+        final_loss = loss_of(problem, parameters, values, targets).numpy()
     return record.trajectory(problem, _arrays(values), final_loss, time.perf_counter() - start)
 
 

@@ -27,6 +27,7 @@ class Trajectory:
         final_values: (samples, units) of `input` and of every layer, for all samples at the final parameters.
         final_loss: () of all samples at the final parameters.
         seconds: wall time of the run.
+        learning_rates: (R,) float64, of each update, where a schedule changes it; else None.
         scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
             `final_values` holds the last layer only.
     """
@@ -43,6 +44,7 @@ class Trajectory:
     seconds: float
     state_before: Arrays = field(default_factory=dict)
     state_after: Arrays = field(default_factory=dict)
+    learning_rates: np.ndarray | None = None
     scope: Literal["layers", "gradients"] = "layers"
 
     @property
@@ -64,6 +66,7 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
     return replace(
         trajectory, steps=trajectory.steps[positions], loss=trajectory.loss[positions],
         values=real(trajectory.values), cotangents=real(trajectory.cotangents),
+        learning_rates=None if trajectory.learning_rates is None else trajectory.learning_rates[positions],
         **{name: steps(getattr(trajectory, name)) for name in names},
     )  # fmt: skip
 
@@ -75,11 +78,13 @@ class Recorder:
         self.wanted = frozenset(problem.recorded.tolist())
         self.size = problem.batches.shape[1]
         self.losses: list = []
+        self.rates: list = []
         self.tensors: dict[str, dict[str, list]] = {}
 
-    def add(self, loss, values: Arrays, cotangents: Arrays, **others: Arrays) -> None:
-        """Keep one step: its loss, and dictionaries of arrays named like the fields of `Trajectory`."""
+    def add(self, loss, values: Arrays, cotangents: Arrays, learning_rate: float | None, **others: Arrays) -> None:
+        """Keep one step: its loss, its rate, and dictionaries of arrays named like the fields of `Trajectory`."""
         self.losses.append(loss)
+        self.rates.append(learning_rate)
         padded = {"values": _padded(values, self.size), "cotangents": _padded(cotangents, self.size)}
         for group, arrays in {**padded, **others}.items():
             for name, array in arrays.items():
@@ -93,7 +98,7 @@ class Recorder:
         }
         return Trajectory(
             steps=problem.recorded, loss=np.stack(self.losses), final_values=final_values, final_loss=final_loss,
-            seconds=seconds, **groups,
+            learning_rates=np.array(self.rates, np.float64) if problem.schedule else None, seconds=seconds, **groups,
         )  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
 from cases.command import run_command
+from cases.layers import Dense
 from cases.load import load_all
-from cases.schema import Case, Dense
+from cases.schema import Case
 
 INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "steps", "dtypes", "title")

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cases.concept import Concept
 from cases.fields import KEY, hint, quoted
-from cases.schema import Case, Concept, GaussianNll, Published, Uniform
+from cases.layers import Dropout, Skip
+from cases.losses import GaussianNll
+from cases.optimizers import Asgd, Rprop
+from cases.schema import Case, Published, Uniform
 
 if TYPE_CHECKING:
     from cases.document import Place
@@ -18,6 +22,8 @@ MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
 MOST_INDICES = 100_000_000
 
+OF_ALL_SAMPLES = ("loss", "output", "accuracy", "absolute_error")  # after the last step
+
 Mistakes = Iterator[tuple["Place", str]]
 
 
@@ -25,7 +31,7 @@ def check(case: Case) -> list[tuple[Place, str]]:
     """All mistakes of a case that follows the schema; what rests on broken foundations is not looked at."""
     found = [mistake for look in (_data, _layer_names, _training, _batch) for mistake in look(case)]
     if not found:
-        looks = (_target_width, _loss, _parameters, _steps, _published)
+        looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, _published)
         found = [mistake for look in looks for mistake in look(case)]
     return [*found, *_dtypes(case), *_tolerance(case), *_random(case), *_draws(case), *_range(case)]
 
@@ -73,8 +79,6 @@ def _loss(case: Case) -> Mistakes:
     kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.widths.values(), case.network[-1]
     if kind in ("hinge", "squared_hinge") and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
-    if kind in ("binary_cross_entropy", "sigmoid_binary_cross_entropy") and not ((targets >= 0) & (targets <= 1)).all():
-        yield ("data", "targets"), f"{kind} expects targets from 0 to 1"
     if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > 1 and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
     if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
@@ -82,6 +86,73 @@ def _loss(case: Case) -> Mistakes:
         yield ("loss", kind), f"{kind} {message}; of logits use sigmoid_binary_cross_entropy"
     if (weights := getattr(case.loss, "class_weights", None)) and len(weights) != width:
         yield ("loss", kind, "class_weights"), f"expected {width} weights, one a class, found {len(weights)}"
+
+
+def _skips(case: Case) -> Mistakes:
+    """A skip adds a value that is there already, of the same width."""
+    widths, before = case.widths, ["input"]
+    for i, layer in enumerate(case.network):
+        place = ("network", i, layer.kind, "source")
+        if isinstance(layer, Skip) and layer.source not in before:
+            yield place, f"there is no layer {quoted(layer.source)} before this one{hint(layer.source, before)}"
+        elif isinstance(layer, Skip) and widths[layer.source] != widths[layer.name]:
+            found = f"{quoted(layer.source)} has {widths[layer.source]}"
+            yield place, f"expected a layer of width {widths[layer.name]}, as the one before the skip; {found}"
+        before.append(layer.name)
+
+
+def _masks(case: Case) -> Mistakes:
+    for i, layer in enumerate(case.network):
+        if not isinstance(layer, Dropout):
+            continue
+        each, place = (case.batch.size, case.widths[layer.name]), ("network", i, layer.kind)
+        if layer.mask is None and case.steps * math.prod(each) > MOST_INDICES:
+            yield place, f"{case.steps:,} masks of {each}; at most {MOST_INDICES:,} numbers in all"
+        elif layer.mask is not None and (layer.mask.shape[-2:] != each or layer.mask.ndim > 3):
+            yield (*place, "mask"), f"expected shape {each} or (steps, {each[0]}, {each[1]}), found {layer.mask.shape}"
+        elif layer.mask is not None and not np.isin(layer.mask, (0, 1)).all():
+            yield (*place, "mask"), "expected a mask of 0 and 1"
+
+
+def _tied(case: Case) -> Mistakes:
+    """A tie leads from a layer's parameter to one that has a value of its own, of the same shape."""
+    shapes, own = case.layer_shapes(), case.parameter_shapes()
+    for path, tie in case.tied.items():
+        other = own.get(tie.parameter, ())
+        if path not in shapes:
+            yield ("tied", path, KEY), f"there is no parameter {quoted(path)}{hint(path, shapes)}"
+        elif not other:
+            message = f"there is no parameter {quoted(tie.parameter)} that is not tied itself"
+            yield ("tied", path, "parameter"), message + hint(tie.parameter, own)
+        elif (expected := other[::-1] if tie.transposed else other) != shapes[path]:
+            how = "the transpose of " if tie.transposed else ""
+            yield ("tied", path), f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}"
+        if path in case.parameters:
+            yield ("parameters", path, KEY), f"{path} is tied to {tie.parameter}, so it has no value of its own"
+
+
+def _frozen(case: Case) -> Mistakes:
+    shapes = case.parameter_shapes()
+    for i, path in enumerate(case.frozen):
+        if path in case.tied:
+            yield ("frozen", i), f"{path} is tied to {case.tied[path].parameter}: freeze that one"
+        elif path not in shapes:
+            yield ("frozen", i), f"there is no parameter {quoted(path)}{hint(path, shapes)}"
+        elif path in case.frozen[:i]:
+            yield ("frozen", i), f"{path} is listed twice"
+    if shapes and not case.trained_shapes():
+        yield ("frozen",), "every parameter is frozen, so there is no gradient to compare"
+
+
+def _penalties(case: Case) -> Mistakes:
+    shapes = case.parameter_shapes()
+    for i, penalty in enumerate(case.penalties):
+        for j, path in enumerate(penalty.parameters):
+            place = ("penalties", i, penalty.kind, "parameters", j)
+            if path not in shapes:
+                yield place, f"there is no parameter {quoted(path)}{hint(path, shapes)}"
+            elif path in penalty.parameters[:j]:
+                yield place, f"{path} is listed twice"
 
 
 def _parameters(case: Case) -> Mistakes:
@@ -94,7 +165,8 @@ def _parameters(case: Case) -> Mistakes:
         yield ("parameters",), f"missing parameter {name!r} of shape {shapes[name]}"
     for name, value in case.parameters.items():
         if name not in shapes:
-            yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
+            if name not in case.tied:
+                yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
         elif isinstance(value, np.ndarray) and value.shape != shapes[name]:
             axes = "(inputs, units)" if name.endswith(".weight") else "(units,)"
             yield ("parameters", name), f"{name}: expected shape {shapes[name]} = {axes}, found {value.shape}"
@@ -111,6 +183,10 @@ def _training(case: Case) -> Mistakes:
         yield ("training", "epochs"), "expected either steps or epochs, found both"
     elif not (case.training.steps or case.training.epochs):
         yield ("training",), "expected either steps or epochs, found neither"
+    elif case.training.schedule and isinstance(case.training.optimizer, Asgd | Rprop):
+        reason = {"asgd": "has a schedule of its own", "rprop": "finds its own step sizes"}
+        kind = case.training.optimizer.kind
+        yield ("training", "schedule"), f"{kind} {reason[kind]}, so its learning rate follows no other"
 
 
 def _batch(case: Case) -> Mistakes:
@@ -128,8 +204,13 @@ def _steps(case: Case) -> Mistakes:
 
 def _random(case: Case) -> Mistakes:
     drawn = [("parameters", name) for name, value in case.parameters.items() if isinstance(value, Concept)]
+    masks = [
+        ("network", i, layer.kind)
+        for i, layer in enumerate(case.network)
+        if isinstance(layer, Dropout) and layer.mask is None
+    ]
     shuffled = case.training and case.training.batch and case.training.batch.order == "shuffled"
-    uses: list[Place] = [*drawn, *([("training", "batch", "order")] if shuffled else [])]
+    uses: list[Place] = [*drawn, *masks, *([("training", "batch", "order")] if shuffled else [])]
     if uses and case.random is None:
         yield uses[0], "random numbers need `random: {generator: mt19937, seed: 0}`"
     if case.random and not uses:
@@ -174,11 +255,13 @@ def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
         else:
             yield from _settings(value, "parameters", name)
     yield from _settings(case.loss, "loss")
+    for i, penalty in enumerate(case.penalties):
+        yield from _settings(penalty, "penalties", i)
     if case.training:
         yield from _settings(case.training.optimizer, "training", "optimizer")
 
 
-def _settings(concept: Concept, *path: str) -> Iterator[tuple[Place, float]]:
+def _settings(concept: Concept, *path: int | str) -> Iterator[tuple[Place, float]]:
     """The numbers of a concept that is written as `kind: {...}` under `path`."""
     for name, value in concept:
         if isinstance(value, float):
@@ -208,8 +291,10 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
     shapes = _tensor_shapes(case, step)
     if tensor not in shapes:
         return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
-    counts_updates = case.training and tensor.startswith(("parameter/", "state/", "output", "loss"))
-    if step > (last := case.steps if counts_updates else case.steps - 1):
+    counts_updates = case.training and tensor.startswith(("parameter/", "state/", *OF_ALL_SAMPLES))
+    if step + published.steps - 1 > (last := case.steps if counts_updates and published.steps == 1 else case.steps - 1):
+        if published.steps > 1:
+            return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
         return "step", f"expected a step from 0 to {last}, found {step}"
     shape, index = shapes[tensor], published.index or []
     if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
@@ -226,10 +311,15 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
     shapes = {"loss": (), "output": (samples if step == case.steps else rows, last)}
     for kind in ("value", "cotangent"):
         shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
-    for kind in ("gradient", "parameter", *(["update"] if case.training else [])):
-        shapes |= {f"{kind}/{name}": shape for name, shape in case.parameter_shapes().items()}
+    shapes |= {f"parameter/{name}": shape for name, shape in case.parameter_shapes().items()}
+    for kind in ("gradient", *(["update"] if case.training else [])):
+        shapes |= {f"{kind}/{name}": shape for name, shape in case.trained_shapes().items()}
     for state in case.training.optimizer.state if case.training else ():
-        shapes |= {f"state/{state}/{name}": shape for name, shape in case.parameter_shapes().items()}
+        shapes |= {f"state/{state}/{name}": shape for name, shape in case.trained_shapes().items()}
+    if case.loss.by_class:
+        shapes["accuracy"] = ()
+    if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
+        shapes["absolute_error"] = ()
     return shapes
 
 

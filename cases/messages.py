@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from cases.concept import Concept
 from cases.fields import KEY, NUMBER, describe, hint, listed, quoted
-from cases.schema import Case, Concept
+from cases.schema import Case
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator, RandomState
 
-from cases.schema import Case, Layer, Loss, Normal, Optimizer, Published, Tolerance, Uniform, layer_widths
+from cases.layers import Dropout, Layer
+from cases.losses import Loss, Penalty
+from cases.optimizers import AnySchedule, Clip, Optimizer
+from cases.schema import Case, Normal, Published, Tie, Tolerance, Uniform, layer_widths
 
 MEMORY_FOR_RECORDS = 256 * 2**20
 
@@ -22,12 +25,17 @@ class Problem:
         network: the layers in order, all named.
         loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and then there is
             one step, which leaves the parameters as they are.
-        parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,).
+        parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,), without tied ones.
         inputs, targets: all samples, (samples, features) and (samples, outputs); of classes a 1 at the class.
         batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
         recorded: the steps a trajectory must hold, ascending.
         published: numbers printed elsewhere that the run must meet.
         tolerance: between two free runs, where the case sets it.
+        trained: the paths of the parameters that have a gradient; the others are frozen.
+        tied: by path, what each parameter is that is not one of its own.
+        penalties: the terms of the loss that depend on parameters alone.
+        masks: of each dropout layer, (masks, size, units) of 0 and 1; step k takes number k modulo masks.
+        clip, schedule: what is done to the gradients, and to the learning rate, before an update.
     """
 
     name: str
@@ -42,6 +50,16 @@ class Problem:
     recorded: np.ndarray
     published: tuple[Published, ...] = ()
     tolerance: Tolerance | None = None
+    trained: tuple[str, ...] = ()
+    tied: dict[str, Tie] = field(default_factory=dict)
+    penalties: tuple[Penalty, ...] = ()
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    clip: Clip | None = None
+    schedule: AnySchedule | None = None
+
+    def masks_at(self, steps: int | np.ndarray) -> dict[str, np.ndarray]:
+        """The masks by `LAYER.mask` at a step, (size, units), or at many, (steps, size, units)."""
+        return {f"{layer}.mask": masks[steps % len(masks)] for layer, masks in self.masks.items()}
 
     @property
     def steps(self) -> int:
@@ -58,11 +76,12 @@ def materialise(case: Case, dtype: str) -> Problem:
     """Draw the case's random numbers and round everything once to `dtype`."""
     random, shapes = _generator(case), case.parameter_shapes()
     parameters = {path: _draw(value, shapes[path], random).astype(dtype) for path, value in case.parameters.items()}
+    masks = _masks(case, random)
     batches = _batches(case, random)
     problem = Problem(
         name=case.name,
         dtype=np.dtype(dtype),
-        network=tuple(case.network),
+        network=tuple(_without_mask(layer) for layer in case.network),
         loss=case.loss,
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
@@ -72,9 +91,16 @@ def materialise(case: Case, dtype: str) -> Problem:
         recorded=np.arange(len(batches)),
         published=tuple(case.published),
         tolerance=case.tolerance.get(dtype),
+        trained=tuple(case.trained_shapes()),
+        tied=case.tied,
+        penalties=case.penalties,
+        masks={layer: mask.astype(dtype) for layer, mask in masks.items()},
+        clip=case.training and case.training.clip,
+        schedule=case.training and case.training.schedule,
     )
     problem = replace(problem, recorded=_recorded(case, problem))
-    for array in (*problem.parameters.values(), problem.inputs, problem.targets, problem.batches, problem.recorded):
+    arrays = (problem.inputs, problem.targets, problem.batches, problem.recorded)
+    for array in (*problem.parameters.values(), *problem.masks.values(), *arrays):
         array.flags.writeable = False  # one backend must not change what the next one is given
     return problem
 
@@ -97,6 +123,25 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
             return random.normal(value.mean, value.std, shape)
         case _:
             return value
+
+
+# ---------------------------------------------------------------- masks
+
+
+def _masks(case: Case, random: RandomState | Generator | None) -> dict[str, np.ndarray]:
+    """The masks of each dropout layer, (masks, size, units), the drawn ones of all steps at once."""
+    return {layer.name: _mask(case, layer, random) for layer in case.network if isinstance(layer, Dropout)}
+
+
+def _mask(case: Case, layer: Dropout, random: RandomState | Generator | None) -> np.ndarray:
+    if layer.mask is None:
+        return random.uniform(size=(case.steps, case.batch.size, case.widths[layer.name])) >= layer.rate
+    return layer.mask if layer.mask.ndim == 3 else layer.mask[None]
+
+
+def _without_mask(layer: Layer) -> Layer:
+    """The layer as a structure, which many problems may share."""
+    return layer.model_copy(update={"mask": None}) if isinstance(layer, Dropout) else layer
 
 
 # ---------------------------------------------------------------- targets
@@ -143,7 +188,8 @@ def _recorded(case: Case, problem: Problem) -> np.ndarray:
         steps = np.arange(problem.steps)
     else:
         steps = np.union1d(np.arange(100), np.geomspace(100, max(last, 100), 200).astype(int))
-    recorded = np.union1d(steps, [last, *(published.step for published in case.published)])
+    recorded = np.concatenate([steps, [last], *(np.arange(p.step, p.step + p.steps) for p in case.published)])
+    recorded = np.unique(recorded)
     return recorded[recorded <= last]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cases.layers import Layer
 from cases.problem import Problem
-from cases.schema import Layer
 from reference.layers import layer_backward, layer_forward
-from reference.losses import loss_backward, loss_forward
-from reference.optimizers import init, update
+from reference.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
+from reference.optimizers import at_rate, clipped, init, update
+from reference.schedules import learning_rates
 
 
 class Step(NamedTuple):
@@ -25,38 +27,82 @@ class Step(NamedTuple):
     after: dict[str, Any]
     state_before: dict[str, Any]
     state_after: dict[str, Any]
+    learning_rate: Any
 
 
-def forward(network: tuple[Layer, ...], parameters: dict, inputs) -> dict:
-    """The values of `input` and of every layer, in order."""
+def operands(problem: Problem, parameters: dict, masks: dict | None = None) -> dict:
+    """What layers take beside the value before them, by name: parameters, tied ones too, and the masks of a step."""
+    return parameters | {path: tie.of(parameters) for path, tie in problem.tied.items()} | (masks or {})
+
+
+def forward(network: tuple[Layer, ...], numbers: dict, inputs) -> dict:
+    """The values of `input` and of every layer, in order, with the operands `numbers`."""
     x, values = inputs, {"input": inputs}
     for layer in network:
-        x = values[layer.name] = layer_forward(layer, parameters, x)
+        x = values[layer.name] = layer_forward(layer, ChainMap(values, numbers), x)
     return values
 
 
-def backward(network: tuple[Layer, ...], parameters: dict, values: dict, dy) -> tuple[dict, dict]:
-    """The cotangents of every layer and of `input`, from the last one's dy back, and the gradients by path."""
+def backward(network: tuple[Layer, ...], numbers: dict, values: dict, dy) -> tuple[dict, dict]:
+    """The cotangents of every layer and of `input`, from the last one's dy back, and the gradients by path.
+
+    The gradient of a tied parameter is that of the layer which takes it.
+    """
     cotangents, gradients = {network[-1].name: dy}, {}
     names = list(values)
     for layer, before in reversed(list(zip(network, names[:-1], strict=True))):
-        dy, own = layer_backward(layer, parameters, values[before], values[layer.name], dy)
-        cotangents[before] = dy
-        gradients |= own
+        dy = cotangents[layer.name]
+        dx, others = layer_backward(layer, ChainMap(values, numbers), values[before], values[layer.name], dy)
+        add(cotangents, before, dx)
+        for name, derivative in others.items():
+            add(cotangents if name in values else gradients, name, derivative)
     return cotangents, gradients
 
 
-def train(problem: Problem, number: Callable[[np.ndarray], Any] = np.asarray) -> Iterator[Step]:
-    """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with."""
+def add(sums: dict, name: str, derivative) -> None:
+    """What is used in several places has the sum of their derivatives."""
+    sums[name] = sums[name] + derivative if name in sums else derivative
+
+
+def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[str, ...]) -> dict:
+    """The whole gradients of the parameters of these paths: those of tied ones added, and of penalties."""
+    sums: dict = {}
+    for path, gradient in gradients.items():
+        tie = problem.tied.get(path)
+        add(sums, tie.parameter if tie else path, gradient.mT if tie and tie.transposed else gradient)
+    for path in paths:
+        for derivative in penalty_backward(problem.penalties, path, parameters[path]):
+            add(sums, path, derivative)
+    return {path: sums[path] for path in paths}
+
+
+def total_loss(problem: Problem, parameters: dict, y, t):
+    """The loss of outputs y for targets t, and the penalties."""
+    return loss_forward(problem.loss, y, t) + penalty_forward(problem.penalties, parameters)
+
+
+def train(
+    problem: Problem, number: Callable[[np.ndarray], Any] = np.asarray, real: Callable[[float], Any] = float
+) -> Iterator[Step]:
+    """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
+
+    `real` does so with the learning rates of a schedule, one by one.
+    """
     inputs, targets = number(problem.inputs), number(problem.targets)
     parameters = {path: number(values) for path, values in problem.parameters.items()}
-    state = init(problem.optimizer, parameters)
-    for number_of_step, rows in enumerate(problem.batches):
-        x, t = inputs[rows[rows >= 0]], targets[rows[rows >= 0]]
-        values = forward(problem.network, parameters, x)
+    state = init(problem.optimizer, {path: parameters[path] for path in problem.trained})
+    rates = learning_rates(problem, range(problem.steps), real) or [None] * problem.steps
+    for number_of_step, (rows, rate) in enumerate(zip(problem.batches, rates, strict=True)):
+        samples = rows[rows >= 0]
+        x, t = inputs[samples], targets[samples]
+        masks = {name: number(mask[: len(samples)]) for name, mask in problem.masks_at(number_of_step).items()}
+        numbers = operands(problem, parameters, masks)
+        values = forward(problem.network, numbers, x)
         y = values[problem.network[-1].name]
-        cotangents, gradients = backward(problem.network, parameters, values, loss_backward(problem.loss, y, t))
-        after, state_after = update(problem.optimizer, parameters, gradients, state, number_of_step)
-        loss = loss_forward(problem.loss, y, t)
-        yield Step(loss, values, cotangents, gradients, parameters, after, state, state_after)
+        cotangents, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, y, t))
+        gradients = trained(problem, parameters, gradients, problem.trained)
+        used = clipped(problem.clip, gradients)
+        after, state_after = update(at_rate(problem.optimizer, rate), parameters, used, state, number_of_step)
+        loss = total_loss(problem, parameters, y, t)
+        yield Step(loss, values, cotangents, gradients, parameters, after, state, state_after, rate)
         parameters, state = after, state_after

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import flint
+import numpy as np
 from flint import arb
 
 
@@ -33,7 +34,27 @@ SQRT_2_BY_PI = Constant(lambda: (2 / arb.pi()).sqrt())  # noqa: PLW0108, not bef
 NORMAL_DENSITY = Constant(lambda: 1 / (2 * arb.pi()).sqrt())
 
 
-def number_like(x, value: float):
-    """A hyper-parameter for arithmetic with x: the float itself, or what x's kind of number makes of a fraction."""
+def number_like(x, value):
+    """A hyper-parameter for arithmetic with x: the float itself, or what x's kind of number makes of a fraction.
+
+    There may be an array of them.
+    """
     better = getattr(x, "constant", None)
-    return better(lambda: arb(value)) if better and not float(value).is_integer() else value
+    if better is None or np.array_equal(value, np.floor(value)):
+        return value
+    return better(lambda: _balls(value))
+
+
+_balls = np.frompyfunc(arb, 1, 1)
+
+
+def of_step(x, formula: Callable, t, *settings: float):
+    """A number that depends on the number t of an update and on settings alone, for arithmetic with x.
+
+    Programs compute it in float64 and round it once.
+    """
+    better = getattr(x, "in_float64", None)
+    if better:
+        return better(formula, t, *settings)
+    result = formula(t, *settings)
+    return result if np.ndim(result) else float(result)

@@ -9,8 +9,11 @@ The backward formulas are the chain rule as in Goodfellow, Bengio, Courville, *D
 
 from __future__ import annotations
 
-from cases.schema import Dense, Layer, Prelu
+from collections.abc import Mapping
+
+from cases.layers import Dense, Layer
 from reference.activations import ACTIVATIONS
+from reference.constants import number_like
 
 # ---------------------------------------------------------------- dense
 
@@ -26,26 +29,55 @@ def dense_backward(x, weight, dy):
     return dy @ weight.mT, x.mT @ dy, dy.sum(axis=-2)
 
 
+# ---------------------------------------------------------------- dropout, skip
+
+
+def dropout_forward(x, mask, rate):
+    """y = m x / (1 - rate); y = x without a mask."""
+    return x if mask is None else x * mask / (1 - number_like(x, rate))
+
+
+def dropout_backward(x, y, dy, mask, rate):
+    """dx = m dy / (1 - rate)."""
+    return dropout_forward(dy, mask, rate)
+
+
+def skip_forward(x, other):
+    """y = x + the value of another layer."""
+    return x + other
+
+
+def skip_backward(x, y, dy, other):
+    """dx = dy, and dy for the other layer."""
+    return dy, dy
+
+
 # ---------------------------------------------------------------- any layer
 
+FUNCTIONS = ACTIVATIONS | {"dropout": (dropout_forward, dropout_backward), "skip": (skip_forward, skip_backward)}
 
-def layer_forward(layer: Layer, parameters: dict, x):
-    """The value of `layer` for the value x of the layer before it."""
+
+def layer_forward(layer: Layer, numbers: Mapping, x):
+    """The value of `layer` for the value x of the layer before it.
+
+    `numbers` holds what else it may take, by name: parameters, masks, and the values of the layers before.
+    """
     if isinstance(layer, Dense):
-        return dense_forward(x, parameters[f"{layer.name}.weight"], parameters.get(f"{layer.name}.bias"))
-    forward, _ = ACTIVATIONS[layer.kind]
-    return forward(x, *layer.arguments(parameters))
+        return dense_forward(x, numbers[f"{layer.name}.weight"], numbers.get(f"{layer.name}.bias"))
+    forward, _ = FUNCTIONS[layer.kind]
+    return forward(x, *layer.arguments(numbers))
 
 
-def layer_backward(layer: Layer, parameters: dict, x, y, dy):
-    """The cotangent of x, and the gradients of the layer's own parameters by path; y is the layer's value for x."""
+def layer_backward(layer: Layer, numbers: Mapping, x, y, dy):
+    """The cotangent of x, and by name the derivatives by the layer's parameters and by the values of other layers.
+
+    y is the layer's value for x.
+    """
     if isinstance(layer, Dense):
-        dx, dweight, dbias = dense_backward(x, parameters[f"{layer.name}.weight"], dy)
+        dx, dweight, dbias = dense_backward(x, numbers[f"{layer.name}.weight"], dy)
         gradients = {f"{layer.name}.weight": dweight, f"{layer.name}.bias": dbias}
-        return dx, {path: gradient for path, gradient in gradients.items() if path in parameters}
-    _, backward = ACTIVATIONS[layer.kind]
-    result = backward(x, y, dy, *layer.arguments(parameters))
-    if not isinstance(layer, Prelu):
-        return result, {}
-    dx, dslope = result
-    return dx, {f"{layer.name}.slope": dslope}
+        return dx, {path: gradient for path, gradient in gradients.items() if path in numbers}
+    _, backward = FUNCTIONS[layer.kind]
+    result = backward(x, y, dy, *layer.arguments(numbers))
+    dx, *others = result if layer.operands else (result,)
+    return dx, dict(zip(layer.operands, others, strict=True))

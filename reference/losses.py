@@ -9,8 +9,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from cases.schema import Loss
+from cases.losses import Loss, Penalty
 from reference.activations import elementary, log_softmax_backward, log_softmax_forward, positive, softplus
+
+# ---------------------------------------------------------------- weighted outputs
+
+
+def weighted_sum_forward(loss, y, t):
+    """t y."""
+    return t * y
+
+
+def weighted_sum_backward(loss, y, t):
+    """t."""
+    return t
+
+
+def weighted_squares_forward(loss, y, t):
+    """t y²."""
+    return t * np.square(y)
+
+
+def weighted_squares_backward(loss, y, t):
+    """2 t y."""
+    return 2 * (t * y)
+
 
 # ---------------------------------------------------------------- of a difference d = y - t
 
@@ -212,6 +235,8 @@ def _norm(y):
 # ---------------------------------------------------------------- any loss
 
 LOSSES = {
+    "weighted_sum": (weighted_sum_forward, weighted_sum_backward),
+    "weighted_squares": (weighted_squares_forward, weighted_squares_backward),
     "squared_error": (squared_error_forward, squared_error_backward),
     "absolute_error": (absolute_error_forward, absolute_error_backward),
     "huber": (huber_forward, huber_backward),
@@ -250,3 +275,28 @@ def _number(loss: Loss, y, t, *, keepdims: bool = False):
         return _weighted(loss, t).sum(axis=(-2, -1), keepdims=keepdims)
     samples, terms_of_each = y.shape[-2], 1 if loss.by_sample or loss.reduction == "batch_mean" else t.shape[-1]
     return samples * terms_of_each
+
+
+# ---------------------------------------------------------------- penalties
+
+
+def penalty_forward(penalties: tuple[Penalty, ...], parameters: dict):
+    """Σ λ Σ |w| and Σ λ Σ w², (...); 0 without penalties."""
+    terms = {"l1": np.abs, "l2": np.square}
+    sums = (
+        penalty.coefficient * terms[penalty.kind](parameters[path]).sum(axis=axes_of(path))
+        for penalty in penalties
+        for path in penalty.parameters
+    )
+    return sum(sums, 0)
+
+
+def axes_of(path: str) -> tuple[int, ...]:
+    """The axes of a parameter, which are its last: two of a weight, one of a bias or a slope."""
+    return (-2, -1) if path.endswith(".weight") else (-1,)
+
+
+def penalty_backward(penalties: tuple[Penalty, ...], path: str, w):
+    """λ sign(w), 0 at w = 0, and 2 λ w, of the penalties on the parameter of that path, one after the other."""
+    for penalty in (penalty for penalty in penalties if path in penalty.parameters):
+        yield penalty.coefficient * (positive(w) - positive(-w) if penalty.kind == "l1" else 2 * w)

@@ -6,16 +6,17 @@ gradient g, the number t = 1, 2, ... of the update, and what the optimizer remem
 with one more leading axis where t is an array. It returns the new value and the new memory.
 
 What depends on t alone is no state. Hyper-parameters are taken as numbers of the kind of w, so that a bounded 1 - β
-knows that β was rounded.
+knows that β was rounded. Weight decay, clipping and schedules are the same for all rules, and stand at the end.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases.schema import Optimizer
+from cases.optimizers import Clip, Optimizer
 from reference.activations import positive
-from reference.constants import number_like
+from reference.constants import number_like, of_step
+from reference.losses import axes_of
 
 # ---------------------------------------------------------------- gradient descent
 
@@ -32,20 +33,48 @@ def momentum(optimizer, w, g, t, velocity):
     return w - optimizer.learning_rate * (g + mu * v if optimizer.nesterov else v), (v,)
 
 
+def asgd(optimizer, w, g, t, average):
+    """w ← (1 - λ h) w - h g,  a ← a + (w - a) / n,  h = η / (1 + λ η (t - 1))^α,  n = max(1, t - 1 - t₀)."""
+    rate = of_step(w, _asgd_rate, t, optimizer.learning_rate, optimizer.lambd, optimizer.alpha)
+    share = of_step(w, lambda t, t0: 1 / np.maximum(t - 1 - t0, 1), t, optimizer.t0)
+    after = (1 - number_like(w, optimizer.lambd) * rate) * w - rate * g
+    return after, ((1 - share) * average + share * after,)
+
+
+def _asgd_rate(t, eta, lambd, alpha):
+    return eta / (1 + lambd * eta * (t - 1)) ** alpha
+
+
 def lion(optimizer, w, g, t, first_moment):
     """c = β₁ m + (1 - β₁) g,  w ← w - η sign(c),  m ← β₂ m + (1 - β₂) g."""
     c = _average(optimizer.beta1, first_moment, g)
-    sign = positive(c) - positive(-c)
-    return w - optimizer.learning_rate * sign, (_average(optimizer.beta2, first_moment, g),)
+    return w - optimizer.learning_rate * _sign(c), (_average(optimizer.beta2, first_moment, g),)
+
+
+def rprop(optimizer, w, g, t, previous_gradient, step_size):
+    """d ← d f within its limits,  g ← 0 where g p < 0,  w ← w - sign(g) d,  p ← g.
+
+    f is η₊ where g p > 0, η₋ where g p < 0, else 1.
+    """
+    onward, back = positive(g * previous_gradient), positive(-(g * previous_gradient))
+    d = step_size * (1 - onward - back + optimizer.increase * onward + optimizer.decrease * back)
+    d = np.minimum(np.maximum(d, optimizer.smallest_step), optimizer.largest_step)
+    g = g * (1 - back)
+    return w - _sign(g) * d, (g, d)
+
+
+def _sign(x):
+    return positive(x) - positive(-x)
 
 
 # ---------------------------------------------------------------- a learning rate for every element
 
 
 def adagrad(optimizer, w, g, t, accumulator):
-    """s ← s + g²,  w ← w - η g / (√s + ε)."""
+    """s ← s + g²,  w ← w - η g / (√s + ε); inside the root w - η g / √(s + ε), w where s = 0."""
     s = accumulator + np.square(g)
-    return w - optimizer.learning_rate * g / (np.sqrt(s) + optimizer.epsilon), (s,)
+    g = g * positive(s) if optimizer.epsilon_inside else g
+    return w - optimizer.learning_rate * g / _root(optimizer, s), (s,)
 
 
 def adadelta(optimizer, w, g, t, mean_square, mean_square_update):
@@ -65,10 +94,15 @@ def rmsprop(optimizer, w, g, t, mean_square, *others):
     if optimizer.centered:
         others[0] = _average(optimizer.rho, others[0], g)
     variance = s - np.square(others[0]) if optimizer.centered else s
-    v = g / (np.sqrt(variance) + optimizer.epsilon)
+    v = g / _root(optimizer, variance)
     if optimizer.momentum:
         v = others[-1] = number_like(w, optimizer.momentum) * others[-1] + v
     return w - optimizer.learning_rate * v, (s, *others)
+
+
+def _root(optimizer, s):
+    """√s + ε, or √(s + ε)."""
+    return np.sqrt(s + optimizer.epsilon) if optimizer.epsilon_inside else np.sqrt(s) + optimizer.epsilon
 
 
 # ---------------------------------------------------------------- Adam
@@ -77,21 +111,14 @@ def rmsprop(optimizer, w, g, t, mean_square, *others):
 def adam(optimizer, w, g, t, first_moment, second_moment, *largest):
     """m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  w ← w - η m̂ / (√v̂ + ε), with m̂ = m / (1 - β₁ᵗ) and v̂ likewise.
 
-    AMSGrad takes for v the largest so far. (Kingma and Ba, 2015; Reddi, Kale and Kumar, 2018.)
+    AMSGrad takes for v the largest so far. ε̂ is added before the correction, (√v + ε̂) / √(1 - β₂ᵗ). β₁ may fade, as in
+    the first version of the paper. (Kingma and Ba, 2015; Reddi, Kale and Kumar, 2018.)
     """
-    m = _average(optimizer.beta1, first_moment, g)
+    m = _average(optimizer.beta1, first_moment, g, fading=optimizer.beta1_decay, t=t)
     v = _average(optimizer.beta2, second_moment, np.square(g))
     largest = tuple(np.maximum(before, v) for before in largest)
-    root = np.sqrt((largest[0] if largest else v) / _correction(optimizer.beta2, t, w))
-    return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / (root + optimizer.epsilon), (
-        m, v, *largest,
-    )  # fmt: skip
-
-
-def adamw(optimizer, w, g, t, *state):
-    """Adam's, from (1 - η λ) w in the place of w (Loshchilov and Hutter, 2019)."""
-    decay = number_like(w, optimizer.learning_rate) * optimizer.weight_decay
-    return adam(optimizer, (1 - decay) * w, g, t, *state)
+    root = _corrected_root(optimizer, largest[0] if largest else v, t, w)
+    return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / root, (m, v, *largest)
 
 
 def adamax(optimizer, w, g, t, first_moment, infinity_norm):
@@ -101,13 +128,74 @@ def adamax(optimizer, w, g, t, first_moment, infinity_norm):
     return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / u, (m, u)
 
 
-def _average(decay: float, before, now):
+def nadam(optimizer, w, g, t, first_moment, second_moment, momentum_product):
+    """m and v as in Adam,  q ← q c(t),  w ← w - η ((1 - c(t)) g / (1 - q) + c(t + 1) m / (1 - q c(t + 1))) / (√v̂ + ε).
+
+    c(t) = β₁ (1 - 0.96^(ψ t) / 2). (Dozat, 2016.)
+    """
+    now, later = (of_step(w, _nadam_momentum, s, optimizer.beta1, optimizer.momentum_decay) for s in (t, t + 1))
+    m = _average(optimizer.beta1, first_moment, g)
+    v = _average(optimizer.beta2, second_moment, np.square(g))
+    q = now * momentum_product
+    eta, root = optimizer.learning_rate, _corrected_root(optimizer, v, t, w)
+    steps = -(eta * (1 - now) * g / (1 - q) / root), -(eta * later * m / (1 - later * q) / root)
+    return in_any_order(w) + steps[0] + steps[1], (m, v, q)
+
+
+def _nadam_momentum(t, beta1, decay):
+    return beta1 * (1 - 0.96 ** (t * decay) / 2)
+
+
+def radam(optimizer, w, g, t, first_moment, second_moment):
+    """m and v as in Adam,  w ← w - η m̂ r √(1 - β₂ᵗ) / (√v + ε) where that is known to be worth it, else w - η m̂.
+
+    (Liu et al., 2020.)
+    """
+    m = _average(optimizer.beta1, first_moment, g)
+    v = _average(optimizer.beta2, second_moment, np.square(g))
+    rectified, alone = (of_step(w, formula, t, optimizer.beta2) for formula in (_rectification, _is_not_rectified))
+    ahead = m / _correction(optimizer.beta1, t, w)
+    adaptive = ahead * rectified / (np.sqrt(v) + optimizer.epsilon)
+    return w - optimizer.learning_rate * (adaptive + alone * ahead), (m, v)
+
+
+def _is_not_rectified(t, beta2):
+    return 1 - positive(_rectification(t, beta2))
+
+
+def _rectification(t, beta2):
+    """r √(1 - β₂ᵗ) where l > 5, else 0;  l = L - 2 t β₂ᵗ / (1 - β₂ᵗ),  L = 2 / (1 - β₂) - 1."""
+    L, power = 2 / (1 - beta2) - 1, beta2**t
+    length = L - 2 * t * power / (1 - power)
+    l = np.maximum(length, 5)  # noqa: E741, the letter of the paper
+    L = np.maximum(L, 5)
+    r = np.sqrt((l - 4) * (l - 2) * L / ((L - 4) * (L - 2) * l))
+    return positive(length - 5) * r * np.sqrt(1 - power)
+
+
+def in_any_order(x):
+    """The first term of a sum that programs add up in any order."""
+    return x.sum(axis=())
+
+
+def _average(decay: float, before, now, *, fading: float = 1.0, t=1):
     """An exponential moving average, β before + (1 - β) now.
 
     Written so that its bound holds for now - (now - before) β as well, where β is 1 - (1 - β): torch's `lerp`.
     """
-    weight = 1 - number_like(now, decay)
+    beta = number_like(now, decay)
+    if fading != 1:
+        beta = beta * number_like(now, fading) ** (t - 1)
+    weight = 1 - beta
     return (1 - weight) * before + (now - (1 - weight) * now)
+
+
+def _corrected_root(optimizer, v, t, w):
+    """√(v / (1 - β₂ᵗ)) + ε; or (√v + ε) / √(1 - β₂ᵗ)."""
+    correction = _correction(optimizer.beta2, t, w)
+    if getattr(optimizer, "epsilon_hat", False):
+        return (np.sqrt(v) + optimizer.epsilon) / correction**0.5
+    return np.sqrt(v / correction) + optimizer.epsilon
 
 
 def _correction(decay: float, t, w):
@@ -120,34 +208,75 @@ def _correction(decay: float, t, w):
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
+    "asgd": asgd,
     "lion": lion,
+    "rprop": rprop,
     "adagrad": adagrad,
     "adadelta": adadelta,
     "rmsprop": rmsprop,
     "adam": adam,
-    "adamw": adamw,
+    "adamw": adam,
     "adamax": adamax,
+    "nadam": nadam,
+    "radam": radam,
 }
 
 
 def init(optimizer: Optimizer | None, parameters: dict) -> dict:
-    """The state before the first step: zeros, or the accumulator that is given."""
-    start = getattr(optimizer, "initial_accumulator", 0)
-    names = optimizer.state if optimizer else ()
-    return {f"{name}/{path}": w - w + start for name in names for path, w in parameters.items()}
+    """The state before the first step, of these parameters."""
+    starts = optimizer.starts if optimizer else {}
+    return {f"{name}/{path}": w - w + start for name, start in starts.items() for path, w in parameters.items()}
 
 
 def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state: dict, step) -> tuple[dict, dict]:
     """Parameters and state after the step of that number, from 0; without an optimizer both stay as they are.
 
-    `step` is an array of numbers where many steps are stacked along the first axis.
+    `step` is an array of numbers where many steps are stacked along the first axis. A parameter without a gradient is
+    frozen.
     """
     if optimizer is None:
         return parameters, state
-    after, state_after = {}, {}
-    for path, w in parameters.items():
-        t = np.reshape(step, np.shape(step) + (1,) * (len(w.shape) - 1)) + 1 if np.ndim(step) else step + 1
+    after, state_after = dict(parameters), {}
+    for path, gradient in gradients.items():
         memory = [state[f"{name}/{path}"] for name in optimizer.state]
-        after[path], remembered = OPTIMIZERS[optimizer.kind](optimizer, w, gradients[path], t, *memory)
+        after[path], remembered = _update(optimizer, parameters[path], gradient, step, memory)
         state_after |= {f"{name}/{path}": new for name, new in zip(optimizer.state, remembered, strict=True)}
     return after, state_after
+
+
+def _update(optimizer: Optimizer, w, gradient, step, memory: list):
+    """The new value of one parameter and its new memory."""
+    optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
+    w, g = decayed(optimizer, w, gradient)
+    return OPTIMIZERS[optimizer.kind](optimizer, w, g, _by_step(step, w) + 1, *memory)
+
+
+def _by_step(number, w):
+    """A number, or one for each step, with as many axes as w has."""
+    return np.reshape(number, np.shape(number) + (1,) * (len(w.shape) - 1)) if np.ndim(number) else number
+
+
+def decayed(optimizer: Optimizer, w, g):
+    """Weight decay: (1 - η λ) w in the place of w if it is decoupled, else g + λ w in the place of g."""
+    decay = getattr(optimizer, "weight_decay", 0)
+    if not decay:
+        return w, g
+    if optimizer.is_decoupled:
+        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
+    return w, g + decay * w
+
+
+def at_rate(optimizer: Optimizer | None, rate) -> Optimizer | None:
+    """The optimizer with the learning rate of a step, or with an array of those of many."""
+    return optimizer if rate is None else optimizer.model_copy(update={"learning_rate": rate})
+
+
+def clipped(clip: Clip | None, gradients: dict) -> dict:
+    """The gradients as the optimizer sees them: g m / max(|g| + ε, m), or g between -m and m."""
+    if clip is None:
+        return gradients
+    if clip.kind == "value":
+        return {path: np.maximum(np.minimum(g, clip.maximum), -clip.maximum) for path, g in gradients.items()}
+    squares = sum(np.square(g).sum(axis=axes_of(path)) for path, g in gradients.items())
+    size = np.maximum(np.sqrt(squares) + clip.epsilon, clip.maximum)
+    return {path: g * (clip.maximum / size[(..., *[None] * len(axes_of(path)))]) for path, g in gradients.items()}

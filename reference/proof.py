@@ -48,6 +48,10 @@ class Balls(np.ndarray):
         """A number that no float holds."""
         return balls(np.array(enclosure(), dtype=object))
 
+    def in_float64(self, formula: Callable, t, *settings: float) -> Balls:
+        """A number of t and some settings, of which every program computes the nearest float64 or so."""
+        return formula(balls(np.asarray(t, np.float64)), *(balls(np.float64(value)) for value in settings))
+
 
 def balls(values) -> Balls:
     """Exact balls of float numbers, and balls as they are."""
@@ -157,7 +161,7 @@ class _TooWideError(ArithmeticError):
 def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
     kept, start = {}, time.process_time()
     with working_precision(bits):
-        for number, step in enumerate(train(problem, balls)):
+        for number, step in enumerate(train(problem, balls, arb)):
             if (number in at or number % 100 == 99) and not _widest(step) < RADIUS:
                 raise _TooWideError
             if number in at:

@@ -36,6 +36,7 @@ from flint import arb
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
+from reference.constants import number_like
 from reference.proof import Balls, balls, floats, sizes, working_precision
 
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
@@ -80,6 +81,7 @@ def precision_of(dtype: np.dtype) -> Precision:
     return Precision(np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2)
 
 
+IN_BALLS = Precision(np.dtype(np.float64), balls, UNIT_ROUNDOFF_OF_BALLS)
 PARTS = ("value", "bound", "magnitude")
 
 
@@ -150,6 +152,15 @@ class Bounded(NDArrayOperatorsMixin):
         with working_precision(BITS_OF_EXTENDED_VALUES):
             value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
         return _rounded(value, 0.0, self.precision)
+
+    def in_float64(self, formula: Callable, t, *settings: float) -> Bounded:
+        """A number of t and some settings that every program computes in float64 and rounds once."""
+        double = precision_of(np.dtype(np.float64))
+        t = exact(np.asarray(t, np.float64), double)
+        result = formula(t, *(number_like(t, value) for value in settings))
+        if self.precision.dtype == np.float64:
+            return result
+        return _rounded(self.precision.wider(result.value), result.bound, self.precision)
 
     def sum(self, axis, *, keepdims: bool = False) -> Bounded:
         """The sum over one or more axes."""
@@ -309,10 +320,17 @@ def _sqrt(a: Bounded) -> Bounded:
 
 
 def _power(a: Bounded, n: Bounded) -> Bounded:
-    """A whole power: (a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have."""
+    """(a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have.
+
+    Any other power is an elementary function, a^(n + c) / aⁿ = e^(c log a).
+    """
     value, times = np.power(a.value, n.value), floats(n.value)
     share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
-    return _rounded(value, sizes(value) * np.expm1(times * np.log1p(share)), a.precision, roundings=times)
+    of_exponent = np.where(n.bound > 0, n.bound * np.abs(np.log(a.magnitude)), 0.0)
+    whole = (times == np.floor(times)) & (n.bound == 0)
+    inherited = sizes(value) * np.expm1(np.abs(times) * np.log1p(share) + of_exponent)
+    roundings = np.where(whole, times, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+    return _rounded(value, inherited, a.precision, roundings=roundings)
 
 
 def _tanh(a: Bounded) -> Bounded:

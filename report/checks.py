@@ -6,20 +6,25 @@ holds gradients only is followed end to end, from its parameters, and the allowa
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from flint import arb
 
 from backends.trajectory import Arrays, Trajectory
 from cases.problem import Problem
-from reference.backprop import backward, forward
+from reference.backprop import add, backward, forward, operands, total_loss, trained
 from reference.layers import layer_backward, layer_forward
-from reference.losses import loss_backward, loss_forward
-from reference.optimizers import update
-from reference.proof import sizes
-from reference.rounding import Bounded, exact, precision_of
+from reference.losses import loss_backward
+from reference.optimizers import at_rate, clipped, update
+from reference.proof import balls, sizes
+from reference.rounding import IN_BALLS, Bounded, exact, precision_of
+from reference.schedules import learning_rates
+
+ROUNDINGS_A_STEP = 8
 
 
 class Check(NamedTuple):
@@ -57,13 +62,15 @@ def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = precision_of(problem.dtype)
     before = _given(problem, {path: run.before[path] for path in problem.parameters})  # a run may sort its names
+    masks = {name: mask[:, : batches.shape[1]] for name, mask in problem.masks_at(run.steps).items()}
+    numbers = operands(problem, before, _given(problem, masks))
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
         values = _given(problem, run.values)
-        truths = yield from _forward_checks(problem, before, values, run, targets)
-        yield from _backward_checks(problem, before, values, truths, run, targets)
+        truths = yield from _forward_checks(problem, numbers, values, run, targets)
+        yield from _backward_checks(problem, numbers, values, truths, run, targets)
     else:
-        yield from _end_to_end_checks(problem, before, exact(problem.inputs[batches], precision), run, targets)
+        yield from _end_to_end_checks(problem, numbers, exact(problem.inputs[batches], precision), run, targets)
     if problem.optimizer:
         yield from _update_checks(problem, before, run)
 
@@ -71,7 +78,7 @@ def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """The values and the loss of all samples at the final parameters, as a stack of one step."""
     last, precision = problem.network[-1].name, precision_of(problem.dtype)
-    after = _given(problem, {path: values[-1:] for path, values in run.after.items()})
+    after = operands(problem, _given(problem, {path: run.after[path][-1:] for path in problem.parameters}))
     targets = exact(problem.targets[None], precision)
     final = replace(
         run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
@@ -82,7 +89,7 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     else:
         truth = forward(problem.network, after, exact(problem.inputs[None], precision))[last]
         yield Check("value", last, final.values[last], truth, "look at the forward pass")
-        loss = loss_forward(problem.loss, values[last], targets)
+        loss = total_loss(problem, after, values[last], targets)
         yield Check("loss", "loss", final.loss, loss, "look at the loss")
 
 
@@ -94,63 +101,95 @@ def _given(problem: Problem, arrays: Arrays) -> dict[str, Bounded]:
 # ---------------------------------------------------------------- locally
 
 
-def _forward_checks(problem: Problem, parameters: dict, values: dict, run: Trajectory, targets: Bounded):
-    """Each layer's value from the recorded value before it, and the loss; returns the truths of the values."""
-    truths, before = {}, "input"
+def _forward_checks(problem: Problem, numbers: dict, values: dict, run: Trajectory, targets: Bounded):
+    """Each layer's value from the recorded values before it, and the loss; returns the truths of the values."""
+    truths, before, given = {}, "input", ChainMap(values, numbers)
     for layer in problem.network:
-        truth = truths[layer.name] = layer_forward(layer, parameters, values[before])
+        truth = truths[layer.name] = layer_forward(layer, given, values[before])
         look = f"its input is taken as recorded: look at the forward pass of the {layer.kind} layer {layer.name}"
         yield Check("value", layer.name, run.values[layer.name], truth, look)
         before = layer.name
-    loss = loss_forward(problem.loss, values[before], targets)
-    yield Check(
-        "loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {problem.loss.kind} loss"
-    )
+    loss, terms = total_loss(problem, numbers, values[before], targets), [problem.loss, *problem.penalties]
+    kinds = " and ".join(term.kind for term in terms)
+    yield Check("loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {kinds} loss")
     return truths
 
 
 def _backward_checks(
-    problem: Problem, parameters: dict, values: dict, truths: dict, run: Trajectory, targets: Bounded
+    problem: Problem, numbers: dict, values: dict, truths: dict, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
-    """Each cotangent and gradient from the recorded cotangent behind it, the last layer first."""
+    """Each cotangent and gradient from the recorded cotangents behind it, the last layer first.
+
+    What several layers use has the sum of what comes back from each, and is judged with the first of them.
+    """
     names = ["input", *(layer.name for layer in problem.network)]
-    cotangents = _given(problem, run.cotangents)
+    cotangents, gradients = _given(problem, run.cotangents), {}
     truth = loss_backward(problem.loss, values[names[-1]], targets)
     look = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
     yield Check("cotangent", names[-1], run.cotangents[names[-1]], truth, look)
+    sums, given, first_user = {}, ChainMap(values, numbers), _first_users(problem)
     for layer, before in reversed(list(zip(problem.network, names[:-1], strict=True))):
         x, dy = values[before], cotangents[layer.name]
-        dx, gradients = layer_backward(layer, parameters, x, truths[layer.name], dy)
+        dx, others = layer_backward(layer, given, x, truths[layer.name], dy)
         look = f"its cotangent is taken as recorded: look at the backward pass of the {layer.kind} layer {layer.name}"
-        for path, gradient in gradients.items():
+        add(sums, before, dx)
+        for name, derivative in others.items():
+            add(sums if name in values else gradients, name, derivative)
+        for path in first_user.get(layer.name, ()):
+            gradient = trained(problem, numbers, gradients, (path,))[path]
             yield Check("gradient", path, run.gradients[path], gradient, look)
-        yield Check("cotangent", before, run.cotangents[before], dx, look)
+        yield Check("cotangent", before, run.cotangents[before], sums[before], look)
+
+
+def _first_users(problem: Problem) -> dict[str, list[str]]:
+    """By layer, the trained parameters whose gradient is complete once that layer's backward pass is done."""
+    users = {path: path.rpartition(".")[0] for path in problem.trained}
+    places = {layer.name: place for place, layer in enumerate(problem.network)}
+    for path, tie in problem.tied.items():
+        if tie.parameter in users:
+            users[tie.parameter] = min(users[tie.parameter], path.rpartition(".")[0], key=places.__getitem__)
+    return {name: [path for path in users if users[path] == name] for name in places}
 
 
 def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[Check]:
-    """The parameters and the state after each step, from those before it and the recorded gradients."""
+    """The learning rate, and the parameters and the state after each step, from what was before it."""
     gradients, state = _given(problem, run.gradients), _given(problem, run.state_before)
-    after, state_after = update(problem.optimizer, before, gradients, state, run.steps)
-    look = f"the gradient is taken as recorded: look at the {problem.optimizer.kind} optimizer"
+    gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained})
+    if problem.schedule:
+        yield _rate_check(problem, run)
+    optimizer = at_rate(problem.optimizer, run.learning_rates)
+    after, state_after = update(optimizer, before, gradients, state, run.steps)
+    rate = "gradient and the learning rate are" if problem.schedule else "gradient is"
+    clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
+    look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}"
     for name, truth in state_after.items():
         yield Check("state", name, run.state_after[name], truth, look)
-    for path, truth in after.items():
-        yield Check("update", path, run.after[path], truth, look)
+    for path in problem.trained:
+        yield Check("update", path, run.after[path], after[path], look)
+
+
+def _rate_check(problem: Problem, run: Trajectory) -> Check:
+    """A schedule in float64; a program that goes from step to step rounds up to eight times in each."""
+    rates = balls(np.array(learning_rates(problem, run.steps, arb), dtype=object))
+    largest, unit = problem.optimizer.learning_rate, float(np.finfo(np.float64).eps) / 2
+    bound = ROUNDINGS_A_STEP * (run.steps + 1) * unit * largest
+    look = f"look at the {problem.schedule.kind} schedule"
+    return Check("learning rate", "learning rate", run.learning_rates, Bounded(rates, bound, IN_BALLS), look)
 
 
 # ---------------------------------------------------------------- end to end
 
 
 def _end_to_end_checks(
-    problem: Problem, parameters: dict, inputs: Bounded, run: Trajectory, targets: Bounded
+    problem: Problem, numbers: dict, inputs: Bounded, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
     """The loss and the gradients from the recorded parameters alone; the allowance grows with every layer."""
     last = problem.network[-1].name
-    values = forward(problem.network, parameters, inputs)
+    values = forward(problem.network, numbers, inputs)
     look = "only gradients are recorded: look at every layer's forward and backward pass"
-    yield Check("loss", "loss", run.loss, loss_forward(problem.loss, values[last], targets), look)
-    _, gradients = backward(problem.network, parameters, values, loss_backward(problem.loss, values[last], targets))
-    for path, truth in gradients.items():
+    yield Check("loss", "loss", run.loss, total_loss(problem, numbers, values[last], targets), look)
+    _, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, values[last], targets))
+    for path, truth in trained(problem, numbers, gradients, problem.trained).items():
         yield Check("gradient", path, run.gradients[path], truth, look)
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from backends.trajectory import Arrays, Trajectory
+from cases.layers import Activation, Dense, Dropout, Skip
 from cases.problem import Problem
-from cases.schema import Activation, Dense
 from reference.layers import layer_backward, layer_forward
 
 
@@ -27,7 +27,13 @@ class LayerGradient(NamedTuple):
 
 
 def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]:
-    """The size of each dense layer's gradient and preactivation cotangent, with the bound from the last layer's."""
+    """The size of each dense layer's gradient and preactivation cotangent, with the bound from the last layer's.
+
+    None where the layers are no chain, or where some dense layer has no weight of its own that is trained.
+    """
+    weights = {f"{layer.name}.weight" for layer in problem.network if isinstance(layer, Dense)}
+    if any(isinstance(layer, Skip) for layer in problem.network) or not weights <= {*problem.trained}:
+        return []
     rows, bound = [], None
     for layer in reversed(problem.network):
         if not isinstance(layer, Dense):
@@ -42,8 +48,10 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
     return rows[::-1]
 
 
-def steepest(layer: Activation, parameters: Arrays, units: int) -> float:
+def steepest(layer: Activation | Dropout, parameters: Arrays, units: int) -> float:
     """The largest derivative of an activation; of a softmax a bound on the norm of its Jacobian diag(y) - y yᵀ."""
+    if isinstance(layer, Dropout):
+        return 1 / (1 - layer.rate)
     if layer.kind in ("softmax", "log_softmax"):
         return 0.5 if layer.kind == "softmax" else 1 + math.sqrt(units)
     x = np.repeat(np.linspace(-10, 10, 2001)[:, None], units, axis=1)

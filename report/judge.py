@@ -124,11 +124,12 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     for path, initial in problem.parameters.items():
         message = "the run starts from {}, but the case from {}"
         yield from _unequal(trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message)
-    for name, initial in init(problem.optimizer, problem.parameters).items():
+    trained = {path: problem.parameters[path] for path in problem.trained}
+    for name, initial in init(problem.optimizer, trained).items():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
-    if problem.optimizer is None:
-        for path, before in trajectory.before.items():
+    for path, before in trajectory.before.items():
+        if problem.optimizer is None or path not in problem.trained:
             message = "no update is asked for; found {} after the step, {} before it"
             yield from _unequal(trajectory.after[path], before, trajectory.steps, "update", path, message)
     if trajectory.has_layers:

@@ -72,7 +72,7 @@ def compare(problem: Problem, actual: Trajectory, desired: Trajectory, names: tu
             return Drift(np.nan, np.nan, 0, nothing, 0, f"{name}: {mistakes[0]}")
 
     def differences(phase: str, field: str) -> list[_Differences]:
-        tensors = [(path, getattr(actual, field)[path], getattr(desired, field)[path]) for path in problem.parameters]
+        tensors = [(path, getattr(actual, field)[path], getattr(desired, field)[path]) for path in problem.trained]
         return [_compare(problem, f"{phase} of {path}", *both, names) for path, *both in tensors]
 
     gradients, parameters = differences("gradient", "gradients"), differences("update", "after")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import numpy as np
 
 from backends.trajectory import cut
-from cases.schema import Dense
+from cases.layers import Dense
 from reference.proof import balls, floats, sizes, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient

@@ -31,25 +31,28 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[in
     layers = problem.widths if run.has_layers else {}
     final = layers or dict([[*problem.widths.items()][-1]])
     parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
-    state = {name: (recorded, *values.shape) for name, values in init(problem.optimizer, problem.parameters).items()}
+    trained = {path: problem.parameters[path] for path in problem.trained}
+    gradients = {path: parameters[path] for path in trained}
+    state = {name: (recorded, *values.shape) for name, values in init(problem.optimizer, trained).items()}
     by_sample = {name: (recorded, size, width) for name, width in layers.items()}
     return {
         "loss": {"": (recorded,)},
         "values": by_sample, "cotangents": by_sample,
-        "gradients": parameters, "before": parameters, "after": parameters,
+        "gradients": gradients, "before": parameters, "after": parameters,
         "state_before": state, "state_after": state,
         "final_values": {name: (samples, width) for name, width in final.items()},
         "final_loss": {"": ()},
+        "learning_rates": {"": (recorded,)} if problem.schedule else {},
     }  # fmt: skip
 
 
 def _compare(problem: Problem, run: Trajectory, field: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    found = getattr(run, field)
-    tensors = found if isinstance(found, dict) else {"": found}
+    found, dtype = getattr(run, field), np.dtype(np.float64) if field == "learning_rates" else problem.dtype
+    tensors = found if isinstance(found, dict) else {} if found is None and not shapes else {"": found}
     for name in [*shapes, *(name for name in tensors if name not in shapes)]:
         label = f"{field} of {name}" if name else field
         if name not in shapes:
-            yield f"{label}: nothing of that name is expected"
+            yield f"{label}: nothing of that name is expected" if name else f"{label}: none are expected"
         elif name not in tensors:
             yield f"{label}: missing"
         elif tensors[name] is None:
@@ -58,8 +61,8 @@ def _compare(problem: Problem, run: Trajectory, field: str, shapes: dict[str, tu
             yield f"{label}: expected an array, found {type(tensors[name]).__name__}"
         elif tensors[name].shape != shapes[name]:
             yield f"{label}: expected shape {shapes[name]}, found {tensors[name].shape}"
-        elif tensors[name].dtype != problem.dtype:
-            yield f"{label}: expected {problem.dtype}, found {tensors[name].dtype}"
+        elif tensors[name].dtype != dtype:
+            yield f"{label}: expected {dtype}, found {tensors[name].dtype}"
 
 
 def _span(steps: np.ndarray) -> str:

@@ -6,8 +6,9 @@ import pytest
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 
 from backends import BACKENDS, backend, jax_autograd, torch_autograd
+from cases.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from cases.problem import Problem, materialise
-from cases.schema import Case, Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
+from cases.schema import Case
 from report.judge import judge
 from tests.trial.oracle import activations, name_of
 from tests.trial.planting import run_planted

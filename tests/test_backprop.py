@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from cases.losses import SquaredError
 from cases.problem import Problem, materialise
-from cases.schema import Case, SquaredError
+from cases.schema import Case
 from reference.backprop import Step, backward, forward, train
 from reference.losses import loss_backward, loss_forward
 

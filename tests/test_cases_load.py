@@ -131,13 +131,19 @@ def test_other_scalars_are_text(tmp_path, text):
 BAD = [
     # the schema
     ("steps: 7", "stepps: 7", 17, 3, "unknown key 'stepps'; did you mean 'steps'?"),
-    ("steps: 7", "rounds: 7", 17, 3, "unknown key 'rounds'; expected steps, epochs, batch or optimizer"),
+    (
+        "steps: 7",
+        "rounds: 7",
+        17,
+        3,
+        "unknown key 'rounds'; expected steps, epochs, batch, optimizer, clip or schedule",
+    ),
     ("learning_rate: 1e-3", "learning_rat: 1e-3, learning_rate: 1", 19, 21, "did you mean 'learning_rate'?"),
     (", units: 1,", ",", 6, 12, "missing key 'units'"),
     ("bias: false", "bias: no", 6, 44, "expected true or false, found the text 'no'; write false"),
     ("- sigmoid", "- sigmod", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
     ("- sigmoid", "- sigmod: {}", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
-    ("- sigmoid", "- 3", 5, 5, "expected dense, sigmoid, tanh, relu, leaky_relu, prelu, elu"),
+    ("- sigmoid", "- 3", 5, 5, "expected dense, skip, dropout, sigmoid, tanh, relu, leaky_relu, prelu, elu"),
     ("- sigmoid", "- {relu: {}, tanh: {}}", 5, 5, "found a mapping of 2 keys"),
     ("squared_error:", "squared_eror:", 15, 8, "did you mean 'squared_error'?"),
     ("{sgd:", "{sdg:", 19, 15, "unknown 'sdg'; expected sgd"),

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from backends import BACKENDS, backend, numpy_reference
 from backends.trajectory import Trajectory
 from cases.load import load
+from cases.optimizers import Momentum
 from cases.problem import materialise
-from cases.schema import CASES, Momentum
+from cases.schema import CASES
 from reference import layers
 from report import judge as judge_module
 from report.checks import checks_of_steps

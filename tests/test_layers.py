@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cases.schema import Dense
+from cases.layers import Dense
 from reference import activations as activations_by_hand
 from reference import rounding
 from reference.activations import ACTIVATIONS

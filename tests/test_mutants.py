@@ -6,7 +6,9 @@ from typing import get_args
 import pytest
 
 from backends import BACKENDS, backend
-from cases.schema import Layer, Loss, Optimizer
+from cases.layers import Layer
+from cases.losses import Loss
+from cases.optimizers import Optimizer
 from reference import activations, backprop, layers, losses, optimizers
 from report.judge import judge
 from tests.trial import page

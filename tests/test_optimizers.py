@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backends import BACKENDS, backend, torch_autograd
-from cases.schema import Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Rmsprop, Sgd
+from cases.optimizers import Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Rmsprop, Sgd
 from reference.optimizers import init, update
 from report.judge import judge
 from tests.trial.planting import gradients_only

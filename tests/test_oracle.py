@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from flint import arb
 
-from cases.schema import Dense, Layer, Loss, Sgd, SquaredError
+from cases.layers import Dense, Layer
+from cases.losses import Loss, SquaredError
+from cases.optimizers import Sgd
 from reference import activations, layers, losses
 from reference.proof import balls
 from tests.trial import oracle

@@ -8,8 +8,10 @@ import pytest
 from flint import arb
 from scipy.special import expit
 
+from cases.layers import Dense, Relu, Sigmoid
+from cases.losses import SquaredError
+from cases.optimizers import Sgd
 from cases.problem import Problem
-from cases.schema import Dense, Relu, Sgd, Sigmoid, SquaredError
 from reference import proof
 from reference.backprop import train
 from reference.proof import BITS, RADIUS, Balls, balls, exact_run, floats, radius, working_precision

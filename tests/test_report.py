@@ -18,21 +18,10 @@ import pytest
 
 import backends
 from backends import numpy_reference
+from cases.layers import HardSigmoid, Identity, LeakyRelu, LogSoftmax, Prelu, Relu, Sigmoid, Softmax, Softplus, Tanh
 from cases.load import load
 from cases.problem import materialise
-from cases.schema import (
-    CASES,
-    HardSigmoid,
-    Identity,
-    LeakyRelu,
-    LogSoftmax,
-    Prelu,
-    Relu,
-    Sigmoid,
-    Softmax,
-    Softplus,
-    Tanh,
-)  # fmt: skip
+from cases.schema import CASES
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
 from report import story

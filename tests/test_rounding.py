@@ -10,8 +10,10 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.random import Generator
 from scipy.special import erfc, expit
 
+from cases.layers import Dense, Identity, Relu, Sigmoid, Tanh
+from cases.losses import SquaredError
+from cases.optimizers import Sgd
 from cases.problem import Problem
-from cases.schema import Dense, Identity, Relu, Sgd, Sigmoid, SquaredError, Tanh
 from reference import rounding
 from reference.activations import ACTIVATIONS, tanh_backward
 from reference.backprop import backward, forward, train

@@ -14,9 +14,12 @@ from hypothesis import settings as profile
 
 from backends import BACKENDS, numpy_reference, torch_autograd
 from cases.checks import check
+from cases.layers import Layer
 from cases.load import load
+from cases.losses import Loss
+from cases.optimizers import Optimizer
 from cases.problem import materialise
-from cases.schema import Batch, Case, Layer, Loss, Optimizer
+from cases.schema import Batch, Case
 from report.run import Result, attempt
 from tests.trial import fuzz, scenarios
 from tests.trial.planting import planted

@@ -51,6 +51,7 @@ TARGETS = {
     "means": [[0.1], [0.9], [0.4], [0.7]],
 }
 LOSSES = {  # the targets that it takes, and its settings
+    "weighted_sum": ("numbers", {}), "weighted_squares": ("numbers", {}),
     "squared_error": ("numbers", {}), "absolute_error": ("numbers", {}), "huber": ("numbers", {"delta": 0.4}),
     "smooth_l1": ("numbers", {"beta": 0.4}), "log_cosh": ("numbers", {}), "binary_cross_entropy": ("shares", {}),
     "sigmoid_binary_cross_entropy": ("shares", {}), "softmax_cross_entropy": ("classes", {"label_smoothing": 0.1}),
@@ -83,19 +84,36 @@ def _with_loss(loss: str) -> dict:
 
 
 OPTIMIZERS = {
-    "sgd": {}, "momentum": {"momentum": 0.9}, "lion": {}, "adagrad": {"epsilon": 0.01}, "adadelta": {"epsilon": 0.01},
-    "rmsprop": {"epsilon": 0.01}, "adam": {"epsilon": 0.01}, "adamw": {"weight_decay": 0.1}, "adamax": {},
+    "sgd": {}, "momentum": {"momentum": 0.9}, "asgd": {"lambd": 0.1, "t0": 1.0}, "lion": {"weight_decay": 0.1},
+    "rprop": {}, "adagrad": {"epsilon": 0.01}, "adadelta": {"epsilon": 0.01}, "rmsprop": {"epsilon": 0.01},
+    "adam": {"epsilon": 0.01}, "adamw": {"weight_decay": 0.1}, "adamax": {}, "nadam": {"epsilon": 0.01},
+    "radam": {"epsilon": 0.01, "beta2": 0.9},
 }  # fmt: skip
+SCHEDULES = {
+    "step_decay": {"every": 2, "factor": 0.5}, "exponential_decay": {"factor": 0.9},
+    "linear_decay": {"steps": 3, "end": 0.1}, "cosine_decay": {"steps": 3, "end": 0.1},
+    "one_cycle": {"rise": 2, "fall": 2, "start": 0.1, "end": 0.01},
+    "warm_up": {"steps": 2, "start": 0.1, "then": {"cosine_decay": {"steps": 2}}},
+}  # fmt: skip
+CLIPS = {"norm": {"maximum": 0.1}, "value": {"maximum": 0.02}}
 
 
 def _by(optimizer: str) -> dict:
-    """Four steps of a small network by this optimizer."""
+    """Eight steps of a small network by this optimizer."""
     example = _with_loss("squared_error")
     settings = {"learning_rate": RATE} | OPTIMIZERS[optimizer]
-    return example | {"title": optimizer, "training": {"steps": 4, "optimizer": {optimizer: settings}}}
+    return example | {"title": optimizer, "training": {"steps": 8, "optimizer": {optimizer: settings}}}
+
+
+def _with(name: str, **training: dict) -> dict:
+    """Five steps of gradient descent with a schedule or a clip."""
+    example = _with_loss("squared_error")
+    return example | {"title": name, "training": {"steps": 5, "optimizer": SGD, **training}}
 
 
 EXAMPLES = {
+    **{name: _with(name, schedule={name: settings}) for name, settings in SCHEDULES.items()},
+    **{f"clipped by {name}": _with(name, clip={name: settings}) for name, settings in CLIPS.items()},
     **{f"by {optimizer}": _by(optimizer) for optimizer in OPTIMIZERS},
     **{f"with {loss}": _with_loss(loss) for loss in LOSSES},
     **{family: _one_of_each(family) for family in FAMILIES},
@@ -121,6 +139,33 @@ EXAMPLES = {
         },
         "loss": {"squared_error": {"factor": 0.75, "reduction": "mean"}},
         "training": {"epochs": 3, "batch": {"size": 3, "order": "shuffled"}, "optimizer": SGD},
+    },
+    # Skips, also from the input and of what is skipped to; drawn masks; a weight that is another one's transpose;
+    # a frozen bias; both penalties; weight decay.
+    "shared": {
+        "title": "shared",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "encoder", "units": 3}}, "tanh", {"dropout": {"name": "dropout", "rate": 0.4}},
+            {"dense": {"name": "middle", "units": 3}}, {"skip": {"name": "around", "source": "tanh1"}}, "sigmoid",
+            {"dense": {"name": "decoder", "units": 2}}, {"skip": {"name": "across", "source": "input"}},
+        ],
+        "parameters": _drawn("encoder.weight", "encoder.bias", "middle.weight", "middle.bias", "decoder.bias"),
+        "tied": {"decoder.weight": {"parameter": "encoder.weight", "transposed": True}},
+        "frozen": ["middle.bias"],
+        "penalties": [
+            {"l1": {"coefficient": 0.02, "parameters": ["encoder.weight", "middle.bias"]}},
+            {"l2": {"coefficient": 0.03, "parameters": ["encoder.weight", "middle.weight"]}},
+        ],
+        "random": {"generator": "pcg64", "seed": 6},
+        "data": {
+            "inputs": [[0.2, 1], [1, 0.3], [-0.9, 0.8], [0.5, -0.7], [1.2, 0.1]],
+            "targets": [[0.1, 0.8], [0.9, -0.3], [-0.4, 0.6], [0.7, 0.2], [0.3, 0.3]],
+        },
+        "loss": {"squared_error": {"factor": 0.7, "reduction": "mean"}},
+        "training": {
+            "steps": 6, "batch": {"size": 2}, "optimizer": {"sgd": {"learning_rate": RATE, "weight_decay": 0.1}},
+        },
     },
     # The tutorials' loss, half a sum of squares, on all samples.
     "sum": {

@@ -18,12 +18,16 @@ import flint
 import numpy as np
 from flint import arb, arb_series
 
-from cases.schema import Concept, Dense, Layer, Loss
-from reference.backprop import backward, forward
+from cases.concept import Concept
+from cases.layers import Activation, Dense, Dropout, Layer, Skip
+from cases.losses import Loss
+from cases.problem import Problem
+from reference.backprop import backward, forward, operands, total_loss, trained
 from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward, loss_forward
 from reference.proof import balls, working_precision
 from report.table import table
+from tests.trial.examples import problem_of
 from tests.trial.scenarios import members
 
 BITS, DIGITS, SHOWN_DIGITS = 700, 20, 100
@@ -83,6 +87,8 @@ TEXTBOOK_LAYERS = {
     "softmax": lambda x: exp(x) / exp(x).sum(axis=-1, keepdims=True),
     "log_softmax": lambda x: x - log(exp(x).sum(axis=-1, keepdims=True)),
     "identity": lambda x: x,
+    "skip": lambda x, other: x + other,
+    "dropout": lambda x, mask, rate: x * plain(mask) / (1 - ball(rate)),
 }
 
 
@@ -94,6 +100,9 @@ def absolute(x):
 def huber(d, delta):
     """d² / 2, less (|d| - delta)² / 2 beyond delta."""
     return (d * d - positive_part(absolute(d) - delta) ** 2) / 2
+
+
+TEXTBOOK_PENALTIES = {"l1": absolute, "l2": lambda w: w * w}
 
 
 def weighted(loss: Loss, t):
@@ -118,6 +127,8 @@ def length(x):
 
 
 TEXTBOOK_TERMS = {
+    "weighted_sum": lambda _, y, t: t * y,
+    "weighted_squares": lambda _, y, t: t * y * y,
     "squared_error": lambda _, y, t: (y - t) * (y - t),
     "absolute_error": lambda _, y, t: absolute(y - t),
     "huber": lambda loss, y, t: huber(y - t, ball(loss.delta)),
@@ -178,13 +189,15 @@ class Subject(NamedTuple):
 
 
 def subjects() -> Iterator[Subject]:
-    """Every layer and every loss with all its settings, and networks of every activation."""
-    for kind in members(Layer):
-        for layer in every_setting(kind):
-            yield _layer(layer)
+    """Every layer and every loss with all its settings, networks of every activation, and what layers may share."""
+    for layer in (*every_setting(Dense), *activations()):
+        yield _layer(layer)
+    yield _layer(Skip(name="skip", source="other"), other=_draw(3, 2, seed=9))
+    yield _layer(Dropout(name="dropout", rate=0.3), given={"dropout.mask": np.array([[1.0, 0], [0, 1], [1, 1]])})
     for loss in criteria():
         yield _loss(loss)
     yield from _networks()
+    yield _whole_problem(problem_of("shared", "float64"))
 
 
 def every_setting(kind: type[Concept]) -> Iterator[Concept]:
@@ -198,8 +211,8 @@ def every_setting(kind: type[Concept]) -> Iterator[Concept]:
 
 
 def activations() -> list[Layer]:
-    """Every layer but the dense one, with each choice of its settings."""
-    return [layer for kind in members(Layer) if kind is not Dense for layer in every_setting(kind)]
+    """Every activation, with each choice of its settings."""
+    return [layer for kind in members(Layer) if issubclass(kind, Activation) for layer in every_setting(kind)]
 
 
 def rules_of(layer: Layer) -> tuple[Callable, Callable]:
@@ -240,14 +253,15 @@ def _draw(*shape: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def _layer(layer: Layer) -> Subject:
-    """Σ dy · layer(x), for some cotangent dy."""
-    arrays = {"input": _draw(3, 2, seed=1)} | _parameters(layer, 2, seed=2)
+def _layer(layer: Layer, given: dict | None = None, **others: np.ndarray) -> Subject:
+    """Σ dy · layer(x), for some cotangent dy; of `others` by name too, and with what is `given` as a constant."""
+    arrays = {"input": _draw(3, 2, seed=1)} | others | _parameters(layer, 2, seed=2)
+    constants = {name: balls(array) for name, array in (given or {}).items()}
     units = layer.units if isinstance(layer, Dense) else 2
     dy = balls(_draw(3, units, seed=3))
 
     def back(numbers: dict) -> dict:
-        x = numbers["input"]
+        x, numbers = numbers["input"], numbers | constants
         dx, gradients = layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), dy)
         return {"input": dx} | gradients
 
@@ -255,8 +269,10 @@ def _layer(layer: Layer) -> Subject:
     return Subject(
         name_of(layer).replace(layer.kind, f"{layer.kind} layer", 1),
         arrays,
-        (lambda numbers: (textbook_layer(layer, numbers, numbers["input"]) * plain(dy)).sum()) if known else None,
-        lambda numbers: (layer_forward(layer, numbers, numbers["input"]) * dy).sum(),
+        (lambda numbers: (textbook_layer(layer, numbers | constants, numbers["input"]) * plain(dy)).sum())
+        if known
+        else None,
+        lambda numbers: (layer_forward(layer, numbers | constants, numbers["input"]) * dy).sum(),
         back,
     )
 
@@ -317,7 +333,7 @@ def _networks() -> Iterator[Subject]:
     losses = cycle(
         [loss for loss in criteria() if loss.kind in OF_ANY_OUTPUTS and not getattr(loss, "class_weights", None)]
     )
-    others = [kind for kind in members(Layer) if kind is not Dense]
+    others = [kind for kind in members(Layer) if issubclass(kind, Activation)]
     for kinds in (*([kind] for kind in others), others):
         what = f"networks of {kinds[0].kind if len(kinds) == 1 else 'every activation in turn'}"
         for (features, *units), samples, bias in zip(WIDTHS, cycle([1, 3]), cycle([True, True, False]), strict=False):
@@ -356,6 +372,46 @@ def _network(what: str, network: tuple[Layer, ...], features: int, samples: int,
         lambda numbers: loss_forward(loss, forward(network, numbers, numbers["input"])[last], t),
         back,
     )
+
+
+def _whole_problem(problem: Problem) -> Subject:
+    """The whole loss of step 0: skips, masks, tied and frozen parameters, penalties."""
+    rows, last = problem.batches[0][problem.batches[0] >= 0], problem.network[-1].name
+    t, frozen = balls(problem.targets[rows]), set(problem.parameters) - {*problem.trained}
+    masks = {name: balls(mask[: len(rows)]) for name, mask in problem.masks_at(0).items()}
+    constants = {path: balls(problem.parameters[path]) for path in frozen}
+
+    def textbook(numbers: dict):
+        known = {name: plain(array) for name, array in (numbers | masks).items()}
+        known |= {name: _series(array) for name, array in constants.items()}
+        for path, tie in problem.tied.items():
+            known[path] = known[tie.parameter].T if tie.transposed else known[tie.parameter]
+        y = known["input"]
+        for layer in problem.network:
+            y = known[layer.name] = textbook_layer(layer, known, y)
+        penalty = sum(
+            ball(penalty.coefficient) * TEXTBOOK_PENALTIES[penalty.kind](known[path]).sum()
+            for penalty in problem.penalties
+            for path in penalty.parameters
+        )
+        return textbook_loss(problem.loss, y, plain(t)) + penalty
+
+    def by_reference(numbers: dict) -> tuple:
+        parameters = numbers | constants
+        given = operands(problem, parameters, masks)
+        return parameters, given, forward(problem.network, given, numbers["input"])
+
+    def value(numbers: dict):
+        parameters, _, values = by_reference(numbers)
+        return total_loss(problem, parameters, values[last], t)
+
+    def back(numbers: dict) -> dict:
+        parameters, given, values = by_reference(numbers)
+        cotangents, gradients = backward(problem.network, given, values, loss_backward(problem.loss, values[last], t))
+        return {"input": cotangents["input"]} | trained(problem, parameters, gradients, problem.trained)
+
+    arrays = {"input": problem.inputs[rows]} | {path: problem.parameters[path] for path in problem.trained}
+    return Subject("skips, masks, tied and frozen parameters, penalties", arrays, textbook, value, back)
 
 
 def _parameters(layer: Layer, width: int, seed: int) -> dict[str, np.ndarray]:

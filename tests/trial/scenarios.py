@@ -20,21 +20,12 @@ from ruamel.yaml import YAML
 
 from backends import BACKENDS
 from backends.trajectory import Trajectory
+from cases.concept import Concept
+from cases.layers import Dense, Layer, Sigmoid
+from cases.losses import BinaryCrossEntropy, GaussianNll, Loss
+from cases.optimizers import Optimizer
 from cases.problem import Problem, materialise
-from cases.schema import (
-    Batch,
-    BinaryCrossEntropy,
-    Case,
-    Concept,
-    Dense,
-    Dtype,
-    GaussianNll,
-    Layer,
-    Loss,
-    Optimizer,
-    Random,
-    Sigmoid,
-)  # fmt: skip
+from cases.schema import Batch, Case, Dtype, Random
 from report.run import Result, attempt
 
 DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from cases.checks import check
-from cases.schema import Case, Dense, GaussianNll, Sgd, SquaredError
+from cases.layers import Dense
+from cases.losses import GaussianNll, SquaredError
+from cases.optimizers import Sgd
+from cases.schema import Case
 
 Fails = Callable[[dict], bool]
 
