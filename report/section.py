@@ -154,8 +154,14 @@ def _trajectory(comparison: Comparison) -> str:
     output = some(first.final_values[comparison.problem.network[-1].name])
     return (
         f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
-        f"{float(first.final_loss):.6g}, the output {output}."
+        f"{float(first.final_loss):.6g}, the output {output}.{_accuracy(comparison)}"
     )
+
+
+def _accuracy(comparison: Comparison) -> str:
+    """How many of all samples each backend puts into their class in the end."""
+    shares = [f"{result.backend} {result.accuracy:.2%}" for result in comparison.whole if result.accuracy is not None]
+    return f" Of {len(comparison.problem.inputs):,} samples in their class: {', '.join(shares)}." if shares else ""
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:
