@@ -159,9 +159,11 @@ def _trajectory(comparison: Comparison) -> str:
 
 
 def _accuracy(comparison: Comparison) -> str:
-    """How many of all samples each backend puts into their class in the end."""
+    """The share of all samples that each backend puts into their class in the end."""
     shares = [f"{result.backend} {result.accuracy:.2%}" for result in comparison.whole if result.accuracy is not None]
-    return f" Of {len(comparison.problem.inputs):,} samples in their class: {', '.join(shares)}." if shares else ""
+    return (
+        f" Put into their class: {', '.join(shares)} of {len(comparison.problem.inputs):,} samples." if shares else ""
+    )
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:

@@ -169,7 +169,7 @@ def test_accuracy_of_a_classification():
     assert report("classes.yaml", names=("numpy", "torch")) == 0
     assert [row["accuracy"] for row in results()["results"]] == [0.75, 0.75]
     text = Path("results/report.md").read_text(encoding="utf-8")
-    assert ", …. Of 4 samples in their class: numpy 75.00%, torch 75.00%." in text
+    assert ", …. Put into their class: numpy 75.00%, torch 75.00% of 4 samples." in text
 
 
 # ---------------------------------------------------------------- report.md and the figures
@@ -194,7 +194,7 @@ def test_markdown_holds_what_a_reader_looks_for(written):
                     "float64, step 0", "float32, the run", "float64, published numbers", "Environment"):  # fmt: skip
         assert heading in headings
     assert "| gradient readout.weight" in text
-    assert "samples in their class" not in text
+    assert "into their class" not in text
     assert "> Two lines\n> of a note." in text
     assert "1024 bits" in text or "512 bits" in text
     figures = re.findall(r"!\[\]\((.*?)\)", text)
