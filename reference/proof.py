@@ -75,7 +75,7 @@ def floats(values) -> np.ndarray:
 
 def sizes(values) -> np.ndarray:
     """How large each number may be: of a ball the point that is farthest from zero."""
-    return floats(_farthest(values.view(np.ndarray)) if isinstance(values, Balls) else np.abs(values))
+    return floats(_farthest(values.view(np.ndarray))) if isinstance(values, Balls) else np.abs(floats(values))
 
 
 def radius(values: Balls) -> float:

@@ -41,7 +41,7 @@ def _result(comparison: Comparison, result: Result) -> dict:
     judgement, row = result.judgement, {"case": comparison.case.name, "dtype": comparison.dtype}
     row |= {"backend": result.backend, "verdict": result.verdict}
     if judgement is None:
-        nothing = dict.fromkeys(("budget", "resolution", "where", "ledger", "published", "seconds"))
+        nothing = dict.fromkeys(("budget", "resolution", "where", "ledger", "published", "accuracy", "seconds"))
         return row | nothing | {"message": result.message}
     where, statuses = judgement.where, [number.status for number in judgement.published]
     return row | {
@@ -51,6 +51,7 @@ def _result(comparison: Comparison, result: Result) -> dict:
         and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)},
         "ledger": vars(judgement.ledger),
         "published": {"met": statuses.count("met"), "missed": statuses.count("missed")},
+        "accuracy": result.accuracy,
         "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
         "message": result.message,
     }

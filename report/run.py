@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
+import numpy as np
+
 from backends import Missing, Unsupported, backend
 from backends.trajectory import Trajectory
 from cases.problem import Problem
@@ -20,7 +22,7 @@ INCOMPLETE = ("out of range", "error", "out of memory", "missing")
 
 @dataclass
 class Result:
-    """What came of one backend: a verdict, and what there is behind it."""
+    """What came of one backend: a verdict, and what there is behind it; `accuracy` where the targets are classes."""
 
     backend: str
     verdict: str
@@ -28,6 +30,7 @@ class Result:
     trajectory: Trajectory | None = None
     judgement: Judgement | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
 
 
 @dataclass
@@ -80,7 +83,17 @@ def attempt(problem: Problem, name: str) -> Result:
     except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
         return Result(name, "error", _one_line(error))
     seconds = {"run": trajectory.seconds, "judge": time.perf_counter() - start}
-    return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds)
+    share = accuracy(problem, trajectory) if judgement.ledger.steps else None
+    return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds, share)
+
+
+def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
+    """The share of all samples whose largest final output is that of their class; None where there is no class."""
+    output, targets = trajectory.final_values[problem.network[-1].name], problem.targets
+    one_class = problem.loss.by_class and np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all()
+    if not one_class or not np.isfinite(output).all():
+        return None
+    return float((output.argmax(axis=1) == targets.argmax(axis=1)).mean())
 
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:

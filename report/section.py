@@ -154,7 +154,15 @@ def _trajectory(comparison: Comparison) -> str:
     output = some(first.final_values[comparison.problem.network[-1].name])
     return (
         f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
-        f"{float(first.final_loss):.6g}, the output {output}."
+        f"{float(first.final_loss):.6g}, the output {output}.{_accuracy(comparison)}"
+    )
+
+
+def _accuracy(comparison: Comparison) -> str:
+    """The share of all samples that each backend puts into their class in the end."""
+    shares = [f"{result.backend} {result.accuracy:.2%}" for result in comparison.whole if result.accuracy is not None]
+    return (
+        f" Put into their class: {', '.join(shares)} of {len(comparison.problem.inputs):,} samples." if shares else ""
     )
 
 

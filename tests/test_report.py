@@ -99,7 +99,8 @@ def written(tmp_path_factory):
 # ---------------------------------------------------------------- report.json
 
 RESULT = {
-    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "seconds", "message",
+    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "accuracy",
+    "seconds", "message",
 }  # fmt: skip
 PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}
 
@@ -115,6 +116,7 @@ def test_json_has_the_promised_keys(written):
         assert row["where"].keys() == {"step", "phase", "tensor", "index"}
         assert row["ledger"].keys() == {"steps", "tensors", "elements", "resolved"}
         assert row["published"] == {"met": int(row["case"].endswith("a|b")), "missed": 0}
+        assert row["accuracy"] is None
         assert row["seconds"].keys() == {"run", "judge"}
         assert 0 < row["budget"] <= 1
     for row in content["pairs"]:
@@ -134,7 +136,29 @@ def test_json_of_what_has_no_numbers(folder, monkeypatch):
     assert out_of_range["where"]["step"] > 0
     assert missing.keys() == RESULT
     assert (missing["verdict"], missing["budget"], missing["ledger"]) == ("missing", None, None)
+    assert missing["accuracy"] is None
     assert (folder / "results" / "figures" / "diverging.svg").exists()
+
+
+CLASSES = """\
+title: Three classes
+dtypes: [float64]
+network: [{dense: {name: readout, units: 3}}]
+parameters: {readout.weight: [[1, 0, 0], [0, 1, 0], [0, 0, 1]], readout.bias: [0, 0, 0]}
+data: {inputs: [[9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 0, 9]], targets: [0, 1, 2, 1]}
+loss: {softmax_cross_entropy: {factor: 1, reduction: mean}}
+training: {steps: 2, optimizer: {sgd: {learning_rate: 0.001}}}
+"""
+
+
+@pytest.mark.usefixtures("folder")
+def test_accuracy_of_a_classification():
+    """Of every backend, of all samples: of two with the same input and different classes one is wrong."""
+    Path("classes.yaml").write_text(CLASSES)
+    assert report("classes.yaml", names=("numpy", "torch")) == 0
+    assert [row["accuracy"] for row in results()["results"]] == [0.75, 0.75]
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert ", …. Put into their class: numpy 75.00%, torch 75.00% of 4 samples." in text
 
 
 # ---------------------------------------------------------------- report.md and the figures
@@ -159,6 +183,7 @@ def test_markdown_holds_what_a_reader_looks_for(written):
                     "float64, step 0", "float32, the run", "float64, published numbers", "Environment"):  # fmt: skip
         assert heading in headings
     assert "| gradient readout.weight" in text
+    assert "into their class" not in text
     assert "> Two lines\n> of a note." in text
     assert "1024 bits" in text or "512 bits" in text
     figures = re.findall(r"!\[\]\((.*?)\)", text)

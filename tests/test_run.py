@@ -9,7 +9,7 @@ import pytest
 
 from backends import BACKENDS, Unsupported, numpy_reference
 from reference import layers
-from report.run import Comparison, attempt, pairs_of, suspect
+from report.run import Comparison, accuracy, attempt, pairs_of, suspect
 
 
 @pytest.fixture
@@ -45,6 +45,41 @@ def test_a_backend_that_fails_is_a_verdict(problem_of, install, run, verdict, me
     install("torch", run)
     result = attempt(problem_of(), "torch")
     assert (result.verdict, result.message, result.judgement) == (verdict, message, None)
+
+
+CROSS_ENTROPY = {"softmax_cross_entropy": {"factor": 1, "reduction": "mean"}}
+CLASSES, ONE_IS_NONE = [[1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "output", "share"),
+    [
+        (CROSS_ENTROPY, [0, 1, 1], [[2, 1], [-4, -3], [5, 5.5]], 1),
+        (CROSS_ENTROPY, [0, 1, 1], [[2, 1], [-3, -4], [5.5, 5]], 1 / 3),
+        (CROSS_ENTROPY, CLASSES, [[1, 2], [-3, -4], [5, 5.5]], 1 / 3),
+        (CROSS_ENTROPY, [[0.9, 0.1], [0, 1], [0, 1]], [[2, 1], [-4, -3], [5, 5.5]], None),
+        (CROSS_ENTROPY, ONE_IS_NONE, [[2, 1], [-4, -3], [5, 5.5]], None),
+        (CROSS_ENTROPY, [[1, 1], [0, 1], [0, 1]], [[2, 1], [-4, -3], [5, 5.5]], None),
+        (CROSS_ENTROPY, CLASSES, [[2, 1], [-4, -3], [np.nan, 5.5]], None),
+        (CROSS_ENTROPY, CLASSES, [[2, 1], [-4, -3], [5, np.inf]], None),
+        ({"squared_error": {"factor": 1, "reduction": "mean"}}, CLASSES, [[2, 1], [-4, -3], [5, 5.5]], None),
+    ],
+)
+def test_accuracy_is_the_share_of_samples_in_their_class(problem_of, loss, targets, output, share):
+    """No number where a target is no single class, where the loss is of none, or where an output is none."""
+    parameters = {"readout.weight": [[1, 0], [0, 1]], "readout.bias": [0, 0]}
+    data = {"inputs": [[0, 1], [1, 0], [1, 1]], "targets": targets}
+    network = [{"dense": {"name": "readout", "units": 2}}]
+    problem = problem_of(network=network, parameters=parameters, data=data, loss=loss)
+    assert accuracy(problem, SimpleNamespace(final_values={"readout": np.array(output)})) == share
+
+
+def test_no_accuracy_of_a_trajectory_that_is_not_whole(problem_of, install):
+    """What is missing is told by the judge."""
+    install("torch", lambda problem: replace(numpy_reference.run(problem), final_values={}))
+    result = attempt(problem_of(), "torch")
+    assert (result.verdict, result.accuracy) == ("differs", None)
+    assert "final_values of sigmoid1: missing" in result.message
 
 
 def test_missing_backend(problem_of, monkeypatch):
