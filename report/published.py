@@ -10,7 +10,7 @@ import numpy as np
 from backends.trajectory import Trajectory
 from cases import schema
 from cases.problem import Problem
-from report.pairs import allowed, tolerance_of
+from report.pairs import RTOL, allowed, tolerance_of
 
 
 class Published(NamedTuple):
@@ -26,29 +26,48 @@ class Published(NamedTuple):
     message: str = ""
 
 
+METRICS = {
+    "accuracy": lambda output, targets: (output.argmax(axis=1) == targets.argmax(axis=1)).mean(),
+    "absolute_error": lambda output, targets: np.abs(output - targets).mean(),
+}
+
+
 def compare_published(problem: Problem, run: Trajectory) -> list[Published]:
     """Look every published number of the problem up in a run."""
     return [_compare(problem, run, entry) for entry in problem.published]
 
 
 def _compare(problem: Problem, run: Trajectory, entry: schema.Published) -> Published:
-    tensor = find_tensor(problem, run, entry.tensor, entry.step)
-    if tensor is None:
+    steps = range(entry.step, entry.step + entry.steps)
+    tensors = [find_tensor(problem, run, entry.tensor, step) for step in steps]
+    if any(tensor is None for tensor in tensors):
         return Published(entry, None, "not recorded")
-    tensor = np.asarray(entry.scale * tensor.astype(np.float64))
+    tensor = np.asarray(entry.scale * sum(tensor.astype(np.float64) for tensor in tensors))
     element = tuple(entry.index or ())
     actual = tensor[element].reshape(entry.value.shape)
     printed = entry.value.astype(np.float64)
-    limits = allowed(tensor.reshape(1, -1), tolerance_of(problem)).reshape(tensor.shape)[element]
+    limits = allowed(tensor.reshape(1, -1), _tolerance(problem, entry)).reshape(tensor.shape)[element]
     within = np.abs(actual - printed) <= half_a_unit(entry.value) + limits.reshape(printed.shape)
     if within.all() == (entry.wrong is None):
         return Published(entry, actual, "wrong at its source" if entry.wrong else "met")
     return Published(entry, actual, "missed", _miss(entry, actual, within))
 
 
+def _tolerance(problem: Problem, entry: schema.Published) -> schema.Tolerance:
+    """That of the run's dtype, or of the lesser one that the number was computed in at its source."""
+    own = tolerance_of(problem)
+    return max(
+        own, schema.Tolerance(rtol=RTOL[entry.computed_in or problem.dtype.name]), key=lambda either: either.rtol
+    )
+
+
 def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarray | None:
     """The tensor of that name at a step, or after as many updates, as `schema.Published` defines it."""
     group, _, key = name.partition("/")
+    if group in METRICS:
+        output, rows = find_tensor(problem, run, "output", step), problem.batches[min(step, problem.steps - 1)]
+        targets = problem.targets if step == problem.steps else problem.targets[rows[rows >= 0]]
+        return None if output is None else np.asarray(METRICS[group](output.astype(np.float64), targets))
     if step == problem.steps and group in ("loss", "output", "parameter", "state"):
         finals = {
             "loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after, "state": run.state_after,

@@ -363,12 +363,10 @@ def _network(what: str, network: tuple[Layer, ...], features: int, samples: int,
         cotangents, gradients = backward(network, numbers, values, loss_backward(loss, values[last], t))
         return {"input": cotangents["input"]} | gradients
 
-    kinds = {layer.kind for layer in network}
-    known = kinds <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_TERMS
     return Subject(
         what,
         arrays,
-        textbook if known else None,
+        textbook if _is_known(network, loss) else None,
         lambda numbers: loss_forward(loss, forward(network, numbers, numbers["input"])[last], t),
         back,
     )
@@ -411,7 +409,13 @@ def _whole_problem(problem: Problem) -> Subject:
         return {"input": cotangents["input"]} | trained(problem, parameters, gradients, problem.trained)
 
     arrays = {"input": problem.inputs[rows]} | {path: problem.parameters[path] for path in problem.trained}
-    return Subject("skips, masks, tied and frozen parameters, penalties", arrays, textbook, value, back)
+    known = textbook if _is_known(problem.network, problem.loss) else None
+    return Subject("skips, masks, tied and frozen parameters, penalties", arrays, known, value, back)
+
+
+def _is_known(network: tuple[Layer, ...], loss: Loss) -> bool:
+    """The textbook has a line for each of its kinds."""
+    return {layer.kind for layer in network} <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_TERMS
 
 
 def _parameters(layer: Layer, width: int, seed: int) -> dict[str, np.ndarray]:
