@@ -120,16 +120,22 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
 }
 
 
-def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array) -> Array:
+def where_real(real: Array | None, values: Array) -> Array:
+    """Zeros in the place of the samples that only pad a batch, if any do."""
+    return values if real is None else jnp.where(real.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+
+
+def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array | None) -> Array:
     """The factor times the sum of the terms of the real samples, divided by their number for a mean."""
     terms = LOSSES[loss.kind](loss, output, targets)
-    total = loss.factor * jnp.sum(jnp.where(real.reshape(-1, *[1] * (terms.ndim - 1)), terms, 0))
+    total = loss.factor * jnp.sum(where_real(real, terms))
     if loss.reduction == "sum":
         return total
     if loss.by_class and loss.class_weights and loss.reduction == "mean":
-        return total / jnp.sum(jnp.where(real[:, None], weighted(loss, targets), 0))
+        return total / jnp.sum(where_real(real, weighted(loss, targets)))
     terms_of_each = terms[0].size if loss.reduction == "mean" else 1
-    return total / (jnp.sum(real) * terms_of_each).astype(output.dtype)
+    samples = len(output) if real is None else jnp.sum(real)
+    return total / jnp.asarray(samples * terms_of_each, output.dtype)
 
 
 def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
@@ -265,6 +271,7 @@ class Recipe(NamedTuple):
     network: tuple[Layer, ...]
     loss: Loss
     optimizer: Optimizer | None
+    padded: bool  # some batch is short
 
 
 def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
@@ -281,7 +288,7 @@ def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tupl
     return x, values
 
 
-def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array) -> tuple:
+def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets: Array, real: Array | None) -> tuple:
     """The loss of the real samples, and the values on the way there."""
     output, values = forward(recipe, parameters, inputs, taps)
     return of_real_samples(recipe.loss, output, targets, real), values
@@ -290,15 +297,16 @@ def loss_of(recipe: Recipe, parameters: dict, taps: dict, inputs: Array, targets
 def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: Array, targets: Array, carry, rows):
     """One update, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
-    real = rows >= 0
-    rows = jnp.where(real, rows, rows[0])  # padding repeats a real sample: `where` lets the NaN of another one through
+    real = rows >= 0 if recipe.padded else None
+    if recipe.padded:  # padding repeats a real sample: `where` lets the NaN of another one through
+        rows = jnp.where(real, rows, rows[0])
     x, t = inputs[rows], targets[rows]
     gradient = jax.value_and_grad(partial(loss_of, recipe), argnums=(0, 1), has_aux=True)
     (loss, values), (gradients, cotangents) = gradient(before, _zero_taps(recipe, x), x, t, real)
     state_before = state_of(recipe.optimizer, state)
     updates, state = optimizer.update(gradients, state, before)
     after = optax.apply_updates(before, updates)
-    blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
+    blank = partial(jax.tree.map, partial(where_real, real))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
         "gradients": gradients, "before": before, "after": after,
@@ -321,14 +329,15 @@ def train(recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batch
 
     first = jnp.append(0, recorded[:-1] + 1)
     (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, recorded))
-    everyone = jnp.full(len(inputs), fill_value=True)
+    everyone = jnp.full(len(inputs), fill_value=True) if recipe.padded else None
     final_loss, values = loss_of(recipe, after, _zero_taps(recipe, inputs), inputs, targets, everyone)
     return records, values, final_loss
 
 
 def run(problem: Problem) -> Trajectory:
     """Train by jax.grad in one jitted scan."""
-    start, recipe = time.perf_counter(), Recipe(problem.network, problem.loss, problem.optimizer)
+    start, padded = time.perf_counter(), bool((problem.batches < 0).any())
+    recipe = Recipe(problem.network, problem.loss, problem.optimizer, padded)
     arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches, problem.recorded)
     records, values, final_loss = jax.tree.map(np.asarray, train(recipe, *arguments))
     seconds = time.perf_counter() - start
