@@ -23,7 +23,7 @@ report: $(READY)
 	$(RUN) -m report
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -135,16 +135,22 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
 }
 
 
-def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array) -> Array:
+def where_real(real: Array | None, values: Array) -> Array:
+    """Zeros in the place of the samples that only pad a batch, if any do."""
+    return values if real is None else jnp.where(real.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+
+
+def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array | None) -> Array:
     """The factor times the sum of the terms of the real samples, divided by their number for a mean."""
     terms = LOSSES[loss.kind](loss, output, targets)
-    total = loss.factor * jnp.sum(jnp.where(real.reshape(-1, *[1] * (terms.ndim - 1)), terms, 0))
+    total = loss.factor * jnp.sum(where_real(real, terms))
     if loss.reduction == "sum":
         return total
     if loss.by_class and loss.class_weights and loss.reduction == "mean":
-        return total / jnp.sum(jnp.where(real[:, None], weighted(loss, targets), 0))
+        return total / jnp.sum(where_real(real, weighted(loss, targets)))
     terms_of_each = terms[0].size if loss.reduction == "mean" else 1
-    return total / (jnp.sum(real) * terms_of_each).astype(output.dtype)
+    samples = len(output) if real is None else jnp.sum(real)
+    return total / jnp.asarray(samples * terms_of_each, output.dtype)
 
 
 # ---------------------------------------------------------------- optimizers
@@ -405,6 +411,7 @@ class Recipe(NamedTuple):
     penalties: tuple[Penalty, ...]
     clip: Clip | None
     schedule: AnySchedule | None
+    padded: bool  # some batch is short
 
     @property
     def rate(self) -> optax.ScalarOrSchedule:
@@ -430,8 +437,8 @@ class Recipe(NamedTuple):
 
 def recipe_of(problem: Problem) -> Recipe:
     """All of a problem but its arrays."""
-    given = {name: getattr(problem, name) for name in Recipe._fields if name != "tied"}
-    return Recipe(**given, tied=tuple(problem.tied.items()))
+    made = {"tied": tuple(problem.tied.items()), "padded": bool((problem.batches < 0).any())}
+    return Recipe(**{name: made[name] if name in made else getattr(problem, name) for name in Recipe._fields})
 
 
 def forward(recipe: Recipe, numbers: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
@@ -453,7 +460,7 @@ def forward(recipe: Recipe, numbers: dict, inputs: Array, taps: dict) -> tuple[A
 
 
 def loss_of(
-    recipe: Recipe, trained: dict, taps: dict, others: dict, inputs: Array, targets: Array, real: Array
+    recipe: Recipe, trained: dict, taps: dict, others: dict, inputs: Array, targets: Array, real: Array | None
 ) -> tuple[Array, dict]:
     """The loss of the real samples with the penalties, and the values on the way there.
 
@@ -481,8 +488,9 @@ def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
     """Update number k, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
     rows = samples.batches[k]
-    real = rows >= 0
-    rows = jnp.where(real, rows, rows[0])  # padding repeats a real sample: `where` lets the NaN of another one through
+    real = rows >= 0 if recipe.padded else None
+    if recipe.padded:  # padding repeats a real sample: `where` lets the NaN of another one through
+        rows = jnp.where(real, rows, rows[0])
     x, t = samples.inputs[rows], samples.targets[rows]
     masks = {f"{layer}.mask": masks[k % len(masks)] for layer, masks in samples.masks.items()}
     trained = {path: before[path] for path in recipe.trained}
@@ -491,7 +499,7 @@ def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
     state_before = state_of(recipe.optimizer, state)
     updates, state = recipe.transformation.update(gradients, state, trained)
     after = before | optax.apply_updates(trained, updates)
-    blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
+    blank = partial(jax.tree.map, partial(where_real, real))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
         "gradients": gradients, "before": before, "after": after,
@@ -515,7 +523,7 @@ def train(recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -
     first = jnp.append(0, recorded[:-1] + 1)
     state = recipe.transformation.init({path: parameters[path] for path in recipe.trained})
     (after, _), records = lax.scan(recorded_step, (parameters, state), (first, recorded))
-    everyone = jnp.full(len(samples.inputs), fill_value=True)
+    everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.padded else None
     taps = _zero_taps(recipe, samples.inputs)
     final_loss, values = loss_of(recipe, after, taps, {}, samples.inputs, samples.targets, everyone)
     return records, values, final_loss

@@ -188,10 +188,14 @@ FINDINGS = {  # a rule of the backend, the wrong one; the layers, samples and st
 }
 
 
+FEW = ("dense", "tanh", "softplus", "squared_error", "huber", "sgd", "adam")  # among all kinds a mistake is met late
+
+
 @pytest.mark.parametrize(("right", "wrong", "needs", "tensor"), FINDINGS.values(), ids=FINDINGS)
 def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, right, wrong, needs, tensor):
     """And that loads, and is certified without the mistake."""
     monkeypatch.setattr(scenarios, "BACKENDS", ["torch"])
+    monkeypatch.setattr(scenarios, "members", lambda choice: [kind for kind in members(choice) if kind.kind in FEW])
     with planted(right, wrong):
         unit = fuzz.run_unit(0, 100, tmp_path)
         (file,) = unit["alarms"]
