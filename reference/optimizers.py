@@ -159,18 +159,21 @@ def radam(optimizer, w, g, t, first_moment, second_moment):
     return w - optimizer.learning_rate * (adaptive + alone * ahead), (m, v)
 
 
+def _length(t, beta2):
+    """l = L - 2 t β₂ᵗ / (1 - β₂ᵗ),  L = 2 / (1 - β₂) - 1."""
+    power = beta2**t
+    return 2 / (1 - beta2) - 1 - 2 * t * power / (1 - power)
+
+
 def _is_not_rectified(t, beta2):
-    return 1 - positive(_rectification(t, beta2))
+    return 1 - positive(_length(t, beta2) - 5)
 
 
 def _rectification(t, beta2):
-    """r √(1 - β₂ᵗ) where l > 5, else 0;  l = L - 2 t β₂ᵗ / (1 - β₂ᵗ),  L = 2 / (1 - β₂) - 1."""
-    L, power = 2 / (1 - beta2) - 1, beta2**t
-    length = L - 2 * t * power / (1 - power)
-    l = np.maximum(length, 5)  # noqa: E741, the letter of the paper
-    L = np.maximum(L, 5)
+    """r √(1 - β₂ᵗ) where l > 5, else 0;  r² = (l - 4) (l - 2) L / ((L - 4) (L - 2) l)."""
+    l, L = (np.maximum(length, 5) for length in (_length(t, beta2), 2 / (1 - beta2) - 1))  # noqa: E741, the paper's
     r = np.sqrt((l - 4) * (l - 2) * L / ((L - 4) * (L - 2) * l))
-    return positive(length - 5) * r * np.sqrt(1 - power)
+    return positive(_length(t, beta2) - 5) * r * np.sqrt(1 - beta2**t)
 
 
 def in_any_order(x):

@@ -234,7 +234,10 @@ def _subtract(a: Bounded, b: Bounded) -> Bounded:
 def _multiply(a: Bounded, b: Bounded) -> Bounded:
     inherited = a.magnitude * b.bound + a.bound * (b.magnitude + b.bound)
     flushed_part = 2 * a.precision.smallest  # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
-    return _rounded(a.value * b.value, inherited + flushed_part, a.precision)
+    result = _rounded(a.value * b.value, inherited + flushed_part, a.precision)
+    if (zero := ((a.magnitude + a.bound == 0) | (b.magnitude + b.bound == 0)) & (inherited == 0)).any():
+        result.bound = np.where(zero, 0.0, result.bound)  # every program finds 0
+    return result
 
 
 def _divide(a: Bounded, b: Bounded) -> Bounded:

@@ -25,6 +25,7 @@ from reference.rounding import IN_BALLS, Bounded, exact, precision_of
 from reference.schedules import learning_rates
 
 ROUNDINGS_A_STEP = 8
+AVERAGE = "average"  # of the parameters after the update; all other state is there before it
 
 
 class Check(NamedTuple):
@@ -162,10 +163,12 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[
     rate = "gradient and the learning rate are" if problem.schedule else "gradient is"
     clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
     look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}"
-    for name, truth in state_after.items():
-        yield Check("state", name, run.state_after[name], truth, look)
+    states = {name: Check("state", name, run.state_after[name], truth, look) for name, truth in state_after.items()}
+    of_new_parameters = [name for name in states if name.partition("/")[0] == AVERAGE]
+    yield from (check for name, check in states.items() if name not in of_new_parameters)
     for path in problem.trained:
         yield Check("update", path, run.after[path], after[path], look)
+    yield from (states[name] for name in of_new_parameters)
 
 
 def _rate_check(problem: Problem, run: Trajectory) -> Check:

@@ -75,8 +75,11 @@ def run_unit(number: int, examples: int, output: Path) -> dict:
 
 def kinds(case: dict) -> Iterator[str]:
     """What the case is made of, each kind once."""
-    chosen = [*case["network"], case["loss"], case.get("training", {}).get("optimizer", "no training")]
+    training = case.get("training", {})
+    chosen = [*case["network"], case["loss"], *case.get("penalties", ()), training.get("optimizer", "no training")]
+    chosen += [training[name] for name in ("clip", "schedule") if name in training]
     yield from {kind if isinstance(kind, str) else next(iter(kind)) for kind in chosen}
+    yield from (name for name in ("tied", "frozen") if name in case)
 
 
 def _digest(data: dict) -> str:

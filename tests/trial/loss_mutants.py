@@ -33,6 +33,11 @@ def smoothed(_, t, outputs=2):
 huber, smooth_l1, cosine = right.huber_forward, right.smooth_l1_forward, right.cosine_forward
 
 LOSS_MUTANTS = [
+    value("targets forgotten", right.weighted_sum_forward, lambda _, y, t: y),
+    slope("of the targets", right.weighted_sum_backward, lambda _, y, t: y),
+    slope("a cotangent of ones", right.weighted_sum_backward, lambda _, y, t: 0 * t + 1),
+    value("weights squared too", right.weighted_squares_forward, lambda _, y, t: (t * y) ** 2),
+    slope("factor 2 missing", right.weighted_squares_backward, lambda _, y, t: t * y),
     value("absolute error", right.squared_error_forward, lambda _, y, t: abs(y - t)),
     slope("derivative of half of it", right.squared_error_backward, lambda _, y, t: y - t),
     value("squared", right.absolute_error_forward, lambda _, y, t: (y - t) ** 2),

@@ -25,6 +25,7 @@ from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS
 from tests.trial.optimizer_mutants import OPTIMIZER_MUTANTS
 from tests.trial.planting import Mutant, instead, times
+from tests.trial.sharing_mutants import SAME_IN_OTHER_WORDS, SHARING_MUTANTS
 
 # ---------------------------------------------------------------- how a rule goes wrong
 
@@ -645,6 +646,7 @@ MUTANTS = [
     *ACTIVATION_MUTANTS,
     *LOSS_MUTANTS,
     *OPTIMIZER_MUTANTS,
+    *SHARING_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.
@@ -682,4 +684,5 @@ EQUIVALENT = [
     Mutant("jax: loss as a product with itself", jax_autograd.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) * (y - t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)), "", backend="jax"),
+    *SAME_IN_OTHER_WORDS,
 ]  # fmt: skip

@@ -54,11 +54,19 @@ def updated(change: Callable) -> Callable:
     return plant
 
 
-def coupled(rule):
-    """The decay is part of the gradient, as in torch.optim.Adam."""
-    return lambda optimizer, w, g, t, *state: rule(
-        optimizer.model_copy(update={"weight_decay": 0.0}), w, g + optimizer.weight_decay * w, t, *state
-    )
+def decay(name: str, kind: str, change: Callable, tensor: str = "update hidden.weight") -> Mutant:
+    """Another weight decay, of the optimizer, w and g."""
+    return Mutant(f"{kind}: {name}", right.decayed, instead(change), tensor, on=f"by {kind}")
+
+
+def root(optimizer, v, t):
+    """The corrected root of the second moment."""
+    return np.sqrt(v / (1 - optimizer.beta2**t)) + optimizer.epsilon
+
+
+def rectified(optimizer, t):
+    """RAdam's factor."""
+    return float(right._rectification(t, optimizer.beta2))
 
 
 OPTIMIZER_MUTANTS = [
@@ -103,15 +111,49 @@ OPTIMIZER_MUTANTS = [
     wrong("epsilon before the correction of the bias, TensorFlow's", right.adam,
           updated(lambda o, w, g, t, after, memory: w - o.learning_rate * (memory[0] / (1 - o.beta1**t)) / (
               (np.sqrt(memory[1]) + o.epsilon) / (1 - o.beta2**t) ** 0.5))),
-    wrong("decay in the gradient", right.adamw, coupled, "first_moment"),
-    wrong("decay without the learning rate", right.adamw,
-          updated(lambda o, w, g, t, after, memory: after - (1 - o.learning_rate) * o.weight_decay * w)),
-    wrong("decay forgotten", right.adamw, settings(weight_decay=lambda o: 0.0)),
+    decay("decay in the gradient", "adamw", lambda o, w, g: (w, g + o.weight_decay * w), "state first_moment/hidden.weight"),
+    decay("decay without the learning rate", "adamw", lambda o, w, g: (w - o.weight_decay * w, g)),
+    decay("decay forgotten", "adamw", lambda o, w, g: (w, g)),
+    decay("decay of the step, not of w", "adamw", lambda o, w, g: (w, g - o.weight_decay * g), "state first_moment/hidden.weight"),
+    decay("decay in the gradient", "lion", lambda o, w, g: (w, g + o.weight_decay * w), "state first_moment/hidden.weight"),
     wrong("sum for maximum", right.adamax,
           lambda rule: lambda o, w, g, t, m, u: (rule(o, w, g, t, m, u)[0], (
               rule(o, w, g, t, m, u)[1][0], o.beta2 * u + abs(g) + o.epsilon)), "infinity_norm", step=1),
     wrong("no correction of the bias", right.adamax,
           updated(lambda o, w, g, t, after, memory: w - o.learning_rate * memory[0] / memory[1])),
-    wrong("frozen", right.adamax, instead(lambda o, w, g, t, m, u: (w, right.adam(o, w, g, t, m, u)[1])),
-          "infinity_norm"),
+    wrong("frozen", right.adamax, lambda rule: lambda o, w, g, t, m, u: (w, (rule(o, w, g, t, m, u)[1][0], u)), "infinity_norm"),
+    wrong("decay forgotten", right.asgd, settings(lambd=lambda o: 0.0)),
+    wrong("learning rate not fading", right.asgd, settings(alpha=lambda o: 0.0), step=1),
+    wrong("updates counted from 2", right.asgd, later),
+    wrong("average from the start", right.asgd, settings(t0=lambda o: -1.0), "average", step=1),
+    wrong("the last value for the average", right.asgd, lambda rule: lambda o, w, g, t, a: (
+        after := rule(o, w, g, t, a)[0], (after,)), "average", step=3),
+    wrong("factors exchanged", right.rprop, settings(increase=lambda o: o.decrease, decrease=lambda o: o.increase),
+          "step_size", step=1),
+    wrong("no sign", right.rprop, updated(lambda o, w, g, t, after, memory: w - memory[0] * memory[1])),
+    wrong("the step before for the new one", right.rprop,
+          lambda rule: lambda o, w, g, t, p, d: (w - np.sign(g) * d, rule(o, w, g, t, p, d)[1]), step=1),
+    wrong("no largest step", right.rprop, settings(largest_step=lambda o: 0.4), "state step_size/readout.weight", step=2),
+    wrong("steps forgotten", right.rprop, lambda rule: lambda o, w, g, t, p, d: rule(o, w, g, t, p, 0 * d + o.learning_rate),
+          "step_size", step=2),
+    wrong("decay of the momenta forgotten", right.nadam, settings(momentum_decay=lambda o: 0.0), "momentum_product"),
+    wrong("updates counted from 2", right.nadam, later, "momentum_product"),
+    wrong("no momentum ahead, Adam's", right.nadam, updated(
+        lambda o, w, g, t, after, memory: w - o.learning_rate * memory[0] / (1 - o.beta1**t) / root(o, memory[1], t))),
+    wrong("plain Nesterov momentum, optax'", right.nadam, updated(
+        lambda o, w, g, t, after, memory: w - o.learning_rate * (
+            (1 - o.beta1) * g / (1 - o.beta1**t) + o.beta1 * memory[0] / (1 - o.beta1 ** (t + 1))) / root(o, memory[1], t))),
+    wrong("product of the momenta forgotten", right.nadam,
+          lambda rule: lambda o, w, g, t, m, v, q: rule(o, w, g, t, m, v, 0 * q + 1), "momentum_product", step=1),
+    wrong("never rectified", right.radam, updated(
+        lambda o, w, g, t, after, memory: w - o.learning_rate * memory[0] / (1 - o.beta1**t)), step=5),
+    wrong("always adaptive, Adam's", right.radam, updated(
+        lambda o, w, g, t, after, memory: w - o.learning_rate * memory[0] / (1 - o.beta1**t) / root(o, memory[1], t))),
+    wrong("epsilon after the correction, optax'", right.radam, updated(
+        lambda o, w, g, t, after, memory: after if not rectified(o, t) else w - o.learning_rate * memory[0] / (
+            1 - o.beta1**t) * rectified(o, t) / (1 - o.beta2**t) ** 0.5 / root(o, memory[1], t)), step=5),
+    wrong("rectified from 4 on", right.radam, updated(
+        lambda o, w, g, t, after, memory: after if t != 5 else w - o.learning_rate * memory[0] / (
+            1 - o.beta1**t) / root(o, memory[1], t)), step=4),
+    wrong("updates counted from 2", right.radam, later),
 ]  # fmt: skip

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 from hypothesis import strategies as st
@@ -21,9 +22,10 @@ from ruamel.yaml import YAML
 from backends import BACKENDS
 from backends.trajectory import Trajectory
 from cases.concept import Concept
-from cases.layers import Dense, Layer, Sigmoid
-from cases.losses import BinaryCrossEntropy, GaussianNll, Loss
-from cases.optimizers import Optimizer
+from cases.fields import OneOf
+from cases.layers import Activation, Dense, Dropout, Layer, Sigmoid, Skip
+from cases.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
+from cases.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from cases.problem import Problem, materialise
 from cases.schema import Batch, Case, Dtype, Random
 from report.run import Result, attempt
@@ -91,6 +93,8 @@ def _of_type(annotation: Any, metadata: list) -> SearchStrategy:
         return _decimals(bounds)
     if isinstance(annotation, type) and issubclass(annotation, Concept):
         return settings(annotation)
+    if get_origin(annotation) is Annotated and any(isinstance(one, OneOf) for one in annotation.__metadata__):
+        return st.sampled_from(members(annotation)).flatmap(concept)
     raise TypeError(f"no strategy for a setting of type {annotation}: tests/trial/scenarios.py needs one")
 
 
@@ -102,6 +106,7 @@ def _decimals(bounds: dict[str, float]) -> SearchStrategy[float]:
 
 
 POSITIVE = _decimals({"gt": 0})
+SELDOM = st.sampled_from([False, False, False, True])
 
 # ---------------------------------------------------------------- structures
 
@@ -109,34 +114,84 @@ POSITIVE = _decimals({"gt": 0})
 @st.composite
 def structures(draw: DrawFn) -> dict:
     """Everything of a case but its parameters and data; `samples` and `features` say how large they are."""
-    samples = draw(st.integers(1, MOST_SAMPLES))
+    samples, features = draw(st.integers(1, MOST_SAMPLES)), draw(st.integers(1, WIDEST))
     training = draw(st.none() | trainings(samples))
     shuffled = training and training.get("batch", {}).get("order") == "shuffled"
     loss = draw(st.sampled_from(members(Loss)))
     network = draw(networks())
-    *_, last = (layer[Dense.kind] for layer in network if isinstance(layer, dict) and Dense.kind in layer)
+    *_, last = (layer[Dense.kind] for layer in network if Dense.kind in layer)
     last["units"] *= 2 if loss is GaussianNll else 1
+    if loss is BinaryCrossEntropy:
+        network.append({Sigmoid.kind: {"name": "probability"}})
+    network = draw(with_skips(network, features, loss))
     weights = st.none() | st.lists(POSITIVE, min_size=last["units"], max_size=last["units"])
-    return {
+    structure = {
         "title": "random scenario",
         "dtypes": [draw(st.sampled_from(get_args(Dtype)))],
-        "network": [*network, *([Sigmoid.kind] if loss is BinaryCrossEntropy else [])],
+        "network": network,
         "loss": {loss.kind: draw(settings(loss, **({"class_weights": weights} if loss.by_class else {})))},
         **({"training": training} if training else {}),
-        **({"random": draw(settings(Random))} if shuffled else {}),
+        **({"random": draw(settings(Random))} if shuffled or any(Dropout.kind in layer for layer in network) else {}),
         "samples": samples,
-        "features": draw(st.integers(1, WIDEST)),
+        "features": features,
     }
+    return structure | draw(sharing(structure))
 
 
-def networks() -> SearchStrategy[list]:
-    """One to six dense layers, each with one other layer behind it or none."""
-    dense = settings(Dense, units=st.integers(1, WIDEST)).map(lambda drawn: [{Dense.kind: drawn}])
-    others = [kind for kind in members(Layer) if kind is not Dense]
-    behind = st.just([]) | st.sampled_from(others).flatmap(concept).map(lambda drawn: [drawn])
-    return st.lists(st.tuples(dense, behind), min_size=1, max_size=DEEPEST).map(
-        lambda pairs: [layer for pair in pairs for layers in pair for layer in layers]
-    )
+@st.composite
+def networks(draw: DrawFn) -> list:
+    """One to six dense layers, each with one other layer behind it or none, and now and then a dropout behind that."""
+    network: list[dict] = []
+    activations = [kind for kind in members(Layer) if issubclass(kind, Activation)]
+    for i in range(draw(st.integers(1, DEEPEST))):
+        network.append({Dense.kind: draw(settings(Dense, units=st.integers(1, WIDEST))) | {"name": f"dense{i}"}})
+        if kind := draw(st.none() | st.sampled_from(activations)):
+            network.append({kind.kind: draw(settings(kind)) | {"name": f"activation{i}"}})
+        if draw(st.sampled_from([False, False, False, True])):
+            network.append({Dropout.kind: draw(settings(Dropout, mask=st.none())) | {"name": f"dropout{i}"}})
+    return network
+
+
+@st.composite
+def with_skips(draw: DrawFn, network: list, features: int, loss: type[Concept]) -> list:
+    """The network with a skip or two where widths allow it, but for what a loss asks of the last layer."""
+    widths, longer = {"input": features}, []
+    for layer in network:
+        longer.append(layer)
+        ((_, content),) = layer.items()
+        width = widths[content["name"]] = content.get("units", [*widths.values()][-1])
+        sources = [name for name, other in widths.items() if other == width and name != content["name"]]
+        last = layer is network[-1] and loss is BinaryCrossEntropy
+        if sources and not last and draw(st.sampled_from([False, False, True])):
+            name = f"skip{len(longer)}"
+            longer.append({Skip.kind: {"name": name, "source": draw(st.sampled_from(sources))}})
+            widths[name] = width
+    return longer
+
+
+@st.composite
+def sharing(draw: DrawFn, structure: dict) -> dict:
+    """Now and then a tied parameter, a frozen one, a penalty; mostly none."""
+    shapes, drawn = shapes_of(structure)[0], {}
+    ties = [
+        (path, {"parameter": other, "transposed": transposed})
+        for path, other in permutations(shapes, 2)
+        for transposed in (False, True)
+        if shapes[path] == (shapes[other][::-1] if transposed else shapes[other]) and len(shapes[path]) == 2
+    ]
+    if ties and draw(st.booleans()):
+        path, tie = draw(st.sampled_from(ties))
+        drawn["tied"] = {path: tie}
+        shapes.pop(path)
+    if len(shapes) > 1 and draw(SELDOM):
+        drawn["frozen"] = draw(st.lists(st.sampled_from([*shapes]), min_size=1, max_size=len(shapes) - 1, unique=True))
+    if draw(SELDOM):
+        named = st.lists(st.sampled_from([*shapes]), min_size=1, unique=True)
+        penalty = st.sampled_from(members(Penalty)).flatmap(
+            lambda kind: settings(kind, parameters=named).map(lambda content: {kind.kind: content})
+        )
+        drawn["penalties"] = draw(st.lists(penalty, min_size=1, max_size=2))
+    return drawn
 
 
 @st.composite
@@ -146,8 +201,12 @@ def trainings(draw: DrawFn, samples: int) -> dict:
         st.fixed_dictionaries({"steps": st.integers(1, 6)}) | st.fixed_dictionaries({"epochs": st.integers(1, 2)})
     )
     batch = draw(st.none() | settings(Batch, size=st.integers(1, samples)))
-    optimizer = draw(st.sampled_from(members(Optimizer)).flatmap(concept))
-    return length | ({"batch": batch} if batch else {}) | {"optimizer": optimizer}
+    optimizer = draw(st.sampled_from(members(Optimizer)))
+    rarely = {"clip": draw(st.none() | st.sampled_from(members(Clip)).flatmap(concept))}
+    if optimizer not in (Asgd, Rprop):
+        rarely["schedule"] = draw(st.none() | st.sampled_from(members(AnySchedule)).flatmap(concept))
+    more = {name: value for name, value in ({"batch": batch} | rarely).items() if value}
+    return length | more | {"optimizer": draw(concept(optimizer))}
 
 
 # ---------------------------------------------------------------- numbers

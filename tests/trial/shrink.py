@@ -33,6 +33,7 @@ def smaller_cases(case: dict) -> Iterator[dict]:
     """Cases with one thing less, those that leave out most first."""
     for steps in (
         _less_training,
+        _less_sharing,
         _simpler_rules,
         _fewer_layers,
         _fewer_units,
@@ -63,6 +64,16 @@ def _less_training(case: dict) -> Iterator[dict]:
             yield case | {"training": {"steps": fewer, **_without(training, "steps", "epochs")}}
 
 
+def _less_sharing(case: dict) -> Iterator[dict]:
+    """No penalty, nothing frozen, nothing tied, no clip, no schedule."""
+    for name in {"penalties", "frozen"} & case.keys():
+        yield _without(case, name)
+    if "tied" in case:
+        yield _resized(_without(case, "tied"), [*range(len(case["network"]))], case["network"])
+    for name in {"clip", "schedule"} & case.get("training", {}).keys():
+        yield case | {"training": _without(case["training"], name)}
+
+
 def _simpler_rules(case: dict) -> Iterator[dict]:
     """The plainest loss, the plainest optimizer."""
     if SquaredError.kind not in case["loss"]:
@@ -75,7 +86,8 @@ def _simpler_rules(case: dict) -> Iterator[dict]:
 def _fewer_layers(case: dict) -> Iterator[dict]:
     network = case["network"]
     for i in range(len(network)):
-        yield _resized(case, [*range(i), *range(i + 1, len(network))], network)
+        fewer = _resized(case, [*range(i), *range(i + 1, len(network))], network)
+        yield from (fewer, _without(fewer, "random"))
 
 
 def _fewer_units(case: dict) -> Iterator[dict]:
