@@ -8,8 +8,8 @@ import pytest
 from backends import BACKENDS, backend
 from cases.layers import Layer
 from cases.losses import Loss
-from cases.optimizers import Optimizer
-from reference import activations, backprop, layers, losses, optimizers
+from cases.optimizers import AnySchedule, Clip, Optimizer
+from reference import activations, backprop, layers, losses, optimizers, schedules
 from report.judge import judge
 from tests.trial import page
 from tests.trial.examples import problem_of
@@ -67,11 +67,13 @@ def kinds(choice) -> set[str]:
 def test_every_kind_has_a_mutant():
     """A new layer, loss or optimizer is not on trial before it has one."""
     dense = {"dense": (layers.dense_forward, layers.dense_backward)}
-    rules_of_one = {kind: (rule,) for kind, rule in optimizers.OPTIMIZERS.items()}
-    tables = dense | layers.ACTIVATIONS | losses.LOSSES | rules_of_one
+    rules_of_one = {kind: (rule,) for kind, rule in (optimizers.OPTIMIZERS | schedules.SCHEDULES).items()}
+    tables = dense | layers.FUNCTIONS | losses.LOSSES | rules_of_one
     rules = {mutant.rule for mutant in MUTANTS}
     on_trial = {kind for kind, functions in tables.items() if rules & {*functions}}
-    assert on_trial == set().union(*map(kinds, (Layer, Loss, Optimizer)))
+    assert on_trial == set().union(*map(kinds, (Layer, Loss, Optimizer, AnySchedule)))
+    assert {f"clip by {kind}" for kind in kinds(Clip)} <= {mutant.name.partition(":")[0] for mutant in MUTANTS}
+    assert {losses.penalty_forward, losses.penalty_backward} <= rules
 
 
 # ---------------------------------------------------------------- planting
@@ -104,7 +106,7 @@ HINTS = {
     "a derivative that is never computed": [
         "dense: dx zero, the graph cut", "dense: gradient zero", "dense: bias gradient missing",
         "record: cotangents of the inputs forgotten", "torch: output detached in the loss",
-        "jax: stop_gradient behind tanh",
+        "jax: stop_gradient behind tanh", "skip: back through the skip alone",
     ],
     "a missing factor ½": [
         "huber: half forgotten", "poisson: squared error's",
@@ -115,6 +117,7 @@ HINTS = {
     "a missing factor 2": [
         "squared_error: derivative of half of it", "squared_hinge: factor 2 missing",
         "identity: cotangent halved", "loss: factor 2 of the derivative missing", "jax: optax.l2_loss, which halves",
+        "weighted_squares: factor 2 missing", "skip: its cotangent shared out",
     ],
     "a sum over the batch in place of a mean (3)": [
         "loss: mean over the outputs only", "loss: derivative divided by the outputs only",
@@ -147,6 +150,7 @@ HINTS = {
         "momentum: the velocity before for the velocity after", "adadelta: epsilon forgotten in the numerator",
         "sgd: every other step", "sgd: bias frozen", "sgd: first layer frozen", "sgd: skipped once, step 7,000",
         "record: parameters before for after", "torch: a layer left out of the optimizer",
+        "frozen: another one in its place",
     ],
     "an update applied twice": [
         "sgd: learning rate doubled", "sgd: learning rate of another group for biases", "sgd: applied twice",

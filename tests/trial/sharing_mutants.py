@@ -199,7 +199,8 @@ SHARING_MUTANTS = [
            "update hidden.weight", step=1, on="exponential_decay"),
     Mutant("jax: a schedule of an integer count, which is float32", jax_autograd.schedule_of,
            instead(lambda schedule, rate: lambda count: jax_autograd.SCHEDULES[schedule.kind](schedule, rate)(
-               count).astype(float)), "learning rate", step=1, on="exponential_decay", backend="jax"),
+               count).astype(float)), "update hidden.weight", on="exponential_decay", backend="jax",
+           blind="there it is no mistake"),
 ]  # fmt: skip
 
 SAME_IN_OTHER_WORDS = [
