@@ -307,8 +307,16 @@ def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: A
     return (after, state), record
 
 
-@partial(jax.jit, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
-def train(recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batches: Array, recorded: Array) -> tuple:
+class Loops(NamedTuple):
+    """How to go through the steps, with the arguments of `lax.scan` and of `lax.fori_loop`."""
+
+    scan: Callable
+    fori_loop: Callable
+
+
+def train(
+    loops: Loops, recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batches: Array, recorded: Array
+) -> tuple:
     """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
     optimizer = OPTIMIZERS[recipe.optimizer.kind](recipe.optimizer) if recipe.optimizer else optax.set_to_zero()
     step = partial(take_step, recipe, optimizer, inputs, targets)
@@ -316,18 +324,23 @@ def train(recipe: Recipe, parameters: dict, inputs: Array, targets: Array, batch
     def recorded_step(carry, interval):
         first, number = interval
         if len(recorded) < len(batches):
-            carry = lax.fori_loop(first, number, lambda k, carry: step(carry, batches[k])[0], carry)
+            carry = loops.fori_loop(first, number, lambda k, carry: step(carry, batches[k])[0], carry)
         return step(carry, batches[number])
 
     first = jnp.append(0, recorded[:-1] + 1)
-    (after, _), records = lax.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, recorded))
+    (after, _), records = loops.scan(recorded_step, (parameters, optimizer.init(parameters)), (first, recorded))
     everyone = jnp.full(len(inputs), fill_value=True)
     final_loss, values = loss_of(recipe, after, _zero_taps(recipe, inputs), inputs, targets, everyone)
     return records, values, final_loss
 
 
-def run(problem: Problem) -> Trajectory:
-    """Train by jax.grad in one jitted scan."""
+compiled = jax.jit(
+    partial(train, Loops(lax.scan, lax.fori_loop)), static_argnames="recipe", compiler_options=COMPILER_OPTIONS
+)
+
+
+def run(problem: Problem, train: Callable = compiled) -> Trajectory:
+    """Train by jax.grad, in one jitted scan unless another way to train is given."""
     start, recipe = time.perf_counter(), Recipe(problem.network, problem.loss, problem.optimizer)
     arguments = (problem.parameters, problem.inputs, problem.targets, problem.batches, problem.recorded)
     records, values, final_loss = jax.tree.map(np.asarray, train(recipe, *arguments))
