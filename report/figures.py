@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,8 +15,12 @@ from report.run import Comparison
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73"}
-PAIR_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = {
+    "numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73", "torch-compile": "#e69f00", "jax-eager": "#56b4e9",
+}  # fmt: skip
+PAIR_COLOURS = (
+    "#cc79a7", "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#000000", "#999999", "#882255", "#b8a800",
+)  # fmt: skip
 STYLES = {"float64": "-", "float32": "--"}
 POINTS = 240
 STYLE = {
@@ -69,7 +74,7 @@ def _draw_budgets(panel, comparison: Comparison) -> None:
 
 
 def _draw_drift(panel, comparison: Comparison) -> None:
-    for pair, colour in zip(comparison.pairs, PAIR_COLOURS, strict=False):
+    for pair, colour in zip(comparison.pairs, cycle(PAIR_COLOURS), strict=False):
         steps, values = thin(comparison.problem.recorded, pair.drift.over_steps)
         label = f"{'-'.join(pair.names)} {comparison.dtype}"
         values = np.where((values > 0) & np.isfinite(values), values, np.nan)

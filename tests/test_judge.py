@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends import BACKENDS, backend, numpy_reference
+from backends import DEFAULT, backend, numpy_reference
 from backends.trajectory import Trajectory
 from cases.load import load
 from cases.problem import materialise
@@ -361,7 +361,7 @@ def test_relu_mask_at_an_exact_zero(monkeypatch, problem_of):
     assert "look at the backward pass of the relu layer relu1" in finding.message
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_depth_costs_no_resolution(name):
     """Sixteen tanh layers of width 32 in float32: 1e-5 of one element of the first layer's gradient is seen."""
     problem = materialise(load(CASES / "depth" / "tanh_16_wide.yaml"), "float32")
