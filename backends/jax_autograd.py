@@ -297,7 +297,7 @@ def take_step(recipe: Recipe, optimizer: optax.GradientTransformation, inputs: A
     (loss, values), (gradients, cotangents) = gradient(before, _zero_taps(recipe, x), x, t, real)
     state_before = state_of(recipe.optimizer, state)
     updates, state = optimizer.update(gradients, state, before)
-    after = optax.apply_updates(before, updates)
+    after = optax.apply_updates(before, updates) if recipe.optimizer else before  # -0.0 + 0.0 is 0.0
     blank = partial(jax.tree.map, lambda value: jnp.where(real[:, None], value, 0))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -71,5 +72,7 @@ def _compiler() -> str:
 
 def settings() -> dict[str, str]:
     """How the backend computes."""
-    version, *_ = subprocess.check_output([_compiler(), "--version"], text=True).splitlines()  # noqa: S603, torch found it
-    return {**torch_autograd.settings(), "compiler": version}
+    compiler = _compiler()
+    told = subprocess.check_output([compiler, "--version"], text=True)  # noqa: S603, torch found it
+    version = re.search(r"\d+\.[\d.]+", told)
+    return {**torch_autograd.settings(), "compiler": " ".join(filter(None, [compiler, version and version.group()]))}

@@ -23,6 +23,7 @@ PAIR_COLOURS = (
 )  # fmt: skip
 STYLES = {"float64": "-", "float32": "--"}
 POINTS = 240
+LINE_OF_LEGEND = 0.18
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
@@ -42,7 +43,8 @@ def _figure(path: Path, panels: int, size: tuple[float, float]):
 
 def draw_run(path: Path, comparisons: list[Comparison]) -> None:
     """One case over its steps: the loss, the budget of each backend, and how far each pair drifts."""
-    with _figure(path, 3, (12.6, 3.6)) as (loss, budget, drift):
+    pairs = max(len(comparison.pairs) for comparison in comparisons)
+    with _figure(path, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (loss, budget, drift):
         for comparison in comparisons:
             _draw_losses(loss, comparison)
             _draw_budgets(budget, comparison)

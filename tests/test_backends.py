@@ -100,7 +100,7 @@ def test_ragged_batches(ragged, name):
             assert not array[2::3, 1].any(), key
 
 
-@every_backend
+@pytest.mark.parametrize("name", [*backends.DEFAULT, "jax-eager"])
 def test_gradients_only(problem_of, name):
     """Without training there is one step, which leaves every bit of the parameters, the sign of a zero too."""
     problem = problem_of(
