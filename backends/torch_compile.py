@@ -58,7 +58,7 @@ def _zero_taps(problem: Problem, inputs: Tensor) -> dict[str, Tensor]:
 def run(problem: Problem) -> Trajectory:
     """Train by compiled gradients, with a program of its own for a short batch; the optimizer is not compiled."""
     _compiler()
-    torch.compiler.reset()  # a function is given up for compiling once it has been compiled for some problems
+    torch.compiler.reset()  # torch compiles a function for eight problems at most
     compiled = torch.compile(partial(look, problem), fullgraph=True, dynamic=False, options=OPTIONS)
     return torch_autograd.run(problem, partial(gradients_of, compiled))
 
