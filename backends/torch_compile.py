@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
@@ -60,14 +61,18 @@ def run(problem: Problem) -> Trajectory:
     _compiler()
     torch.compiler.reset()  # torch compiles a function for eight problems at most
     compiled = torch.compile(partial(look, problem), fullgraph=True, dynamic=False, options=OPTIONS)
-    return torch_autograd.run(problem, partial(gradients_of, compiled))
+    try:
+        return torch_autograd.run(problem, partial(gradients_of, compiled))
+    except BackendCompilerFailed as error:
+        said = getattr(error.inner_exception, "output", error)  # by the C++ compiler, behind a long command
+        raise RuntimeError(f"inductor failed: {said}") from error
 
 
 def _compiler() -> str:
     try:
         return get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise Missing(f"the backend torch-compile needs a C++ compiler: {error}") from None
+    except InvalidCxxCompiler:
+        raise Missing("the backend torch-compile needs a C++ compiler: install g++, or name one in CXX") from None
 
 
 def settings() -> dict[str, str]:

@@ -86,11 +86,21 @@ def test_operations_are_not_jitted_together(problem_of, monkeypatch):
 
 
 def test_without_a_compiler_the_backend_is_missing(problem_of):
-    told = "the backend torch-compile needs a C++ compiler: No working C++ compiler found"
+    told = "the backend torch-compile needs a C++ compiler: install g++, or name one in CXX"
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
         result = attempt(problem_of(), "torch-compile")
         row = backends.describe("torch-compile")
-    assert result.verdict == "missing"
-    assert result.message.startswith(told)
-    assert row["packages"].startswith(told)
-    assert "threads" not in row
+    assert (result.verdict, result.message) == ("missing", told)
+    assert row == {"backend": "torch-compile", "packages": told}
+
+
+def test_a_compiler_that_fails_is_heard(problem_of, tmp_path):
+    """In its own words, without the long command that it was given."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        "#!/bin/sh\ncase $1 in -v|--version) echo one 1.0;; *) echo Python.h is missing; exit 1;; esac\n"
+    )
+    compiler.chmod(0o755)
+    with torch._inductor.config.patch({"cpp.cxx": (str(compiler),), "fx_graph_cache": False}):
+        result = attempt(problem_of(), "torch-compile")
+    assert (result.verdict, result.message) == ("error", "RuntimeError: inductor failed: Python.h is missing")
