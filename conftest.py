@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import BACKENDS
+from backends import BACKENDS, DEFAULT
 from cases.load import SUFFIXES, InvalidCase, load
 from cases.problem import materialise
 from cases.schema import Case
@@ -43,7 +43,7 @@ class CaseFile(pytest.File):
             yield InvalidItem.from_parent(self, name="invalid", error=error)
             return
         for dtype in case.dtypes:
-            backends = self.config.getoption("--backend") or list(BACKENDS)
+            backends = self.config.getoption("--backend") or list(DEFAULT)
             for backend in backends:
                 yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", case=case, dtype=dtype, backend=backend)
             if dtype in case.tolerance and len(backends) > 1:

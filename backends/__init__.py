@@ -10,10 +10,11 @@ What it owes:
   another way.
 - Every number is of `problem.dtype`, and computed in it.
 - It uses its framework as that framework's users would. It does not import `reference/` (only the adapter does) nor
-  another backend: that they are independent of each other is what the comparison is worth.
+  a backend of another framework: that they are independent of each other is what the comparison is worth.
 - What it can't express it refuses with `Unsupported` and the reason; it never computes something similar instead.
 
-Modules are imported when they are asked for, so that a missing framework hurts nobody else.
+A framework may be there in several modes, `torch-compile` beside `torch`, which share its tables: the same formulas,
+executed in another way. Modules are imported when they are asked for, so that a missing framework hurts nobody else.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ BACKENDS = {
     "numpy": "backends.numpy_reference",
     "torch": "backends.torch_autograd",
     "jax": "backends.jax_autograd",
+    "torch-compile": "backends.torch_compile",
+    "jax-eager": "backends.jax_eager",
 }
-
+DEFAULT = ("numpy", "torch", "jax")  # the others run when they are asked for
 
 OUR_OWN = ("backends", "cases", "reference", "report")
 
@@ -37,7 +40,12 @@ class Unsupported(Exception):  # noqa: N818, a verdict rather than an error
 
 
 class Missing(Exception):  # noqa: N818, a verdict rather than an error
-    """The backend's packages are not installed."""
+    """The backend's packages, or what they need, are not installed."""
+
+
+def framework(name: str) -> str:
+    """Whose formulas a backend runs: what stands in front of the hyphen. All modes of it are one witness."""
+    return name.partition("-")[0]
 
 
 def backend(name: str) -> ModuleType:

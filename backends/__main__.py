@@ -12,7 +12,7 @@ from cases.command import run_command
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one row a backend; exit 3 if one is missing."""
+    """Print one row a backend; exit 3 if one is missing that runs by default."""
     parser = argparse.ArgumentParser(
         prog="python -m backends",
         description="List the backends: versions, threads, and whether float64 stays float64.",
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
 def _list() -> int:
     rows = [backends.describe(name) for name in backends.BACKENDS]
     print(tabulate(rows, headers="keys", disable_numparse=True))
-    return 0 if all("threads" in row for row in rows) else 3
+    return 0 if all("threads" in row for row in rows if row["backend"] in backends.DEFAULT) else 3
 
 
 if __name__ == "__main__":

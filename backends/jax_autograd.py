@@ -498,7 +498,9 @@ def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
     (loss, values), (gradients, cotangents) = gradient(trained, _zero_taps(recipe, x), before | masks, x, t, real)
     state_before = state_of(recipe.optimizer, state)
     updates, state = recipe.transformation.update(gradients, state, trained)
-    after = before | optax.apply_updates(trained, updates)
+    if recipe.optimizer:  # -0.0 + 0.0 is 0.0
+        trained = optax.apply_updates(trained, updates)
+    after = before | trained
     blank = partial(jax.tree.map, partial(where_real, real))
     record = {
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
@@ -509,28 +511,39 @@ def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
     return (after, state), record
 
 
-@partial(jax.jit, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
-def train(recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -> tuple:
+class Loops(NamedTuple):
+    """How to go through the steps, with the arguments of `lax.scan` and of `lax.fori_loop`."""
+
+    scan: Callable
+    fori_loop: Callable
+
+
+def train(loops: Loops, recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -> tuple:
     """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
     step = partial(take_step, recipe, samples)
 
     def recorded_step(carry, interval):
         first, number = interval
         if len(recorded) < len(samples.batches):
-            carry = lax.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
+            carry = loops.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
         return step(carry, number)
 
     first = jnp.append(0, recorded[:-1] + 1)
     state = recipe.transformation.init({path: parameters[path] for path in recipe.trained})
-    (after, _), records = lax.scan(recorded_step, (parameters, state), (first, recorded))
+    (after, _), records = loops.scan(recorded_step, (parameters, state), (first, recorded))
     everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.padded else None
     taps = _zero_taps(recipe, samples.inputs)
     final_loss, values = loss_of(recipe, after, taps, {}, samples.inputs, samples.targets, everyone)
     return records, values, final_loss
 
 
-def run(problem: Problem) -> Trajectory:
-    """Train by jax.grad in one jitted scan."""
+compiled = jax.jit(
+    partial(train, Loops(lax.scan, lax.fori_loop)), static_argnames="recipe", compiler_options=COMPILER_OPTIONS
+)
+
+
+def run(problem: Problem, train: Callable = compiled) -> Trajectory:
+    """Train by jax.grad, in one jitted scan unless another way to train is given."""
     start, samples = time.perf_counter(), Samples(problem.inputs, problem.targets, problem.batches, problem.masks)
     result = train(recipe_of(problem), problem.parameters, samples, problem.recorded)
     records, values, final_loss = jax.tree.map(np.asarray, result)

@@ -130,8 +130,12 @@ def by_class(function: Callable, *settings: str) -> Callable:
 
 
 def negative_log_likelihood(output: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """F.nll_loss takes the number of the class; of a distribution over the classes it is the sum of products."""
-    if bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=1) == 1).all()):
+    """F.nll_loss takes the number of the class; of a distribution over the classes it is the sum of products.
+
+    So it is in a compiled program too, which can't ask what the targets are.
+    """
+    compiling = torch.compiler.is_compiling()
+    if not compiling and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=1) == 1).all()):
         return F.nll_loss(output, targets.argmax(dim=1), weight=weight, reduction=reduction)
     return -(output * (targets if weight is None else targets * weight)).sum()
 
@@ -380,15 +384,22 @@ def last_change(schedule: AnySchedule | None) -> float:
 # ---------------------------------------------------------------- the run
 
 
-def forward(problem: Problem, numbers: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
-    """The values of `input` and of every layer; `numbers` holds the parameters and masks."""
-    x, values = inputs, {"input": inputs}
+def forward(
+    problem: Problem, numbers: dict[str, Tensor], inputs: Tensor, taps: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The values of `input` and of every layer; where there are taps, each has its own added to it.
+
+    `numbers` holds the parameters and masks.
+    """
+    x = inputs + taps["input"] if taps else inputs
+    values = {"input": x}
     for layer in problem.network:
         if isinstance(layer, Dense):
             x = x @ numbers[f"{layer.name}.weight"]
             x = x + numbers[f"{layer.name}.bias"] if layer.bias else x
         else:
             x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(values, numbers)))
+        x = x + taps[layer.name] if taps else x
         values[layer.name] = x
     return values
 
@@ -421,17 +432,17 @@ def gradients_of(
     return loss, values
 
 
-def run(problem: Problem) -> Trajectory:
-    """Train by autograd, one step after the other."""
+def run(problem: Problem, gradients_of: Callable = gradients_of) -> Trajectory:
+    """Train by autograd, one step after the other; the gradients may be had in another way."""
     before, dtype = torch.get_default_dtype(), torch.tensor(problem.inputs).dtype
     torch.set_default_dtype(dtype)  # torch.optim keeps some scalars in it
     try:
-        return _train(problem)
+        return _train(problem, gradients_of)
     finally:
         torch.set_default_dtype(before)
 
 
-def _train(problem: Problem) -> Trajectory:
+def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     inputs, targets = torch.tensor(problem.inputs), torch.tensor(problem.targets)
     parameters = {

@@ -16,7 +16,7 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backends import BACKENDS
+from backends import BACKENDS, DEFAULT
 from cases.command import run_command
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
@@ -72,11 +72,11 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake]) -> int:
     """Everything after reading; the modules that are slow to import are imported here."""
     from report.environment import describe_environment
-    from report.markdown import matrix, verdict_sentence
+    from report.markdown import summary, verdict_sentence
     from report.results import exit_code, write_results
     from report.story import Plan, prepare, tell_cases, write_story
 
-    backends, dtypes = arguments.backend or list(BACKENDS), arguments.dtype or DTYPES
+    backends, dtypes = arguments.backend or list(DEFAULT), arguments.dtype or DTYPES
     plan = Plan(tuple(dtypes), tuple(backends), not arguments.no_exact, arguments.output)
     jobs = arguments.jobs or (os.cpu_count() if len(cases) >= CASES_WORTH_A_PROCESS else 1)
     with _writing(plan.output):
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
     with _writing(plan.output):
         write_story(plan.output, chapters, mistakes, environment)
         write_results(plan.output / "report.json", comparisons, verdict, environment)
-    print(matrix(comparisons, "simple"), "", textwrap.fill(verdict, 80), sep="\n")
+    print(summary(comparisons), "", textwrap.fill(verdict, 80), sep="\n")
     print(f"\nThe report is in {plan.output / 'report.md'}.")
     return exit_code(comparisons, invalid=bool(mistakes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,10 +15,15 @@ from report.run import Comparison
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73"}
-PAIR_COLOURS = {"#cc79a7": 2.4, "#e69f00": 1.4, "#56b4e9": 0.8}  # the later, the thinner: equal pairs are seen
+COLOURS = {
+    "numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73", "torch-compile": "#e69f00", "jax-eager": "#56b4e9",
+}  # fmt: skip
+PAIR_COLOURS = (
+    "#cc79a7", "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#000000", "#999999", "#882255", "#b8a800",
+)  # fmt: skip
 STYLES = {"float64": "-", "float32": "--"}
 POINTS = 240
+LINE_OF_LEGEND = 0.18
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
@@ -37,7 +43,8 @@ def _figure(path: Path, panels: int, size: tuple[float, float]):
 
 def draw_run(path: Path, comparisons: list[Comparison]) -> None:
     """One case over its steps: the loss, the budget of each backend, and how far each pair drifts."""
-    with _figure(path, 3, (12.6, 3.6)) as (loss, budget, drift):
+    pairs = max(len(comparison.pairs) for comparison in comparisons)
+    with _figure(path, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (loss, budget, drift):
         for comparison in comparisons:
             _draw_losses(loss, comparison)
             _draw_budgets(budget, comparison)
@@ -69,10 +76,11 @@ def _draw_budgets(panel, comparison: Comparison) -> None:
 
 
 def _draw_drift(panel, comparison: Comparison) -> None:
-    for pair, (colour, width) in zip(comparison.pairs, PAIR_COLOURS.items(), strict=False):
+    for number, (pair, colour) in enumerate(zip(comparison.pairs, cycle(PAIR_COLOURS), strict=False)):
         steps, values = thin(comparison.problem.recorded, pair.drift.over_steps)
         label = f"{'-'.join(pair.names)} {comparison.dtype}"
         values = np.where((values > 0) & np.isfinite(values), values, np.nan)
+        width = max(2.4 - 0.8 * number, 0.6)  # the later, the thinner: equal pairs are seen
         panel.plot(steps, values, STYLES[comparison.dtype], color=colour, linewidth=width, label=label)
 
 

@@ -12,6 +12,7 @@ from report.run import Comparison, Pair, Result, suspect
 from report.table import cell, table
 
 DEEP = 4
+ABREAST = 3
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
@@ -29,7 +30,7 @@ def whole_report(
     """The report, from all comparisons and the sections of the cases."""
     parts = [
         "# backproof report", f"**{verdict_sentence(comparisons, mistakes)}**",
-        "## Verdicts", _legend(), matrix(comparisons, link=True), *_invalid(mistakes),
+        "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True), *_invalid(mistakes),
         "## What was compared", _ledger(comparisons),
         "## Free-running differences", *_pairs(comparisons),
         *_depth(depth), "## Cases", _cases_legend(), *sections,
@@ -97,9 +98,15 @@ def _caveat(comparisons: list[Comparison]) -> str:
     return " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 
 
-def matrix(comparisons: list[Comparison], form: str = "pipe", *, link: bool = False) -> str:
-    """One row a case and dtype: each backend's verdict and largest budget."""
+def summary(comparisons: list[Comparison]) -> str:
+    """The matrix in plain text, with as many backends abreast as a terminal takes, and the others below."""
     names = backend_names(comparisons)
+    parts = [names[first : first + ABREAST] for first in range(0, len(names), ABREAST)] or [names]
+    return "\n\n".join(matrix(comparisons, part, "simple") for part in parts)
+
+
+def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:
+    """One row a case and dtype: the verdict and the largest budget of each of these backends."""
     rows = []
     for comparison in comparisons:
         cells = {result.backend: cell(result) for result in comparison.results}

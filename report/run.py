@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from backends import Missing, Unsupported, backend
+from backends import Missing, Unsupported, backend, framework
 from backends.trajectory import Trajectory
 from cases.problem import Problem
 from cases.schema import Case
@@ -116,16 +116,26 @@ def suspect(comparison: Comparison) -> str:
     if only_print and only_print == results:
         return "every backend is right by the formulas and misses the printed number: suspect it, or the case"
     wrong = [result for result in results if result.judgement.missed_the_truth]
-    frameworks = [result for result in results if result.backend != "numpy"]
-    if len(frameworks) > 1 and all(result in wrong for result in frameworks) and _miss_alike(comparison, frameworks):
-        agreement = f"{' and '.join(result.backend for result in frameworks)} agree with each other and miss the truth"
-        return f"{agreement} ({frameworks[0].judgement.where.place}): suspect the reference (numpy) or the case"
-    certified = [result.backend for result in results if result.verdict == "certified"]
-    if len(wrong) == 1 and certified == ["numpy"]:
+    others = [result for result in results if result.backend != "numpy"]
+    if _frameworks(others) > 1 and all(result in wrong for result in others) and _miss_alike(comparison, others):
+        agreement = f"{_names(others)} agree with each other and miss the truth"
+        return f"{agreement} ({others[0].judgement.where.place}): suspect the reference (numpy) or the case"
+    certified = [result for result in results if result.verdict == "certified"]
+    if _frameworks(wrong) != 1 or not certified:
+        return ""
+    if _names(certified) == "numpy":
         return "only the reference (numpy) met the truth, which is its own: another backend would tell who is wrong"
-    if len(wrong) == 1 and certified:
-        return f"{wrong[0].backend} is alone: {' and '.join(certified)} met the truth"
-    return ""
+    return f"{_names(wrong)} {'are' if len(wrong) > 1 else 'is'} alone: {_names(certified)} met the truth"
+
+
+def _frameworks(results: list[Result]) -> int:
+    """How many independent witnesses they are."""
+    return len({framework(result.backend) for result in results})
+
+
+def _names(results: list[Result]) -> str:
+    *others, last = (result.backend for result in results)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import erfc, expit
 from tabulate import tabulate
 
-from backends import BACKENDS, Missing, backend
+from backends import DEFAULT, Missing, backend
 from reference.proof import balls, floats, sizes, working_precision
 from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS, precision_of
 
@@ -76,7 +76,7 @@ def errors_in_ulp(actual: np.ndarray, exact) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", EXACT)
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_an_elementary_function_is_within_8_ulp(name, function, dtype):
     x = points(dtype)
     x = np.abs(x) if function in POSITIVE else x
@@ -108,8 +108,8 @@ def test_table():
     if not ERRORS:
         pytest.skip("nothing was measured")
     rows = [
-        (*row, *(f"{measured[name]:.2f}" if name in measured else "" for name in BACKENDS))
+        (*row, *(f"{measured[name]:.2f}" if name in measured else "" for name in DEFAULT))
         for row, measured in ERRORS.items()
     ]
     print(f"\nLargest error in ulp found at {POINTS:,} points; {ULPS_OF_ELEMENTARY_FUNCTIONS} are allowed\n")
-    print(tabulate(rows, headers=["function", "dtype", *BACKENDS], disable_numparse=True))
+    print(tabulate(rows, headers=["function", "dtype", *DEFAULT], disable_numparse=True))

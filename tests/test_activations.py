@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 
-from backends import BACKENDS, backend, jax_autograd, torch_autograd
+from backends import DEFAULT, backend, jax_autograd, torch_autograd
 from cases.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from cases.problem import Problem, materialise
 from cases.schema import Case
@@ -48,7 +48,7 @@ def over_its_range(layer, dtype: str) -> Problem:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", DEFAULT)
 @pytest.mark.parametrize("layer", activations(), ids=name_of)
 def test_an_activation_is_certified_over_its_range(layer, name, dtype):
     problem = over_its_range(layer, dtype)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backends import BACKENDS, framework
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["cases", "reference", "backends", "report", "tests"]  # each may import from those before it
 ADAPTER = "backends.numpy_reference"
@@ -58,11 +60,20 @@ def test_arrows(module):
 
 @pytest.mark.parametrize("module", [module for module in MODULES if folder(module) == "backends"])
 def test_backends_are_independent(module):
-    """Only the adapter sees the reference, and no backend sees another one."""
-    from backends import BACKENDS
-
+    """Only the adapter sees the reference, and no backend sees another one but that of its own framework."""
+    own = {name for name in BACKENDS if BACKENDS[name] == module}
+    modes = {BACKENDS[framework(name)] for name in own}
     seen = {name for name in GRAPH[module] if folder(name) == "reference" or name in BACKENDS.values()}
-    assert all(module == ADAPTER and folder(name) == "reference" for name in seen), seen
+    assert all((module == ADAPTER and folder(name) == "reference") or name in modes for name in seen), seen
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_knows_one_framework(name):
+    """A mode takes the tables of its framework, and imports no other one."""
+    packages = {"torch": {"torch"}, "jax": {"jax", "optax"}}.get(framework(name), set())
+    seen = GRAPH[BACKENDS[name]]
+    assert {folder(module) for module in seen} & {"torch", "jax", "optax"} <= packages
+    assert name == framework(name) or BACKENDS[framework(name)] in seen
 
 
 def test_no_cycle():

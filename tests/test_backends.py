@@ -18,7 +18,7 @@ READOUT = {"dense": {"name": "readout", "units": 1, "bias": False}}
 SGD = {"optimizer": {"sgd": {"learning_rate": 0.3}}}
 FIELDS = ("values", "cotangents", "gradients", "before", "after", "state_before", "state_after", "final_values")
 
-every_backend = pytest.mark.parametrize("name", backends.BACKENDS)
+every_backend = pytest.mark.parametrize("name", backends.DEFAULT)
 
 
 def run(name, problem):
@@ -88,7 +88,7 @@ def ragged(problem_of):
     return problem, arrays(run("numpy", problem))
 
 
-@pytest.mark.parametrize("name", [name for name in backends.BACKENDS if name != "numpy"])
+@pytest.mark.parametrize("name", [name for name in backends.DEFAULT if name != "numpy"])
 def test_ragged_batches(ragged, name):
     """The mean is over the samples that are there; the rows of the others are zero in every backend."""
     problem, desired = ragged
@@ -100,7 +100,7 @@ def test_ragged_batches(ragged, name):
             assert not array[2::3, 1].any(), key
 
 
-@every_backend
+@pytest.mark.parametrize("name", [*backends.DEFAULT, "jax-eager"])
 def test_gradients_only(problem_of, name):
     """Without training there is one step, which leaves every bit of the parameters, the sign of a zero too."""
     problem = problem_of(
@@ -123,8 +123,12 @@ def test_command_lists_versions_and_settings(capsys):
     assert main([]) == 0
     header, _, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["backend", "packages"]
-    assert [row.split()[:2] for row in rows] == [["numpy", "numpy"], ["torch", "torch"], ["jax", "jax"]]
+    assert [row.split()[:2] for row in rows] == [[name, backends.framework(name)] for name in backends.BACKENDS]
     assert np.__version__ in rows[0]
+
+
+def test_what_runs_by_default_is_one_backend_a_framework():
+    assert list(backends.DEFAULT) == list(dict.fromkeys(map(backends.framework, backends.BACKENDS)))
 
 
 def broken():
@@ -145,7 +149,7 @@ def test_command_tells_what_is_missing(capsys, monkeypatch, module, message):
     assert main([]) == 3
     output = capsys.readouterr().out
     assert message in output
-    assert len(output.splitlines()) == 5
+    assert len(output.splitlines()) == 2 + len(backends.BACKENDS)
 
 
 def test_version_of_a_missing_package():
@@ -217,8 +221,8 @@ def test_jax_compiles_once_for_problems_of_one_structure(problem_of, monkeypatch
 
     from backends import jax_autograd
 
-    traced, tanh = [], jax_autograd.ACTIVATIONS["tanh"]
-    monkeypatch.setitem(jax_autograd.ACTIVATIONS, "tanh", lambda x: traced.append(x.shape) or tanh(x))
+    traced, tanh = [], jax_autograd.LAYERS["tanh"]
+    monkeypatch.setitem(jax_autograd.LAYERS, "tanh", lambda x: traced.append(x.shape) or tanh(x))
     jax.clear_caches()
     problem = problem_of()
     first = jax_autograd.run(problem)

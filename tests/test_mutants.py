@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from backends import BACKENDS, backend
+from backends import DEFAULT, backend
 from cases.layers import Layer
 from cases.losses import Loss
 from cases.optimizers import AnySchedule, Clip, Optimizer
@@ -23,7 +23,7 @@ each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: muta
 def test_there_are_more_than_a_hundred():
     assert len({mutant.name for mutant in (*MUTANTS, *EQUIVALENT)}) == len(MUTANTS) + len(EQUIVALENT)
     assert len(MUTANTS) > 100
-    assert {mutant.backend for mutant in MUTANTS} == set(BACKENDS)
+    assert {mutant.backend for mutant in MUTANTS} == set(DEFAULT)
 
 
 @both_dtypes
@@ -86,12 +86,12 @@ def test_a_rule_that_nobody_uses_cannot_be_planted():
 
 
 def test_planting_reaches_tables_and_is_undone():
-    before = layers.ACTIVATIONS["tanh"], backprop.update
+    before = layers.FUNCTIONS["tanh"], backprop.update
     with planted(activations.tanh_backward, max), planted(optimizers.update, min):
-        assert layers.ACTIVATIONS["tanh"] == activations.ACTIVATIONS["tanh"] == (before[0][0], max)
+        assert layers.FUNCTIONS["tanh"] == activations.ACTIVATIONS["tanh"] == (before[0][0], max)
         assert activations.tanh_backward is max
         assert backprop.update is min
-    assert (layers.ACTIVATIONS["tanh"], backprop.update) == before
+    assert (layers.FUNCTIONS["tanh"], backprop.update) == before
 
 
 # ---------------------------------------------------------------- hints

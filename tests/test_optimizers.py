@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from backends import BACKENDS, backend, torch_autograd
+from backends import DEFAULT, backend, torch_autograd
 from cases.optimizers import Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Rmsprop, Sgd
 from reference.optimizers import init, update
 from report.judge import judge
@@ -86,7 +86,7 @@ def test_a_stack_of_steps_is_a_loop(optimizer):
                 np.testing.assert_allclose(actual[name][i], array, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_a_wrong_state_is_named(problem_of, name):
     problem = trained(problem_of, Adam(learning_rate=0.01), "float64")
     run = backend(name).run(problem)

@@ -58,6 +58,12 @@ def test_every_dtype_and_backend_is_an_item(checkout):
     ]
 
 
+def test_other_modes_run_when_they_are_asked_for(checkout):
+    code, output = run(checkout, "--collect-only", "-qq", "--backend=torch-compile", "--backend=jax-eager")
+    assert code == 0
+    assert re.findall(r"float32-\S+", output) == ["float32-torch-compile", "float32-jax-eager"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "items"),
     [

@@ -8,7 +8,7 @@ import sys
 import xml.etree.ElementTree as ET
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -24,10 +24,10 @@ from cases.problem import materialise
 from cases.schema import CASES
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
-from report import story
+from report import figures, story
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
-from report.markdown import matrix
+from report.markdown import summary
 from report.run import Comparison, Result
 
 GOOD = """\
@@ -206,6 +206,21 @@ def test_figures_are_the_same_to_the_byte():
 
 
 @pytest.mark.usefixtures("folder")
+def test_every_backend_and_every_pair_is_drawn(monkeypatch):
+    """Each in a colour of its own, and its name in the legend."""
+    for name in backends.BACKENDS:
+        monkeypatch.setitem(backends.BACKENDS, name, "backends.numpy_reference")
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", "--no-exact", names=backends.BACKENDS) == 0
+    figure = Path("results/figures/a.svg").read_text(encoding="utf-8")
+    pairs = ["-".join(pair) for pair in combinations(backends.BACKENDS, 2)]
+    for label in (*backends.BACKENDS, *pairs):
+        assert f">{label} float64</text>" in figure, label
+    assert len(set(figures.PAIR_COLOURS)) >= len(pairs)
+    assert len({figures.COLOURS[name] for name in backends.BACKENDS}) == len(backends.BACKENDS)
+
+
+@pytest.mark.usefixtures("folder")
 def test_stale_figures_are_removed():
     Path("a.yaml").write_text(GOOD)
     Path("results/figures").mkdir(parents=True)
@@ -215,12 +230,15 @@ def test_stale_figures_are_removed():
 
 
 def test_lines_on_stdout_fit_a_terminal():
-    """The summary of all shipped cases, each on three backends."""
+    """The summary of all shipped cases, each on every backend; no verdict is lost on the way."""
     judgement = SimpleNamespace(budget=0.9999, scope="layers", only_print_missed=False)
     runs = [Result(name, "certified", judgement=judgement) for name in backends.BACKENDS]
     cases = [load(path) for path in CASES.rglob("*.yaml")]
     comparisons = [Comparison(case, materialise(case, dtype), runs) for case in cases for dtype in case.dtypes]
-    assert max(map(len, matrix(comparisons, "simple").splitlines())) <= 80
+    lines = summary(comparisons).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).count("certified 0.99") == len(comparisons) * len(backends.BACKENDS)
+    assert all(name in " ".join(lines).split() for name in backends.BACKENDS)
 
 
 # ---------------------------------------------------------------- gradients by layer
@@ -289,7 +307,7 @@ def shifted(x, weight, bias=None, right=layers.dense_forward):
 @pytest.mark.parametrize(
     ("module", "name", "wrong", "place"),
     [
-        (layers, "ACTIVATIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
+        (layers, "FUNCTIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
         (layers, "dense_forward", shifted, "step 0, value of hidden at [0, 0]"),
         (layers, "dense_backward", averaged, "step 0, gradient of hidden.bias at [0]"),
         (losses, "LOSSES", {"squared_error": half}, "step 0, cotangent of sigmoid1 at [0, 0]"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from backends import BACKENDS, Unsupported, numpy_reference
+from backends import BACKENDS, DEFAULT, Unsupported, numpy_reference
 from reference import layers
 from report.run import Comparison, accuracy, attempt, pairs_of, suspect
 
@@ -98,8 +98,8 @@ def test_interruption_is_not_swallowed(problem_of, install):
 # ---------------------------------------------------------------- the odd one out
 
 
-def compare(problem) -> Comparison:
-    comparison = Comparison(None, problem, [attempt(problem, name) for name in BACKENDS])
+def compare(problem, names=DEFAULT) -> Comparison:
+    comparison = Comparison(None, problem, [attempt(problem, name) for name in names])
     comparison.pairs = list(pairs_of(comparison))
     return comparison
 
@@ -116,8 +116,8 @@ def verdicts(comparison: Comparison) -> list[str]:
 
 def test_wrong_reference(problem_of, monkeypatch):
     """The truth is the reference's, so it certifies itself; two frameworks that agree are the better witnesses."""
-    forward, backward = layers.ACTIVATIONS["sigmoid"]
-    monkeypatch.setitem(layers.ACTIVATIONS, "sigmoid", (forward, lambda x, y, dy: 1.01 * backward(x, y, dy)))
+    forward, backward = layers.FUNCTIONS["sigmoid"]
+    monkeypatch.setitem(layers.FUNCTIONS, "sigmoid", (forward, lambda x, y, dy: 1.01 * backward(x, y, dy)))
     comparison = compare(problem_of(training={"steps": 2, "optimizer": {"sgd": {"learning_rate": 0.3}}}))
     assert verdicts(comparison) == ["certified", "differs", "differs"]
     assert suspect(comparison) == (
@@ -173,19 +173,40 @@ def test_the_reference_is_no_witness_for_itself(problem_of, install, jax):
     )
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_one_wrong_backend_is_named(problem_of, install, name):
-    for other in BACKENDS:
+    for other in DEFAULT:
         install(other, scaled if other == name else numpy_reference.run)
     comparison = compare(problem_of())
     assert verdicts(comparison).count("differs") == 1
-    others = " and ".join(other for other in BACKENDS if other != name)
+    others = " and ".join(other for other in DEFAULT if other != name)
     assert suspect(comparison) == f"{name} is alone: {others} met the truth"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "told"),
+    [
+        ("torch torch-compile", "numpy", "only the reference (numpy) met the truth, which is its own"),
+        ("torch torch-compile", "numpy jax", "torch and torch-compile are alone: numpy and jax met the truth"),
+        ("torch-compile", "numpy torch", "torch-compile is alone: numpy and torch met the truth"),
+        ("torch torch-compile jax", "numpy", "torch, jax and torch-compile agree with each other and miss"),
+        ("torch-compile jax-eager", "numpy", "torch-compile and jax-eager agree with each other and miss"),
+        ("torch-compile jax", "numpy torch", ""),
+    ],
+)
+def test_backends_of_one_framework_are_one_witness(problem_of, install, wrong, right, told):
+    """They run the same formulas, so that they agree with each other says nothing against the reference."""
+    for name in BACKENDS:
+        install(name, scaled if name in wrong.split() else numpy_reference.run)
+    names = [name for name in BACKENDS if name in f"{wrong} {right}".split()]
+    suspected = suspect(compare(problem_of(), names))
+    assert suspected.startswith(told)
+    assert bool(suspected) is bool(told)
 
 
 def test_nobody_is_suspected_without_witnesses(problem_of, install):
     """Not where all are right, and not where the others have not finished, or are wrong in their own ways."""
-    for name in BACKENDS:
+    for name in DEFAULT:
         install(name, numpy_reference.run)
     assert suspect(compare(problem_of())) == ""
     install("numpy", raising(ValueError))
@@ -199,7 +220,7 @@ def test_nobody_is_suspected_without_witnesses(problem_of, install):
 
 def test_all_right_but_the_printed_number(problem_of, install):
     """Then nobody has missed the truth."""
-    for name in BACKENDS:
+    for name in DEFAULT:
         install(name, numpy_reference.run)
     printed = {"tensor": "loss", "step": 0, "value": "0.123", "source": "a book"}
     comparison = compare(problem_of(published=[printed]))

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 
-from backends import BACKENDS, numpy_reference, torch_autograd
+from backends import DEFAULT, numpy_reference, torch_autograd
 from cases.checks import check
 from cases.layers import Layer
 from cases.load import load
@@ -194,7 +194,7 @@ FEW = ("dense", "tanh", "softplus", "squared_error", "huber", "sgd", "adam")  # 
 @pytest.mark.parametrize(("right", "wrong", "needs", "tensor"), FINDINGS.values(), ids=FINDINGS)
 def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, right, wrong, needs, tensor):
     """And that loads, and is certified without the mistake."""
-    monkeypatch.setattr(scenarios, "BACKENDS", ["torch"])
+    monkeypatch.setattr(scenarios, "DEFAULT", ["torch"])
     monkeypatch.setattr(scenarios, "members", lambda choice: [kind for kind in members(choice) if kind.kind in FEW])
     with planted(right, wrong):
         unit = fuzz.run_unit(0, 100, tmp_path)
@@ -219,7 +219,7 @@ def test_a_refusal_that_cannot_be_made_smaller_is_kept(monkeypatch, tmp_path, ag
         verdict = "" if len(judged) == 3 or (again and case in judged[2:3]) else "certified"
         return verdict, Result(name, verdict or "differs", "a spark")
 
-    monkeypatch.setattr(scenarios, "BACKENDS", ["numpy"])
+    monkeypatch.setattr(scenarios, "DEFAULT", ["numpy"])
     monkeypatch.setattr(scenarios, "judge_on", refuse_the_third)
     monkeypatch.setattr(fuzz, "judge_on", refuse_the_third)
     unit = fuzz.run_unit(0, 20, tmp_path)
@@ -246,7 +246,7 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path, capsys):
     assert capsys.readouterr().out == first
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["scenarios"]["certified"] >= 4
-    assert summary["backends"] == list(BACKENDS)
+    assert summary["backends"] == list(DEFAULT)
 
 
 def test_an_alarm_fails_the_campaign(monkeypatch, tmp_path, capsys):

@@ -27,7 +27,7 @@ from hypothesis.errors import Flaky
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from backends import BACKENDS, versions
+from backends import DEFAULT, versions
 from cases.command import run_command
 from report.processes import processes
 from tests.trial.scenarios import FalseAlarm, Scenarios, judge_everywhere, judge_on, scenarios, write_case
@@ -149,7 +149,7 @@ class Campaign:
             counts.update(unit["counts"])
         return {
             "scenarios": {verdict: counts.pop(verdict, 0) for verdict in VERDICTS},
-            "backends": list(BACKENDS),
+            "backends": list(DEFAULT),
             "shapes": len({shape for unit in units for shape in unit["shapes"]}),
             "met": dict(sorted(counts.items())),
             "units": len(units),

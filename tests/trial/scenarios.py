@@ -19,7 +19,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from backends import BACKENDS
+from backends import DEFAULT
 from backends.trajectory import Trajectory
 from cases.concept import Concept
 from cases.fields import OneOf
@@ -289,7 +289,7 @@ class FalseAlarm(AssertionError):  # noqa: N818, it is the finding of a campaign
 
 
 def judge_everywhere(case: dict) -> str:
-    """Run a case on every backend that can express it.
+    """Run a case on every backend that runs by default and can express it.
 
     Returns:
         `certified` by all, `out of range` or `nothing to compare` by at least one, and rightly so.
@@ -298,7 +298,7 @@ def judge_everywhere(case: dict) -> str:
         FalseAlarm: if a backend is refused.
     """
     said = set()
-    for name in BACKENDS:
+    for name in DEFAULT:
         verdict, result = judge_on(case, name)
         if result.verdict == "unsupported":
             continue

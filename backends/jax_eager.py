@@ -1,0 +1,43 @@
+"""JAX without jit: the same training, step by step and operation by operation, each compiled by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from backends import jax_autograd
+from backends.jax_autograd import PACKAGES, Loops, settings
+from backends.trajectory import Trajectory
+from cases.problem import Problem
+
+__all__ = ["PACKAGES", "run", "settings"]
+
+
+def scan(step: Callable, carry: Any, intervals: tuple) -> tuple:
+    """`lax.scan` as a loop in Python."""
+    records = []
+    for interval in zip(*intervals, strict=True):
+        carry, record = step(carry, interval)
+        records.append(jax.device_get(record))
+    return carry, jax.tree.map(lambda *steps: np.stack(steps), *records)
+
+
+def fori_loop(first: int, last: int, step: Callable, carry: Any) -> Any:
+    """`lax.fori_loop` as a loop in Python."""
+    for number in range(first, last):
+        carry = step(number, carry)
+    return carry
+
+
+def train(recipe: jax_autograd.Recipe, *arrays: Any) -> tuple:
+    """Train on arrays of JAX: those of NumPy would be computed with by NumPy."""
+    return jax_autograd.train(Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays))
+
+
+def run(problem: Problem) -> Trajectory:
+    """Train by jax.grad without jit; only what JAX itself is written with is compiled, at XLA's defaults."""
+    return jax_autograd.run(problem, train)
