@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -111,10 +112,10 @@ def _spelled(spelling: Spelling) -> str:
     """The code, what the source says of it, and what it refuses."""
     about = [] if spelling.about.rstrip(".") in spelling.code else [spelling.about]
     about += [f"Unsupported where `{test}`: {reason}." for test, reason in spelling.refused.items()]
-    words = " ".join(filter(None, about))
+    words, code = " ".join(filter(None, about)), spelling.code.replace("'", '"')
     if "\n" in spelling.code:
         return f"{words}\n\n{indent(_fenced(spelling.code), '  ')}\n"
-    return f"`{spelling.code}`{'. ' if words else ''}{words}"
+    return f"`{code}`{'. ' if words else ''}{words}"
 
 
 def _fenced(code: str) -> str:
@@ -236,7 +237,13 @@ def whole_page() -> str:
         named = [name for spelling in spellings(framework).values() for name in spelling.mentions]
         parts += [f"## Functions that the {framework} spellings name\n"]
         parts += [f"{_fenced(source.text_of(name))}\n" for name in source.mentioned((*dict.fromkeys(named),))]
-    return "\n".join(parts)
+    return _formatted("\n".join(parts))
+
+
+def _formatted(page: str) -> str:
+    """Its code as the formatter has it."""
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", PAGE, "-"]
+    return subprocess.run(command, input=page, capture_output=True, encoding="utf-8", cwd=ROOT, check=True).stdout
 
 
 def main() -> int:
