@@ -355,7 +355,7 @@ SCHEDULERS = {
     "exponential_decay": lambda schedule, optimizer: lr_scheduler.ExponentialLR(optimizer, schedule.factor),
     "linear_decay": lambda schedule, optimizer: lr_scheduler.LinearLR(optimizer, 1.0, schedule.end, schedule.steps),
     "cosine_decay": lambda schedule, optimizer: lr_scheduler.CosineAnnealingLR(
-        optimizer, schedule.steps, schedule.end * optimizer.param_groups[0]["lr"]
+        optimizer, schedule.steps, schedule.end * optimizer.defaults["lr"]
     ),
     "one_cycle": _one_cycle,
     "warm_up": _warm_up,

@@ -23,7 +23,7 @@ def slope(name: str, rule: Callable, wrong: Callable, **more) -> Mutant:
 
 
 def _mutant(name: str, rule: Callable, wrong: Callable, more: dict) -> Mutant:
-    kind = rule.__name__.rpartition("_")[0]
+    kind = next(kind for kind, rules in right.ACTIVATIONS.items() if rule in rules)
     family = next(family for family, kinds in FAMILIES.items() if kind in kinds)
     more |= {"noticed": more["noticed"].format(kind)}
     return Mutant(f"{kind}: {name}", rule, wrong, **{"on": family} | more)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 
+from cases.layers import Activation
 from cases.problem import Problem, materialise
 from cases.schema import Case
 
@@ -21,6 +23,7 @@ FAMILIES = {
     "piecewise": ["leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish"],
     "exponentials": ["elu", "celu", "selu", "silu", "mish", "gelu"],
 }
+FAMILIES |= {kind.kind: [kind.kind] for kind in Activation.__subclasses__() if kind.kind not in chain(*FAMILIES.values())}
 
 
 def _one_of_each(family: str) -> dict:
