@@ -554,7 +554,8 @@ SHARP = {
     "difference": (lambda: uncertain(5, 0.25) - uncertain(3, 0.5), rounded(2, 0.75)),
     "product": (lambda: uncertain(5, 0.25) * uncertain(-3, 0.5), rounded(15, 5 * 0.5 + 0.25 * 3.5 + 2 * TINY)),
     "square": (lambda: np.square(uncertain(5, 0.25)), rounded(25, 5 * 0.25 + 0.25 * 5.25 + 2 * TINY)),
-    "product with 0": (lambda: given([0.0]) * 1, rounded(0, 2 * TINY)),
+    "product with 0": (lambda: given([0.0]) * uncertain(3, 0.5), 0.0),
+    "product with what may be 0": (lambda: uncertain(0, 0.25) * given([3.0]), rounded(0, 0.75 + 2 * TINY)),
     "quotient": (lambda: uncertain(6, 0.3) / uncertain(2, 0.1), rounded(3, (0.3 + 3 * 0.1) / 1.9, 2)),
     "quotient by a huge number": (
         lambda: uncertain(1e30, 2e29) / given([1e38]),
