@@ -128,6 +128,8 @@ def _tied(case: Case) -> Mistakes:
         elif not other:
             message = f"there is no parameter {quoted(tie.parameter)} that is not tied itself"
             yield ("tied", path, "parameter"), message + hint(tie.parameter, own)
+        elif tie.transposed and len(other) < 2:
+            yield ("tied", path), f"{path}: a vector has no transpose"
         elif (expected := other[::-1] if tie.transposed else other) != shapes[path]:
             how = "the transpose of " if tie.transposed else ""
             yield ("tied", path), f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}"
@@ -153,7 +155,9 @@ def _penalties(case: Case) -> Mistakes:
     for i, penalty in enumerate(case.penalties):
         for j, path in enumerate(penalty.parameters):
             place = ("penalties", i, penalty.kind, "parameters", j)
-            if path not in shapes:
+            if path in case.tied:
+                yield place, f"{path} is tied to {case.tied[path].parameter}: penalise that one"
+            elif path not in shapes:
                 yield place, f"there is no parameter {quoted(path)}{hint(path, shapes)}"
             elif path in penalty.parameters[:j]:
                 yield place, f"{path} is listed twice"

@@ -171,9 +171,7 @@ def test_the_precision_grows_until_it_suffices():
 def diverging(steps: int) -> Problem:
     """A linear neuron: every step multiplies the error by thousands."""
     problem = replace(xor(steps, learning_rate=1000.0), network=(Dense(name="readout", units=1),))
-    return replace(
-        problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()}, trained=tuple(LINEAR)
-    )
+    return replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()}, trained=tuple(LINEAR))
 
 
 def test_a_diverging_run_needs_more_than_the_first_512_bits():
