@@ -177,8 +177,8 @@ def rate_check(problem: Problem, run: Trajectory) -> Check:
     rates = balls(np.array(learning_rates(problem, run.steps, arb), dtype=object))
     double = np.finfo(np.float64)
     only_multiplies = isinstance(problem.schedule, StepDecay | ExponentialDecay)
-    size = sizes(rates) + double.smallest_normal if only_multiplies else problem.optimizer.learning_rate
-    bound = ROUNDINGS_A_STEP * (run.steps + 1) * (double.eps / 2) * size
+    size = sizes(rates) if only_multiplies else problem.optimizer.learning_rate
+    bound = ROUNDINGS_A_STEP * (run.steps + 1) * (double.eps / 2) * size + double.smallest_normal
     look = f"look at the {problem.schedule.kind} schedule"
     return Check("learning rate", "learning rate", run.learning_rates, Bounded(rates, bound, IN_BALLS), look)
 

@@ -68,7 +68,7 @@ def test_every_kind_has_a_mutant():
     """A new layer, loss or optimizer is not on trial before it has one."""
     dense = {"dense": (layers.dense_forward, layers.dense_backward)}
     rules_of_one = {kind: (rule,) for kind, rule in optimizers.OPTIMIZERS.items()}
-    tables = dense | layers.ACTIVATIONS | losses.LOSSES | rules_of_one
+    tables = dense | layers.FUNCTIONS | losses.LOSSES | rules_of_one
     rules = {mutant.rule for mutant in MUTANTS}
     on_trial = {kind for kind, functions in tables.items() if rules & {*functions}}
     assert on_trial == set().union(*map(kinds, (Layer, Loss, Optimizer)))

@@ -289,7 +289,7 @@ def shifted(x, weight, bias=None, right=layers.dense_forward):
 @pytest.mark.parametrize(
     ("module", "name", "wrong", "place"),
     [
-        (layers, "ACTIVATIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
+        (layers, "FUNCTIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
         (layers, "dense_forward", shifted, "step 0, value of hidden at [0, 0]"),
         (layers, "dense_backward", averaged, "step 0, gradient of hidden.bias at [0]"),
         (losses, "LOSSES", {"squared_error": half}, "step 0, cotangent of sigmoid1 at [0, 0]"),
