@@ -102,16 +102,20 @@ def _skips(case: Case) -> Mistakes:
 
 
 def _masks(case: Case) -> Mistakes:
+    drawn = 0
     for i, layer in enumerate(case.network):
         if not isinstance(layer, Dropout):
             continue
         each, place = (case.batch.size, case.widths[layer.name]), ("network", i, layer.kind)
-        if layer.mask is None and case.steps * math.prod(each) > MOST_INDICES:
-            yield place, f"{case.steps:,} masks of {each}; at most {MOST_INDICES:,} numbers in all"
+        drawn += case.steps * math.prod(each) if layer.mask is None else 0
+        if layer.mask is None and drawn > MOST_INDICES:
+            yield place, f"{case.steps:,} masks of {each}; at most {MOST_INDICES:,} numbers are drawn for all masks"
         elif layer.mask is not None and (layer.mask.shape[-2:] != each or layer.mask.ndim > 3):
             yield (*place, "mask"), f"expected shape {each} or (steps, {each[0]}, {each[1]}), found {layer.mask.shape}"
         elif layer.mask is not None and not np.isin(layer.mask, (0, 1)).all():
             yield (*place, "mask"), "expected a mask of 0 and 1"
+        elif layer.mask is not None and layer.mask.ndim == 3 and len(layer.mask) > case.steps:
+            yield (*place, "mask"), f"expected at most {case.steps} masks, one a step, found {len(layer.mask)}"
 
 
 def _tied(case: Case) -> Mistakes:
@@ -124,6 +128,8 @@ def _tied(case: Case) -> Mistakes:
         elif not other:
             message = f"there is no parameter {quoted(tie.parameter)} that is not tied itself"
             yield ("tied", path, "parameter"), message + hint(tie.parameter, own)
+        elif tie.transposed and len(other) < 2:
+            yield ("tied", path), f"{path}: a vector has no transpose"
         elif (expected := other[::-1] if tie.transposed else other) != shapes[path]:
             how = "the transpose of " if tie.transposed else ""
             yield ("tied", path), f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}"
@@ -149,7 +155,9 @@ def _penalties(case: Case) -> Mistakes:
     for i, penalty in enumerate(case.penalties):
         for j, path in enumerate(penalty.parameters):
             place = ("penalties", i, penalty.kind, "parameters", j)
-            if path not in shapes:
+            if path in case.tied:
+                yield place, f"{path} is tied to {case.tied[path].parameter}: penalise that one"
+            elif path not in shapes:
                 yield place, f"there is no parameter {quoted(path)}{hint(path, shapes)}"
             elif path in penalty.parameters[:j]:
                 yield place, f"{path} is listed twice"
@@ -157,7 +165,7 @@ def _penalties(case: Case) -> Mistakes:
 
 def _parameters(case: Case) -> Mistakes:
     shapes = case.parameter_shapes()
-    if not shapes:
+    if not case.layer_shapes():
         yield ("network",), "there is no dense layer, so there is no parameter and no gradient to compare"
     if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
         yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
@@ -187,6 +195,11 @@ def _training(case: Case) -> Mistakes:
         reason = {"asgd": "has a schedule of its own", "rprop": "finds its own step sizes"}
         kind = case.training.optimizer.kind
         yield ("training", "schedule"), f"{kind} {reason[kind]}, so its learning rate follows no other"
+    if case.training and isinstance(optimizer := case.training.optimizer, Rprop):
+        smallest, largest = optimizer.smallest_step, optimizer.largest_step
+        if smallest > largest:
+            place = ("training", "optimizer", optimizer.kind, "smallest_step")
+            yield place, f"expected at most largest_step, {largest:g}, found {smallest:g}"
 
 
 def _batch(case: Case) -> Mistakes:
@@ -247,8 +260,10 @@ def _range(case: Case) -> Mistakes:
 
 
 def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
+    for i, layer in enumerate(case.network):
+        yield from _settings(layer, "network", i)
     yield ("data", "inputs"), case.data.inputs
-    yield ("data", "targets"), case.data.targets
+    yield ("objective",) if case.objective else ("data", "targets"), case.data.targets
     for name, value in case.parameters.items():
         if isinstance(value, np.ndarray):
             yield ("parameters", name), value
@@ -259,6 +274,8 @@ def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
         yield from _settings(penalty, "penalties", i)
     if case.training:
         yield from _settings(case.training.optimizer, "training", "optimizer")
+        if case.training.clip:
+            yield from _settings(case.training.clip, "training", "clip")
 
 
 def _settings(concept: Concept, *path: int | str) -> Iterator[tuple[Place, float]]:
@@ -296,6 +313,8 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
         if published.steps > 1:
             return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
         return "step", f"expected a step from 0 to {last}, found {step}"
+    if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1:
+        return "steps", f"{tensor} has a row a sample, and not every one of these steps has as many samples"
     shape, index = shapes[tensor], published.index or []
     if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
         return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
@@ -321,6 +340,11 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
     if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
         shapes["absolute_error"] = ()
     return shapes
+
+
+def _some(case: Case, step: int, steps: int) -> range:
+    """Some of these steps, among which are batches of every size that there is."""
+    return range(step, step + min(steps, case.steps_per_epoch))
 
 
 def _rows(case: Case, step: int) -> int:

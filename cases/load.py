@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cases.checks import check
 from cases.document import Document, Place, Refused, parse
-from cases.messages import tell
+from cases.messages import tell_all
 from cases.schema import CASES, Case
 
 LARGEST_FILE = 128 * 2**10
@@ -93,7 +93,7 @@ def _case(path: Path, document: Document) -> Case:
     try:
         case = Case.model_validate(document.data, context={"folder": path.parent})
     except ValidationError as invalid:
-        raise _invalid(path, document, map(tell, invalid.errors(include_url=False))) from None
+        raise _invalid(path, document, tell_all(invalid.errors(include_url=False))) from None
     case._path = path  # noqa: SLF001
     return case
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cases.concept import Concept
 from cases.fields import KEY, NUMBER, describe, hint, listed, quoted
-from cases.schema import Case
+from cases.schema import Case, Tie
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from cases.document import Place
 
 SPOKEN_BOOLEANS = {"no": "false", "off": "false", "false": "false", "yes": "true", "on": "true", "true": "true"}
+
+
+def tell_all(errors: list[ErrorDetails]) -> Iterator[tuple[Place, str]]:
+    """All of them, but for those that say that a list is too short because its entries are wrong."""
+    return (tell(error) for error in errors if not (error["type"] == "too_short" and error["input"]))
 
 
 def tell(error: ErrorDetails) -> tuple[Place, str]:
@@ -47,7 +52,7 @@ def _expected_mapping(error: ErrorDetails) -> str:
 
 def _concept(path: list | tuple) -> type[Concept]:
     """The innermost concept on the way: keys are called what the concepts that they hold are called."""
-    concepts = {concept.kind: concept for concept in _concepts(Concept)}
+    concepts = {concept.kind: concept for concept in _concepts(Concept)} | {"tied": Tie}
     return next((concepts[name] for name in reversed(path) if name in concepts), Case)
 
 
@@ -95,6 +100,7 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
     "model_type": _expected_mapping,
     "dict_type": _expected("a mapping"),
     "list_type": _expected("a list"),
+    "tuple_type": _expected("a list"),
     "too_short": _expected("at least {limit} entry"),
     "literal_error": _expected_literal,
     "bool_type": _expected("true or false"),
@@ -103,6 +109,7 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
     "finite_number": _expected("a finite number"),
     "greater_than": _expected("a number above {limit:g}"),
     "greater_than_equal": _expected("at least {limit:g}"),
+    "less_than": _expected("a number below {limit:g}"),
     "less_than_equal": _expected("at most {limit}"),
     "string_type": _expected("text"),
     "string_unicode": _expected("text of whole characters"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from cases.concept import Concept
 from cases.fields import KEY, OneOf, mistake
@@ -38,36 +40,48 @@ Objective = Annotated[Linear | Quadratic | Gradients, OneOf()]
 OBJECTIVES = {objective.kind: objective for objective in (Linear, Quadratic, Gradients)}
 
 
-def lowered(case: dict) -> dict:
-    """The data of a case with its objective as a network: a dense layer `x` of the input 1, whose `x.weight` is x."""
-    kind, rows = _rows(case["objective"])
+def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
+    """The data of a case with its objective as a network: a dense layer `x` of the input 1, whose `x.weight` is x.
+
+    And what is wrong with that, which is told beside the mistakes against the schema.
+    """
+    kind, rows, mistakes = _rows(case["objective"])
     network = {
         "network": [{"dense": {"name": "x", "units": len(rows[0]), "bias": False}}],
         "data": {"inputs": [[1.0]] * len(rows), "targets": rows},
         "loss": {OBJECTIVES[kind].loss: {"factor": 1.0, "reduction": "sum"}},
     }
-    for name in network:
-        if name in case:
-            raise mistake(f"an objective stands in place of network, data and loss; found {name} as well", name, KEY)
+    for name in (name for name in network if name in case):
+        instead = "an objective stands in place of network, data and loss"
+        mistakes.append(mistake(f"{instead}; found {name} as well", name, KEY))
     training, parameters = case.get("training"), case.get("parameters")
     if isinstance(training, dict):
-        network["training"] = {"batch": {"size": 1}, **training}
+        if "batch" in training:
+            mistakes.append(mistake("an objective has no samples, so there are no batches", "training", "batch", KEY))
+        network["training"] = training | {"batch": {"size": 1}}
+    elif kind == Gradients.kind:
+        mistakes.append(mistake("one gradient a step needs `training`", "objective", kind))
     if isinstance(parameters, dict) and _is_vector(start := parameters.get("x.weight")):
         network["parameters"] = parameters | {"x.weight": [start]}
-    return case | network
+    return case | network, mistakes
 
 
-def _rows(objective: Any) -> tuple[str, list]:
-    """The kind and the rows of numbers; where they are not well formed, which the schema tells, some row."""
+def _rows(objective: Any) -> tuple[str, list, list[PydanticCustomError]]:
+    """The kind, the rows of numbers, and what is wrong with them; where the schema tells that, some row."""
     match objective:
         case {"linear": {"coefficients": numbers}} | {"quadratic": {"coefficients": numbers}} if _is_vector(numbers):
-            return next(iter(objective)), [numbers]
+            return next(iter(objective)), [numbers], []
         case {"gradients": {"values": [first, *others]}} if all(map(_is_vector, (first, *others))):
-            if all(len(row) == len(first) for row in others):
-                return Gradients.kind, [first, *others]
-            raise mistake("expected rows of one length", "objective", Gradients.kind, "values")
-    return Linear.kind, [[0.0]]
+            ragged = [(i, row) for i, row in enumerate(others, start=1) if len(row) != len(first)]
+            place = "objective", Gradients.kind, "values"
+            wrong = [mistake(f"row {i} has length {len(row)}, row 0 has {len(first)}", *place, i) for i, row in ragged]
+            return Gradients.kind, [first] if ragged else [first, *others], wrong
+    return Linear.kind, [[0.0]], []
 
 
 def _is_vector(numbers: Any) -> bool:
-    return isinstance(numbers, list) and bool(numbers) and all(type(number) in (int, float) for number in numbers)
+    return isinstance(numbers, list) and bool(numbers) and all(map(_is_finite, numbers))
+
+
+def _is_finite(number: Any) -> bool:
+    return type(number) in (int, float) and math.isfinite(number)

@@ -29,9 +29,9 @@ class Problem:
         inputs, targets: all samples, (samples, features) and (samples, outputs); of classes a 1 at the class.
         batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
         recorded: the steps a trajectory must hold, ascending.
+        trained: the paths of the parameters that have a gradient; the others are frozen.
         published: numbers printed elsewhere that the run must meet.
         tolerance: between two free runs, where the case sets it.
-        trained: the paths of the parameters that have a gradient; the others are frozen.
         tied: by path, what each parameter is that is not one of its own.
         penalties: the terms of the loss that depend on parameters alone.
         masks: of each dropout layer, (masks, size, units) of 0 and 1; step k takes number k modulo masks.
@@ -48,9 +48,9 @@ class Problem:
     targets: np.ndarray
     batches: np.ndarray
     recorded: np.ndarray
+    trained: tuple[str, ...]
     published: tuple[Published, ...] = ()
     tolerance: Tolerance | None = None
-    trained: tuple[str, ...] = ()
     tied: dict[str, Tie] = field(default_factory=dict)
     penalties: tuple[Penalty, ...] = ()
     masks: dict[str, np.ndarray] = field(default_factory=dict)
@@ -89,9 +89,9 @@ def materialise(case: Case, dtype: str) -> Problem:
         targets=_targets(case).astype(dtype),
         batches=batches,
         recorded=np.arange(len(batches)),
+        trained=tuple(case.trained_shapes()),
         published=tuple(case.published),
         tolerance=case.tolerance.get(dtype),
-        trained=tuple(case.trained_shapes()),
         tied=case.tied,
         penalties=case.penalties,
         masks={layer: mask.astype(dtype) for layer, mask in masks.items()},

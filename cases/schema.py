@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from cases.concept import Concept, Count, Line, Positive
 from cases.fields import Array, OneOf, Printed
@@ -163,6 +173,13 @@ def _named(network: list[Layer]) -> list[Layer]:
     ]
 
 
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """An error as it is made."""
+    ours = error["type"] == "mistake"
+    kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
+    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+
+
 class Case(Concept):
     """One training scenario. Without `training` it asks for the gradients at the initial parameters.
 
@@ -189,11 +206,21 @@ class Case(Concept):
 
     _path: Path = PrivateAttr(default=CASES / "unnamed.yaml")
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _lower(cls, case: Any) -> Any:
-        """An objective becomes a network."""
-        return lowered(case) if isinstance(case, dict) and "objective" in case else case
+    def _lower(cls, case: Any, handler: ModelWrapValidatorHandler[Case]) -> Case:
+        """An objective becomes a network; all mistakes are told together."""
+        if not isinstance(case, dict) or "objective" not in case:
+            return handler(case)
+        network, mistakes = lowered(case)
+        errors = [InitErrorDetails(type=mistake, input=None) for mistake in mistakes]
+        try:
+            made = handler(network)
+        except ValidationError as invalid:
+            errors += map(_again, invalid.errors())
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return made
 
     @property
     def name(self) -> str:

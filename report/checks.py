@@ -15,6 +15,7 @@ import numpy as np
 from flint import arb
 
 from backends.trajectory import Arrays, Trajectory
+from cases.optimizers import ExponentialDecay, StepDecay
 from cases.problem import Problem
 from reference.backprop import add, backward, forward, operands, total_loss, trained
 from reference.layers import layer_backward, layer_forward
@@ -157,7 +158,7 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[
     gradients, state = _given(problem, run.gradients), _given(problem, run.state_before)
     gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained})
     if problem.schedule:
-        yield _rate_check(problem, run)
+        yield rate_check(problem, run)
     optimizer = at_rate(problem.optimizer, run.learning_rates)
     after, state_after = update(optimizer, before, gradients, state, run.steps)
     rate = "gradient and the learning rate are" if problem.schedule else "gradient is"
@@ -171,11 +172,16 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[
     yield from (states[name] for name in of_new_parameters)
 
 
-def _rate_check(problem: Problem, run: Trajectory) -> Check:
-    """A schedule in float64; a program that goes from step to step rounds up to eight times in each."""
+def rate_check(problem: Problem, run: Trajectory) -> Check:
+    """A schedule in float64; a program that goes from step to step rounds up to eight times in each.
+
+    Where it only multiplies, an error fades as the rate does; where it adds, it is one of the largest rate.
+    """
     rates = balls(np.array(learning_rates(problem, run.steps, arb), dtype=object))
-    largest, unit = problem.optimizer.learning_rate, float(np.finfo(np.float64).eps) / 2
-    bound = ROUNDINGS_A_STEP * (run.steps + 1) * unit * largest
+    double = np.finfo(np.float64)
+    only_multiplies = isinstance(problem.schedule, StepDecay | ExponentialDecay)
+    size = sizes(rates) if only_multiplies else problem.optimizer.learning_rate
+    bound = ROUNDINGS_A_STEP * (run.steps + 1) * (double.eps / 2) * size + double.smallest_normal
     look = f"look at the {problem.schedule.kind} schedule"
     return Check("learning rate", "learning rate", run.learning_rates, Bounded(rates, bound, IN_BALLS), look)
 

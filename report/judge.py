@@ -120,10 +120,14 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
 
 
 def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
-    """The initial parameters and the batches are the problem's; where no update is asked for, none is made."""
+    """The initial parameters and the batches are the problem's; where no update is asked for, none is ever made."""
     for path, initial in problem.parameters.items():
         message = "the run starts from {}, but the case from {}"
         yield from _unequal(trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message)
+        if path not in problem.trained:
+            message = "the parameter is frozen; the step starts from {}, but the case from {}"
+            before, same = trajectory.before[path], np.broadcast_to(initial, trajectory.before[path].shape)
+            yield from _unequal(before, same, trajectory.steps, "continuity", path, message)
     trained = {path: problem.parameters[path] for path in problem.trained}
     for name, initial in init(problem.optimizer, trained).items():
         message = "the run starts from a state of {}, but the optimizer from {}"

@@ -48,17 +48,15 @@ def _compare(problem: Problem, run: Trajectory, entry: schema.Published) -> Publ
     printed = entry.value.astype(np.float64)
     limits = allowed(tensor.reshape(1, -1), _tolerance(problem, entry)).reshape(tensor.shape)[element]
     within = np.abs(actual - printed) <= half_a_unit(entry.value) + limits.reshape(printed.shape)
-    if within.all() == (entry.wrong is None):
+    if within.all() == (entry.wrong is None) and np.isfinite(actual).all():
         return Published(entry, actual, "wrong at its source" if entry.wrong else "met")
     return Published(entry, actual, "missed", _miss(entry, actual, within))
 
 
 def _tolerance(problem: Problem, entry: schema.Published) -> schema.Tolerance:
-    """That of the run's dtype, or of the lesser one that the number was computed in at its source."""
-    own = tolerance_of(problem)
-    return max(
-        own, schema.Tolerance(rtol=RTOL[entry.computed_in or problem.dtype.name]), key=lambda either: either.rtol
-    )
+    """That of the run, or the wider one of the dtype that the number was computed in at its source."""
+    own, theirs = tolerance_of(problem), schema.Tolerance(rtol=RTOL[entry.computed_in or problem.dtype.name])
+    return theirs if entry.computed_in and theirs.rtol > own.rtol else own
 
 
 def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarray | None:
@@ -67,7 +65,10 @@ def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.n
     if group in METRICS:
         output, rows = find_tensor(problem, run, "output", step), problem.batches[min(step, problem.steps - 1)]
         targets = problem.targets if step == problem.steps else problem.targets[rows[rows >= 0]]
-        return None if output is None else np.asarray(METRICS[group](output.astype(np.float64), targets))
+        if output is None:
+            return None
+        whole = np.isfinite(output).all()  # argmax takes NaN for the largest
+        return np.asarray(METRICS[group](output.astype(np.float64), targets) if whole else np.nan)
     if step == problem.steps and group in ("loss", "output", "parameter", "state"):
         finals = {
             "loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after, "state": run.state_after,
@@ -95,7 +96,7 @@ def half_a_unit(printed: np.ndarray) -> np.ndarray:
 
 
 def _miss(entry: schema.Published, actual: np.ndarray, within: np.ndarray) -> str:
-    if entry.wrong:
+    if entry.wrong and within.all():
         return f"{entry.tensor} at step {entry.step} is marked as wrong at its source, but the run meets it"
     at = np.unravel_index(np.argmin(within), within.shape)
     printed = f"{entry.source} prints {entry.value[at]} for {entry.tensor} at step {entry.step}"

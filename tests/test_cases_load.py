@@ -224,6 +224,259 @@ def test_bad_case(mistakes, old, new, line, column, message):
     assert message in complaint
 
 
+RICH = """\
+title: All that layers, parameters and training share
+dtypes: [float64, float32]
+network:
+  - dense: {name: hidden, units: 2, bias: false}
+  - prelu
+  - dense: {name: second, units: 2}
+  - skip: {source: hidden}
+  - dropout: {name: drop, rate: 0.5, mask: [[1, 0], [1, 1]]}
+  - dense: {name: readout, units: 1}
+parameters:
+  hidden.weight: [[1, 2], [3, 4]]
+  prelu1.slope: [0.25]
+  second.bias: [1, 2]
+  readout.weight: [[1], [2]]
+tied:
+  second.weight: {parameter: hidden.weight, transposed: true}
+  readout.bias: {parameter: prelu1.slope}
+frozen: [readout.weight]
+penalties:
+  - l2: {coefficient: 0.1, parameters: [hidden.weight]}
+data:
+  inputs: [[0, 0], [0, 1], [1, 0], [1, 1], [2, 1]]
+  targets: [[0], [1], [1], [1], [0]]
+loss: {squared_error: {factor: 0.5, reduction: sum}}
+training:
+  steps: 6
+  batch: {size: 2}
+  optimizer: {sgd: {learning_rate: 0.1}}
+  clip: {norm: {maximum: 1}}
+  schedule: {step_decay: {every: 2, factor: 0.5}}
+published:
+  - {tensor: loss, step: 2, steps: 3, value: "0.125", source: a book}
+"""
+SKIP, MASK, TIE = "skip: {source: hidden}", "[[1, 0], [1, 1]]", "hidden.weight, transposed: true"
+QUOTED = "loss, step: 2, steps: 3"
+OF_TIED = "second.weight: {parameter: hidden.weight, transposed: true}"
+RICHLY_BAD = [
+    # skips and masks
+    (SKIP, "skip: {source: hiden}", 7, 20, "there is no layer 'hiden' before this one; did you mean 'hidden'?"),
+    (SKIP, "skip: {source: readout}", 7, 20, "there is no layer 'readout' before this one; expected input, hidden, p"),
+    (SKIP, "skip: {source: skip1}", 7, 20, "there is no layer 'skip1' before this one"),
+    (SKIP, "skip: {source: Hidden}", 7, 20, "expected a name of small letters"),
+    (SKIP, "skip", 7, 5, "missing key 'source'"),
+    (
+        "readout, units: 1}",
+        f"readout, units: 1}}\n  - {SKIP}",
+        10,
+        20,
+        "expected a layer of width 1, as the one before the skip; 'hidden' has 2",
+    ),
+    (MASK, "[[1, 0]]", 8, 44, "expected shape (2, 2) or (steps, 2, 2), found (1, 2)"),
+    (MASK, "[[1, 0, 1], [1, 1, 1]]", 8, 44, "expected shape (2, 2) or (steps, 2, 2), found (2, 3)"),
+    (MASK, "1", 8, 44, "found ()"),
+    (MASK, f"[[{MASK}]]", 8, 44, "found (1, 1, 2, 2)"),
+    (MASK, "[[1, 0.5], [1, 1]]", 8, 44, "expected a mask of 0 and 1"),
+    (MASK, "[[1, true], [1, 1]]", 8, 49, "expected a number, found true"),
+    (MASK, f"[{', '.join([MASK] * 7)}]", 8, 44, "expected at most 6 masks, one a step, found 7"),
+    (MASK, "{file: gone.npz, array: x}", 8, 51, "there is no file 'gone.npz'"),
+    (f", mask: {MASK}", "", 8, 14, "random numbers need `random: "),
+    ("rate: 0.5", "rate: 1", 8, 33, "expected a number below 1, found the number 1"),
+    ("rate: 0.5", "rate: -0.1", 8, 33, "expected at least 0, found the number -0.1"),
+    ("rate: 0.5", "rate: 1e-40", 8, 33, "1e-40 is too small for float32"),
+    # tied, frozen and penalised parameters
+    (TIE, "hiden.weight", 16, 30, "no parameter 'hiden.weight' that is not tied itself; did you mean 'hidden.weight'?"),
+    (TIE, "second.weight", 16, 30, "no parameter 'second.weight' that is not tied itself; expected hidden.weight, pr"),
+    (TIE, "readout.bias", 16, 30, "there is no parameter 'readout.bias' that is not tied itself"),
+    (TIE, "readout.weight", 16, 18, "second.weight: expected shape (2, 2), found (2, 1) of readout.weight"),
+    (
+        TIE,
+        "readout.weight, transposed: true",
+        16,
+        18,
+        "second.weight: expected shape (2, 2), found (1, 2) of the transpose of readout.weight",
+    ),
+    (TIE, "hidden.weight, transpose: true", 16, 45, "unknown key 'transpose'; did you mean 'transposed'?"),
+    (OF_TIED, "second.weight: hidden.weight", 16, 18, "expected a mapping with the keys parameter or transposed, foun"),
+    ("prelu1.slope}", "prelu1.slope, transposed: true}", 17, 17, "readout.bias: a vector has no transpose"),
+    ("  second.bias:", "  second.weight: [[1]]\n  second.bias:", 13, 3, "second.weight is tied to hidden.weight, so"),
+    ("[readout.weight]", "[readot.weight]", 18, 10, "there is no parameter 'readot.weight'; did you mean 'readout.we"),
+    ("[readout.weight]", "readout.weight", 18, 9, "expected a list, found the text 'readout.weight'"),
+    ("[readout.weight]", "[3]", 18, 10, "expected text, found the number 3"),
+    ("[readout.weight]", "[second.weight]", 18, 10, "second.weight is tied to hidden.weight: freeze that one"),
+    ("[readout.weight]", "[readout.weight, readout.weight]", 18, 26, "readout.weight is listed twice"),
+    (
+        "[readout.weight]",
+        "[hidden.weight, prelu1.slope, second.bias, readout.weight]",
+        18,
+        9,
+        "every parameter is frozen, so there is no gradient to compare",
+    ),
+    ("parameters: [hidden.weight]", "parameters: [second.weight]", 20, 41, "second.weight is tied to hidden.weight: "),
+    ("parameters: [hidden.weight]", "parameters: [hiden.weight]", 20, 41, "did you mean 'hidden.weight'?"),
+    ("parameters: [hidden.weight]", "parameters: []", 20, 40, "expected at least 1 entry, found an empty list"),
+    ("parameters: [hidden.weight]", "parameters: [3]", 20, 41, "expected text, found the number 3"),
+    ("parameters: [hidden.weight]", "parameters: hidden.weight", 20, 40, "expected a list, found the text"),
+    ("parameters: [hidden.weight]", "parameters: [hidden.weight, hidden.weight]", 20, 56, "is listed twice"),
+    ("coefficient: 0.1", "coefficient: 0", 20, 23, "expected a number above 0, found the number 0"),
+    ("coefficient: 0.1", "coefficient: 1e-40", 20, 23, "1e-40 is too small for float32"),
+    ("- l2:", "- l3:", 20, 5, "unknown 'l3'; expected l1 or l2"),
+    ("  - l2:", "  l2:", 20, 3, "expected a list, found a mapping"),
+    # optimizers, clipping and schedules
+    ("maximum: 1", "maximum: 0", 29, 26, "expected a number above 0, found the number 0"),
+    ("maximum: 1", "maximum: 1e300", 29, 26, "1e+300 is beyond the range of float32"),
+    ("maximum: 1", "maximum: 1, epsilon: -1", 29, 38, "expected at least 0, found the number -1"),
+    ("{norm: {maximum: 1}}", "norm", 29, 9, "missing key 'maximum'"),
+    ("{norm:", "{nrm:", 29, 10, "unknown 'nrm'; did you mean 'norm'?"),
+    (
+        "{sgd: {learning_rate: 0.1}}",
+        "{rprop: {learning_rate: 0.1}}",
+        30,
+        13,
+        "rprop finds its own step sizes, so its l",
+    ),
+    ("{sgd: {learning_rate: 0.1}}", "{asgd: {learning_rate: 0.1}}", 30, 13, "asgd has a schedule of its own, so its l"),
+    ("learning_rate: 0.1", "learning_rate: 0.1, weight_decay: -1", 28, 55, "expected at least 0, found the number -1"),
+    ("every: 2", "every: 0", 30, 34, "expected at least 1, found the number 0"),
+    ("every: 2, factor: 0.5", "every: 2, factor: 1.5", 30, 45, "expected at most 1"),
+    ("{step_decay: {every: 2, factor: 0.5}}", "linear_decay", 30, 13, "missing key 'steps'"),
+    ("step_decay: {every: 2, factor: 0.5}", "linear_decay: {steps: 2, end: 2}", 30, 44, "expected at most 1"),
+    (
+        "step_decay: {every: 2, factor: 0.5}",
+        "warm_up: {steps: 1, then: {warm_up: {steps: 1}}}",
+        30,
+        41,
+        "unknown 'warm",
+    ),
+    ("step_decay: {every: 2, factor: 0.5}", "warm_up: {steps: 1, than: x}", 30, 34, "did you mean 'then'?"),
+    # published numbers
+    (QUOTED, "loss, step: 4, steps: 3", 32, 36, "the last of these steps is 6, but that of the run is 5"),
+    (QUOTED, "loss, step: 4, steps: 10000000", 32, 36, "the last of these steps is 10000003, but that of the run is 5"),
+    (QUOTED, "loss, step: 4, steps: 0", 32, 36, "expected at least 1, found the number 0"),
+    (QUOTED, "output, index: [0, 0], step: 1, steps: 2", 32, 53, "not every one of these steps has as many samples"),
+    (QUOTED, "accuracy, step: 0", 32, 14, "there is no tensor 'accuracy'"),
+    (QUOTED, "absolute_error, index: [0], step: 0", 32, 37, "absolute_error has shape (), so the index [0] is outside"),
+    (QUOTED, "gradient/readout.weight, step: 0", 32, 14, "there is no tensor 'gradient/readout.weight'"),
+    (QUOTED, "update/readout.weight, step: 0", 32, 14, "there is no tensor 'update/readout.weight'"),
+    (QUOTED, "parameter/second.weight, step: 0", 32, 14, "there is no tensor 'parameter/second.weight'"),
+    (QUOTED, "loss, computed_in: float16, step: 0", 32, 33, "unknown 'float16'; did you mean 'float64'?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "column", "message"), RICHLY_BAD)
+def test_bad_use_of_what_is_shared(mistakes, old, new, line, column, message):
+    assert RICH.count(old) == 1
+    (complaint,) = mistakes(RICH.replace(old, new))
+    assert complaint.startswith(f"case.yaml:{line}:{column}: ")
+    assert message in complaint
+
+
+def test_good_use_of_what_is_shared(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(RICH)
+    case = load(path)
+    assert list(case.parameter_shapes()) == ["hidden.weight", "prelu1.slope", "second.bias", "readout.weight"]
+    assert list(case.trained_shapes()) == ["hidden.weight", "prelu1.slope", "second.bias"]
+
+
+def test_a_case_of_class_indices_has_an_accuracy_and_no_absolute_error(mistakes, tmp_path):
+    text = RICH.replace("squared_error", "softmax_cross_entropy").replace(
+        "[[0], [1], [1], [1], [0]]", "[0, 0, 0, 0, 0]"
+    )
+    good = tmp_path / "good.yaml"
+    good.write_text(text.replace("tensor: loss", "tensor: accuracy"))
+    assert load(good).published[0].tensor == "accuracy"
+    (complaint,) = mistakes(text.replace("tensor: loss", "tensor: absolute_error"))
+    assert "there is no tensor 'absolute_error'" in complaint
+
+
+def test_a_ring_of_ties(mistakes):
+    """Each of the two is named; the parameters that are left have no gradient."""
+    ring = RICH.replace(
+        "parameter: prelu1.slope}", "parameter: prelu1.slope}\n  prelu1.slope: {parameter: readout.bias}"
+    )
+    complaints = mistakes(ring)
+    for line, name in ((12, "prelu1.slope is tied to readout.bias"), (17, "'prelu1.slope'"), (18, "'readout.bias'")):
+        assert any(complaint.startswith(f"case.yaml:{line}:") and name in complaint for complaint in complaints)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_masks_that_are_too_many_to_draw(mistakes, layers):
+    """For one layer, or for all together."""
+    drop = "  - dropout: {rate: 0.5}\n" * layers
+    text = RICH.replace(f"  - dropout: {{name: drop, rate: 0.5, mask: {MASK}}}\n", drop)
+    text = text.replace("data:", "random: {generator: pcg64, seed: 0}\ndata:").replace("steps: 6", "steps: 9999999")
+    text = text.replace("units: 2", f"units: {6 // layers}")
+    complaint = next(line for line in mistakes(text) if "numbers are drawn for all masks" in line)
+    assert complaint.startswith(
+        f"case.yaml:{7 + layers}:14: 9,999,999 masks of (2, {6 // layers}); at most 100,000,000"
+    )
+
+
+OBJECTIVE = """\
+title: An optimizer alone
+dtypes: [float64, float32]
+objective: {gradients: {values: [[1, 2], [3, 4]]}}
+parameters: {x.weight: [1, 2]}
+training: {steps: 3, optimizer: {sgd: {learning_rate: 0.1}}}
+"""
+GIVEN = "{gradients: {values: [[1, 2], [3, 4]]}}"
+INSTEAD = "an objective stands in place of network, data and loss; found"
+BAD_OBJECTIVES = [
+    (GIVEN, "quadratic", 3, 12, "missing key 'coefficients'"),
+    (GIVEN, "3", 3, 12, "expected linear, quadratic or gradients, found the number 3"),
+    (GIVEN, "{}", 3, 12, "expected linear, quadratic or gradients, found a mapping of 0 keys"),
+    (GIVEN, "{linear: {coefficients: [1]}, gradients: {values: [[1]]}}", 3, 12, "found a mapping of 2 keys"),
+    ("{gradients:", "{gradient:", 3, 13, "unknown 'gradient'; did you mean 'gradients'?"),
+    ("{values: [[1, 2], [3, 4]]}", "[[1, 2]]", 3, 24, "expected a mapping with the keys values, found a list"),
+    ("values: [[1, 2], [3, 4]]", "values: []", 3, 33, "expected at least 1 entry, found an empty list"),
+    ("values: [[1, 2], [3, 4]]", "values: x", 3, 33, "expected a list, found the text 'x'"),
+    ("[3, 4]]", "[3, x]]", 3, 46, "expected a number, found the text 'x'"),
+    ("[3, 4]]", "[3, .inf]]", 3, 46, "expected a finite number, found the number inf"),
+    ("[3, 4]]", "[3]]", 3, 42, "row 1 has length 1, row 0 has 2"),
+    ("[3, 4]]", "[]]", 3, 42, "expected at least 1 entry, found an empty list"),
+    ("[3, 4]]", "3]", 3, 42, "expected a list, found the number 3"),
+    ("[3, 4]]", "[3, 1e300]]", 3, 12, "1e+300 is beyond the range of float32"),
+    (GIVEN, "{quadratic: {coefficients: []}}", 3, 39, "expected at least 1 entry, found an empty list"),
+    (GIVEN, "{quadratic: {coefficients: [1, [2]]}}", 3, 43, "expected a number, found a list"),
+    (GIVEN, "{linear: {coefficients: [1, 2], more: 3}}", 3, 44, "unknown key 'more'; expected coefficients"),
+    (GIVEN, "{linear: {coefficients: [1, 2, 3]}}", 4, 24, "x.weight: expected shape (1, 3) = (inputs, units), found"),
+    ("x.weight: [1, 2]", "y.weight: [1, 2], x.weight: [1, 2]", 4, 14, "there is no parameter 'y.weight'"),
+    ("[1, 2]}\ntraining", "[1, a]}\ntraining", 4, 28, "expected a number, found the text 'a'"),
+    ("steps: 3", "steps: 3, batch: {size: 2}", 5, 22, "an objective has no samples, so there are no batches"),
+    ("training: {steps: 3, optimizer: {sgd: {learning_rate: 0.1}}}", "", 3, 24, "one gradient a step needs `training`"),
+    ("training:", "network: [sigmoid]\ntraining:", 5, 1, f"{INSTEAD} network as well"),
+    ("training:", "data: {inputs: [[1]], targets: [[1]]}\ntraining:", 5, 1, f"{INSTEAD} data as well"),
+    ("training:", "loss: 3\ntraining:", 5, 1, f"{INSTEAD} loss as well"),
+    ("training:", "frozen: [x.weight]\ntraining:", 5, 9, "every parameter is frozen"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "column", "message"), BAD_OBJECTIVES)
+def test_bad_objective(mistakes, old, new, line, column, message):
+    assert OBJECTIVE.count(old) == 1
+    (complaint,) = mistakes(OBJECTIVE.replace(old, new))
+    assert complaint.startswith(f"case.yaml:{line}:{column}: ")
+    assert message in complaint
+
+
+def test_mistakes_of_an_objective_are_told_with_all_others(mistakes):
+    text = OBJECTIVE.replace("title", "titel").replace("[3, 4]", "[3]").replace("learning_rate", "learning_rat")
+    text = text.replace("float32", "float23").replace("steps: 3", "steps: 3, batch: 3") + "loss: x\ndata: y\n"
+    expected = [
+        ("1:1", "missing key 'title'"), ("1:1", "unknown key 'titel'"), ("2:19", "unknown 'float23'"),
+        ("3:42", "row 1 has length 1"), ("5:22", "there are no batches"), ("5:49", "missing key 'learning_rate'"),
+        ("5:50", "unknown key 'learning_rat'"), ("6:1", "found loss as well"), ("7:1", "found data as well"),
+    ]  # fmt: skip
+    complaints = mistakes(text)
+    for complaint, (place, message) in zip(complaints, expected, strict=True):
+        assert complaint.startswith(f"case.yaml:{place}: ")
+        assert message in complaint
+
+
 def test_too_many_parameters(mistakes):
     assert mistakes(changed("units: 2", "units: 9000000"))[0].startswith("case.yaml:4:3: 45,000,000 parameters")
 

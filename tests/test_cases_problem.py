@@ -133,3 +133,105 @@ def test_long_runs_are_thinned(monkeypatch):
     assert steps[:100] == list(range(100))
     assert steps[-1] == 99_999
     assert 250 < len(steps) <= 300
+
+
+# ---------------------------------------------------------------- masks, ties and objectives
+
+
+def dropping(**settings) -> dict:
+    """The changes for a network with two dropout layers, of 4 units and of 1, behind the hidden and the last layer."""
+    first, last = ({"dropout": {"rate": rate} | settings.get(name, {})} for name, rate in (("a", 0.25), ("b", 0.5)))
+    hidden, sigmoid, readout = (
+        {"dense": {"name": "hidden", "units": 4, "bias": False}}, "sigmoid",
+        {"dense": {"name": "readout", "units": 1, "bias": False}},
+    )  # fmt: skip
+    return {"network": [hidden, first, sigmoid, readout, last]}
+
+
+def test_masks_are_drawn_between_the_parameters_and_the_permutations():
+    """Layer by layer, of all steps at once, and in full for a short batch too."""
+    shuffled = training(epochs=2, batch={"size": 2, "order": "shuffled"})
+    problem = materialise(case(**dropping(), **shuffled), "float32")
+    random = np.random.RandomState(10)
+    random.uniform(size=3 * 4 + 4 * 1)
+    expected = {
+        name: random.uniform(size=(6, 2, units)) >= rate
+        for name, units, rate in (("dropout1", 4, 0.25), ("dropout2", 1, 0.5))
+    }
+    assert {name: same(problem.masks[name], mask.astype(np.float32)) for name, mask in expected.items()} == {
+        "dropout1": True,
+        "dropout2": True,
+    }
+    order = np.concatenate([random.permutation(SAMPLES) for _ in range(2)])
+    assert np.array_equal(problem.batches[problem.batches >= 0], order)
+    assert all(layer.mask is None for layer in problem.network if layer.kind == "dropout")
+
+
+def test_a_rate_of_0_drops_nothing():
+    problem = materialise(case(**dropping(a={"rate": 0.0}), **training(steps=3)), "float64")
+    assert problem.masks["dropout1"].all()
+    assert not problem.masks["dropout2"].all()
+
+
+def test_given_masks_are_taken_in_turn():
+    masks = np.random.default_rng(0).integers(0, 2, (3, SAMPLES, 4))
+    one = [[1], [0], [1], [1], [0]]
+    changes = dropping(a={"mask": masks.tolist()}, b={"mask": one})
+    problem = materialise(case(**changes, **training(steps=7)), "float64")
+    for step in range(7):
+        at = problem.masks_at(step)
+        assert list(at) == ["dropout1.mask", "dropout2.mask"]
+        assert np.array_equal(at["dropout1.mask"], masks[step % 3])
+        assert np.array_equal(at["dropout2.mask"], one)
+    steps = np.array([6, 0, 2])
+    assert np.array_equal(problem.masks_at(steps)["dropout1.mask"], masks[[0, 0, 2]])
+
+
+def test_masks_cannot_be_changed():
+    problem = materialise(case(**dropping(), **training(steps=3)), "float64")
+    with pytest.raises(ValueError, match="read-only"):
+        problem.masks["dropout1"][0] = 0
+
+
+def test_a_tied_parameter_has_no_value_and_a_frozen_one_no_gradient():
+    dense = [{"dense": {"name": name, "units": 3}} for name in ("a", "b", "c")]
+    problem = materialise(
+        case(
+            network=dense,
+            parameters={"a.weight": np.eye(3).tolist(), "a.bias": [1, 2, 3], "c.bias": [0, 0, 0]},
+            tied={
+                "b.weight": {"parameter": "a.weight", "transposed": True}, "c.weight": {"parameter": "a.weight"},
+                "b.bias": {"parameter": "a.bias"},
+            },
+            frozen=["a.bias"], random=None, data={"inputs": [[1, 2, 3]], "targets": [[1, 2, 3]]},
+        ),
+        "float64",
+    )  # fmt: skip
+    assert list(problem.parameters) == ["a.weight", "a.bias", "c.bias"]
+    assert problem.trained == ("a.weight", "c.bias")
+    assert list(problem.tied) == ["b.weight", "c.weight", "b.bias"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "loss", "targets"),
+    [
+        ({"linear": {"coefficients": [3, -1]}}, "weighted_sum", [[3, -1]]),
+        ({"quadratic": {"coefficients": [3, -1]}}, "weighted_squares", [[3, -1]]),
+        ({"gradients": {"values": [[3, -1], [0.5, 2]]}}, "weighted_sum", [[3, -1], [0.5, 2]]),
+    ],
+)
+@pytest.mark.parametrize("start", [[5, 7], [[5, 7]]])
+def test_an_objective_is_a_network_of_one_layer(objective, loss, targets, start):
+    settings = {"title": "alone", "dtypes": ["float64"], "objective": objective, "parameters": {"x.weight": start}}
+    problem = materialise(Case.model_validate(settings | training(steps=5)), "float64")
+    assert (problem.loss.kind, problem.loss.factor, problem.loss.reduction) == (loss, 1, "sum")
+    assert problem.parameters["x.weight"].tolist() == [[5, 7]]
+    assert problem.targets.tolist() == targets
+    assert problem.batches.tolist() == [[step % len(targets)] for step in range(5)]
+    (layer,) = problem.network
+    assert (layer.kind, layer.name, layer.units, layer.bias) == ("dense", "x", 2, False)
+
+
+def test_every_step_of_a_published_sum_is_recorded():
+    published = [{"tensor": "loss", "step": 5, "steps": 4, "value": "1", "source": "a book"}]
+    assert recorded(**training(steps=20), record={"every": 100}, published=published) == [0, 5, 6, 7, 8, 19]

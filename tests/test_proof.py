@@ -122,7 +122,7 @@ def xor(steps: int, activation=Sigmoid, learning_rate: float = 0.5, dtype=np.flo
         "xor", np.dtype(dtype), network, SquaredError(factor=0.5, reduction="sum"), Sgd(learning_rate=learning_rate),
         {path: random.normal(size=shape).astype(dtype) for path, shape in shapes.items()},
         np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype), np.array([[0], [1], [1], [0]], dtype),
-        batches=np.tile(np.arange(4), (steps, 1)), recorded=np.arange(steps),
+        batches=np.tile(np.arange(4), (steps, 1)), recorded=np.arange(steps), trained=tuple(shapes),
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_the_precision_grows_until_it_suffices():
 def diverging(steps: int) -> Problem:
     """A linear neuron: every step multiplies the error by thousands."""
     problem = replace(xor(steps, learning_rate=1000.0), network=(Dense(name="readout", units=1),))
-    return replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()})
+    return replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()}, trained=tuple(LINEAR))
 
 
 def test_a_diverging_run_needs_more_than_the_first_512_bits():
@@ -210,9 +210,9 @@ class Clock:
         monkeypatch.setattr(proof.time, "process_time", lambda: self.now)
         monkeypatch.setattr(proof, "train", self.train)
 
-    def train(self, problem: Problem, number):
+    def train(self, problem: Problem, number, real):
         self.attempts.append(0)
-        for step in train(problem, number):
+        for step in train(problem, number, real):
             self.now += 0.5
             self.attempts[-1] += 1
             yield step

@@ -502,12 +502,13 @@ def test_a_long_run_uses_at_most_its_allowance_at_every_step():
     inputs, targets, *parameters = draws(random, np.float32, (8, 3), (8, 3), *shapes.values(), hostile=False)
     problem = Problem(
         "run", np.dtype(np.float32), layers, MEAN, Sgd(learning_rate=0.1), dict(zip(shapes, parameters, strict=True)),
-        inputs, targets, batches=np.tile(np.arange(8), (300, 1)), recorded=np.arange(300),
+        inputs, targets, batches=np.tile(np.arange(8), (300, 1)), recorded=np.arange(300), trained=tuple(shapes),
     )  # fmt: skip
     for step in train(problem):
         before = {path: given(values) for path, values in step.before.items()}
         after, _ = update(problem.optimizer, before, {path: given(g) for path, g in step.gradients.items()}, {}, 0)
         assert max(budgets(after[path], step.after[path]).max() for path in after) <= 1
+        assert all((step.after[path] != step.before[path]).any() for path in after)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
