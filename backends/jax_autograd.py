@@ -28,7 +28,21 @@ jax.config.update("jax_platforms", "cpu")
 # A fusion recomputes what it consumes and may contract x w - t into one fused multiply-add; then the value on record is
 # not the one that the loss was computed from. The algebraic simplifier moves a factor from one product into the next.
 # Without the two passes every operation consumes what is recorded.
-COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp"}
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp", "xla_allow_excess_precision": False}
+
+# XLA rounds a sum of 16-bit numbers after every term. jnp.sum adds in float32, but the derivative of a broadcast is a sum
+# of XLA's own. So what is broadcast, over the samples or over the units, is float32 where that is differentiated.
+
+
+def wide(x: Array) -> Array:
+    """The same numbers in float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def rounded_once(function: Callable) -> Callable:
+    """The function of x and other arrays, computed in float32 at least."""
+    return lambda *arrays: function(*map(wide, arrays)).astype(arrays[0].dtype)
+
 
 # ---------------------------------------------------------------- the tables
 
@@ -51,7 +65,7 @@ ACTIVATIONS = {
     "log_sigmoid": jax.nn.log_sigmoid,
     "relu": jax.nn.relu,
     "leaky_relu": leaky_relu,
-    "prelu": leaky_relu,
+    "prelu": rounded_once(leaky_relu),
     "relu6": jax.nn.relu6,
     "hard_tanh": hard_tanh,
     "hard_sigmoid": jax.nn.hard_sigmoid,
@@ -62,8 +76,8 @@ ACTIVATIONS = {
     "silu": jax.nn.silu,
     "mish": jax.nn.mish,
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
-    "softmax": jax.nn.softmax,
-    "log_softmax": jax.nn.log_softmax,
+    "softmax": rounded_once(jax.nn.softmax),
+    "log_softmax": rounded_once(jax.nn.log_softmax),
     "identity": jax.nn.identity,
 }
 
@@ -87,7 +101,7 @@ def binary_cross_entropy(_: Loss, output: Array, targets: Array) -> Array:
 def softmax_cross_entropy(loss: Loss, output: Array, targets: Array) -> Array:
     """optax.softmax_cross_entropy of optax.smooth_labels, which may be weighted by class."""
     labels = optax.smooth_labels(targets, loss.label_smoothing) if loss.label_smoothing else targets
-    return optax.softmax_cross_entropy(output, weighted(loss, labels))
+    return rounded_once(optax.softmax_cross_entropy)(output, weighted(loss, labels))
 
 
 def weighted(loss: Loss, targets: Array) -> Array:
@@ -116,7 +130,7 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "hinge": lambda _, output, targets: jax.nn.relu(1 - targets * output),
     "squared_hinge": lambda _, output, targets: jnp.square(jax.nn.relu(1 - targets * output)),
     "gaussian_nll": gaussian_nll,
-    "cosine": lambda _, output, targets: optax.cosine_distance(output, targets),
+    "cosine": lambda _, output, targets: rounded_once(optax.cosine_distance)(output, targets),
 }
 
 
@@ -273,7 +287,7 @@ def forward(recipe: Recipe, parameters: dict, inputs: Array, taps: dict) -> tupl
     for layer in recipe.network:
         if isinstance(layer, Dense):
             x = x @ parameters[f"{layer.name}.weight"]
-            x = x + parameters[f"{layer.name}.bias"] if layer.bias else x
+            x = rounded_once(jnp.add)(x, parameters[f"{layer.name}.bias"]) if layer.bias else x
         else:
             x = ACTIVATIONS[layer.kind](x, *layer.arguments(parameters))
         values[layer.name] = x

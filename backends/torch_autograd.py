@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
+from ml_dtypes import bfloat16
 from torch import Tensor
 
 from backends import Unsupported
@@ -270,8 +271,8 @@ def gradients_of(problem: Problem, parameters: dict[str, Tensor], inputs: Tensor
 def run(problem: Problem) -> Trajectory:
     """Train by autograd, one step after the other."""
     start, record = time.perf_counter(), Recorder(problem)
-    inputs, targets = torch.tensor(problem.inputs), torch.tensor(problem.targets)
-    parameters = {path: torch.tensor(values, requires_grad=True) for path, values in problem.parameters.items()}
+    inputs, targets = _tensor(problem.inputs), _tensor(problem.targets)
+    parameters = {path: _tensor(values).requires_grad_() for path, values in problem.parameters.items()}
     optimizer = problem.optimizer and OPTIMIZERS[problem.optimizer.kind](problem.optimizer, [*parameters.values()])
     for number, rows in enumerate(problem.batches):
         batch = torch.from_numpy(rows[rows >= 0])
@@ -281,18 +282,31 @@ def run(problem: Problem) -> Trajectory:
             optimizer.step()
         if number in record.wanted:
             record.add(
-                loss=loss.detach().numpy(), values=_arrays(values), cotangents=_gradients(values),
+                loss=_array(loss), values=_arrays(values), cotangents=_gradients(values),
                 gradients=_gradients(parameters), before=before, after=_arrays(parameters),
                 state_before=state_before, state_after=state_of(problem, optimizer, parameters),
             )  # fmt: skip
     with torch.no_grad():
         values = forward(problem, parameters, inputs)
-        final_loss = loss_of(problem, values, targets).numpy()
+        final_loss = _array(loss_of(problem, values, targets))
     return record.trajectory(problem, _arrays(values), final_loss, time.perf_counter() - start)
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """A copy; torch takes no bfloat16 from NumPy, but the same bits as integers."""
+    return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == bfloat16 else torch.tensor(array)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A copy."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(bfloat16).copy()
+    return tensor.numpy().copy()
+
+
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+    return {name: _array(tensor) for name, tensor in tensors.items()}
 
 
 def _gradients(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:

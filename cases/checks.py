@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ml_dtypes import finfo
 
 from cases.fields import KEY, hint, quoted
 from cases.schema import Case, Concept, GaussianNll, Published, Uniform
@@ -161,7 +162,7 @@ def _range(case: Case) -> Mistakes:
                 rounded = np.asarray(value).astype(dtype)
             if not np.isfinite(rounded).all():
                 yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
-            elif isinstance(value, float) and 0 < abs(value) < terms * np.finfo(dtype).smallest_normal:
+            elif isinstance(value, float) and 0 < abs(value) < terms * float(finfo(dtype).smallest_normal):
                 yield path, f"{value:g} is too small for {dtype}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.random import Generator, RandomState
 
 from cases.schema import Case, Layer, Loss, Normal, Optimizer, Published, Tolerance, Uniform, layer_widths
@@ -57,7 +58,7 @@ class Problem:
 def materialise(case: Case, dtype: str) -> Problem:
     """Draw the case's random numbers and round everything once to `dtype`."""
     random, shapes = _generator(case), case.parameter_shapes()
-    parameters = {path: _draw(value, shapes[path], random).astype(dtype) for path, value in case.parameters.items()}
+    parameters = {path: _rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
     batches = _batches(case, random)
     problem = Problem(
         name=case.name,
@@ -66,8 +67,8 @@ def materialise(case: Case, dtype: str) -> Problem:
         loss=case.loss,
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
-        inputs=case.data.inputs.astype(dtype),
-        targets=_targets(case).astype(dtype),
+        inputs=_rounded(case.data.inputs, dtype),
+        targets=_rounded(_targets(case), dtype),
         batches=batches,
         recorded=np.arange(len(batches)),
         published=tuple(case.published),
@@ -97,6 +98,15 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
             return random.normal(value.mean, value.std, shape)
         case _:
             return value
+
+
+def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The nearest numbers of the dtype. ml_dtypes takes the nearest float32 first, which may lie on a bfloat16 tie."""
+    if dtype != bfloat16:
+        return values.astype(dtype)
+    single = values.astype(np.float32)
+    tie = single.view(np.uint32) % 2**16 == 2**15
+    return np.where(tie, np.nextafter(single, np.float32(np.inf) * np.sign(values - single)), single).astype(dtype)
 
 
 # ---------------------------------------------------------------- targets

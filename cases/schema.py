@@ -23,7 +23,7 @@ CASES = Path(__file__).resolve().parent
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
-Dtype = Literal["float64", "float32"]
+Dtype = Literal["float64", "float32", "float16", "bfloat16"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 

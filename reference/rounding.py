@@ -27,12 +27,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from flint import arb
+from ml_dtypes import finfo
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
@@ -54,17 +55,23 @@ class Precision:
     @cached_property
     def u(self) -> float:
         """Unit roundoff, half the distance from 1 to the next number; and on top twice that of the values."""
-        return float(np.finfo(self.dtype).eps) / 2 + 2 * self.wider_u
+        return float(finfo(self.dtype).eps) / 2 + 2 * self.wider_u
 
     @cached_property
     def smallest(self) -> float:
-        """The smallest normal number."""
-        return float(np.finfo(self.dtype).smallest_normal)
+        """What an underflow may cost: the smallest normal number, as XLA flushes. Nothing flushes a float16."""
+        info = finfo(self.dtype)
+        return float(info.smallest_subnormal) / 2 if self.dtype == np.float16 else float(info.smallest_normal)
 
     @cached_property
     def largest(self) -> float:
         """The largest finite number."""
-        return float(np.finfo(self.dtype).max)
+        return float(finfo(self.dtype).max)
+
+    @cached_property
+    def accumulator(self) -> Precision:
+        """What sums are added up in before they are rounded: float32 at least."""
+        return replace(self, dtype=np.dtype(np.float32)) if self.dtype.itemsize < 4 else self
 
     def gamma(self, n: int) -> float:
         """γ(n) = n u / (1 - n u), infinite where n u reaches 1."""
@@ -73,7 +80,7 @@ class Precision:
 
 def precision_of(dtype: np.dtype) -> Precision:
     """float64 for float32, long double for float64, and balls where long double is no wider than that."""
-    eps = np.finfo(dtype).eps
+    eps = float(finfo(dtype).eps)
     wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
     if wider is None:
         return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
@@ -135,7 +142,7 @@ class Bounded(NDArrayOperatorsMixin):
     @property
     def truth_bound(self) -> np.ndarray:
         """How far `value` may be from the exact result."""
-        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.u * self.bound
+        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
 
     @property
     def allowance(self) -> np.ndarray:
@@ -187,9 +194,13 @@ def _added(value, inherited, precision: Precision) -> Bounded:
 
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
-    bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
-    bound = np.where(magnitude > precision.largest, np.inf, bound)
-    result = _within_range(value, sizes(value), bound, precision)
+    inner = precision.accumulator
+    bound = inherited + inner.gamma(n) * magnitude + n * inner.smallest
+    bound = np.where(magnitude > inner.largest, np.inf, bound)
+    if inner is precision:
+        result = _within_range(value, sizes(value), bound, precision)
+    else:
+        result = _rounded(value, bound, precision)
     result.terms = (n, magnitude)
     return result
 
@@ -312,7 +323,8 @@ def _power(a: Bounded, n: Bounded) -> Bounded:
     """A whole power: (a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have."""
     value, times = np.power(a.value, n.value), floats(n.value)
     share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
-    return _rounded(value, sizes(value) * np.expm1(times * np.log1p(share)), a.precision, roundings=times)
+    growth = times * np.log1p(share) + (times - 1) * np.log1p(a.precision.u)
+    return _rounded(value, sizes(value) * np.expm1(growth), a.precision)
 
 
 def _tanh(a: Bounded) -> Bounded:
@@ -359,7 +371,7 @@ def _erfc(a: Bounded) -> Bounded:
     """
     value, nearest = extended_erfc(a.value), np.maximum(a.magnitude - a.bound, 0)
     inherited = a.bound * (2 / math.sqrt(math.pi)) * np.exp(-nearest * nearest)
-    rounded_square = np.square(np.maximum(floats(a.value), 0)) * a.precision.u * floats(value)
+    rounded_square = np.expm1(np.square(np.maximum(floats(a.value), 0)) * a.precision.u) * floats(value)
     return _elementary(value, inherited + rounded_square, a.precision)
 
 

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 COLOURS = {"numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73"}
 PAIR_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
-STYLES = {"float64": "-", "float32": "--"}
+STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 POINTS = 240
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif",

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Trajectory, cut
 from cases.problem import Problem
+from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
@@ -124,7 +125,8 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     for path, initial in problem.parameters.items():
         message = "the run starts from {}, but the case from {}"
         yield from _unequal(trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message)
-    for name, initial in init(problem.optimizer, problem.parameters).items():
+    parameters = {path: half(initial) for path, initial in problem.parameters.items()}
+    for name, initial in init(problem.optimizer, parameters).items():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
     if problem.optimizer is None:
