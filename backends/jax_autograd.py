@@ -60,7 +60,7 @@ def hard_tanh(x: Array) -> Array:
 ACTIVATIONS = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
-    "softsign": jax.nn.soft_sign,
+    "softsign": rounded_once(jax.nn.soft_sign),  # its derivative is divided by a square, which float16 may not hold
     "softplus": lambda x, beta: jax.nn.softplus(beta * x) / beta,
     "log_sigmoid": jax.nn.log_sigmoid,
     "relu": jax.nn.relu,
