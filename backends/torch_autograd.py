@@ -26,7 +26,9 @@ torch.set_num_threads(1)
 
 
 def softplus(x: Tensor, beta: float) -> Tensor:
-    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth."""
+    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth: as good as it for 16 bits."""
+    if x.dtype.itemsize == 2:
+        return F.softplus(x, beta)
     return torch.logaddexp(beta * x, torch.zeros_like(x)) / beta
 
 
@@ -36,7 +38,9 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def celu(x: Tensor, alpha: float) -> Tensor:
-    """F.celu divides by a float32 alpha in float64 too."""
+    """F.celu divides by a float32 alpha in float64 too; for 16 bits, whose parts may underflow, that is enough."""
+    if x.dtype.itemsize == 2:
+        return F.celu(x, alpha)
     return F.relu(x) + alpha * torch.expm1(torch.clamp(x, max=0) / alpha)
 
 
@@ -158,9 +162,11 @@ def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Opti
     """torch.optim.SGD; Nesterov's form only without dampening, as it insists."""
     if optimizer.nesterov and optimizer.dampening:
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
+    if not optimizer.momentum:
+        raise Unsupported("torch.optim.SGD remembers no velocity where the momentum is 0")
     return torch.optim.SGD(
         parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
-        nesterov=optimizer.nesterov and optimizer.momentum > 0,
+        nesterov=optimizer.nesterov,
     )  # fmt: skip
 
 

@@ -102,11 +102,12 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
 
 def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """The nearest numbers of the dtype. ml_dtypes takes the nearest float32 first, which may lie on a bfloat16 tie."""
-    if dtype != bfloat16:
+    if np.dtype(dtype) != bfloat16:
         return values.astype(dtype)
     single = values.astype(np.float32)
-    tie = single.view(np.uint32) % 2**16 == 2**15
-    return np.where(tie, np.nextafter(single, np.float32(np.inf) * np.sign(values - single)), single).astype(dtype)
+    on_a_tie = (single.view(np.uint32) % 2**16 == 2**15) & (single != values)
+    there = np.where(values > single, np.inf, -np.inf).astype(np.float32)
+    return np.where(on_a_tie, np.nextafter(single, there), single).astype(dtype)
 
 
 # ---------------------------------------------------------------- targets

@@ -104,10 +104,11 @@ def adamax(optimizer, w, g, t, first_moment, infinity_norm):
 def _average(decay: float, before, now):
     """An exponential moving average, β before + (1 - β) now.
 
-    Written so that its bound holds for now - (now - before) β as well, where β is 1 - (1 - β): torch's `lerp`.
+    Written so that its bound holds for torch's `lerp` as well, which is before + (now - before) (1 - β) where β > 1/2,
+    else now - (now - before) β, where β is 1 - (1 - β).
     """
     weight = 1 - number_like(now, decay)
-    return (1 - weight) * before + (now - (1 - weight) * now)
+    return (1 - weight) * before + weight * now
 
 
 def _correction(decay: float, t, w):

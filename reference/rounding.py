@@ -10,14 +10,17 @@ and hold for every order of evaluation:
 - a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there);
 - an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
 - a constant that is not an integer carries half an ulp;
-- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero;
+- in 16 bits a sum or a product of matrices is accumulated in float32 and rounded once: γ(n) is that of float32, and
+  u |result| comes on top; so is what depends on settings alone, until it meets a 16-bit number;
+- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero; nothing flushes
+  a float16, whose results may be off by its smallest subnormal number;
 - a result that may exceed the largest number, a partial sum included, has the bound infinity.
 
 The values have a smaller roundoff v, and one operation parts them from a program by u + v. The analysis takes
 u + 2 v, where the rest covers the rounding of the bounds themselves, which are float64. Exact arithmetic is a correct
 program too, and the bound grows at least linearly with u. So the same analysis says how far `value` may be from the
 exact result: `truth_bound` is 2 (v / u) bound. At a jump, or where a bound is cut off, it is not linear: there the
-result is `undecided`, and `truth_bound` is the whole bound.
+result is `undecided`, and `truth_bound` is the whole bound. In 16 bits u is that of float32 here, the smaller one.
 
 Where no wider float exists, the values are balls (`proof.py`), which enclose the exact result by themselves. As much
 is claimed of them as of an extended precision, the rest of their bits covers the roundings here.
@@ -83,7 +86,7 @@ class Precision:
 
 
 def precision_of(dtype: np.dtype) -> Precision:
-    """float64 for float32, long double for float64, and balls where long double is no wider than that."""
+    """float64 for float32 and 16 bits, long double for float64, and balls where long double is no wider than that."""
     eps = float(finfo(dtype).eps)
     wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
     if wider is None:
@@ -112,7 +115,8 @@ class Bounded(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if (ufunc, method) not in RULES:
             return NotImplemented
-        operands = [_bounded(operand, self.precision) for operand in inputs]
+        precision = max((part.precision for part in inputs if isinstance(part, Bounded)), key=lambda kind: kind.u)
+        operands = [_bounded(operand, precision) for operand in inputs]
         with np.errstate(all="ignore"):
             result = RULES[ufunc, method](*operands, **options)
         result.undecided |= any(operand.undecided for operand in operands)
@@ -157,10 +161,10 @@ class Bounded(NDArrayOperatorsMixin):
         return self.bound + self.truth_bound
 
     def constant(self, enclosure: Callable[[], arb]) -> Bounded:
-        """A number that no float holds, rounded once by every program."""
+        """A number that no float holds, rounded once by every program; to 16 bits where it meets such a number."""
         with working_precision(BITS_OF_EXTENDED_VALUES):
             value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
-        return _rounded(value, 0.0, self.precision)
+        return _rounded(value, 0.0, self.precision.accumulator)
 
     def sum(self, axis, *, keepdims: bool = False) -> Bounded:
         """The sum over one or more axes."""
@@ -175,7 +179,8 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
-        return operand
+        same = operand.precision.dtype == precision.dtype
+        return operand if same else _rounded(operand.value, operand.bound, precision)
     operand = np.asarray(operand, np.float64)
     rounded = _rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)

@@ -6,9 +6,9 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16, finfo
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.random import Generator
-from ml_dtypes import bfloat16, finfo
 from scipy.special import erfc, expit
 
 from cases.problem import Problem

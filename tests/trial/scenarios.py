@@ -278,7 +278,10 @@ def honest(problem: Problem, result: Result) -> str:
     too_large = products(problem) * max(largest, 1) >= precision.largest / max(largest, 1)
     may_have_no_root = getattr(problem.optimizer, "centered", False)
     no_number = may_have_no_root or _without_direction(problem, result.trajectory)
-    if result.verdict == "out of range" and (too_large or no_number):
+    no_number |= _without_scale(problem, result.trajectory)
+    error_of_exponent = 16 * precision.u * largest  # 8 ulp
+    no_exponent = error_of_exponent >= math.log(precision.largest)
+    if result.verdict == "out of range" and (too_large or no_number or no_exponent):
         return "out of range"
     computed = largest_number(replace(problem, targets=0 * problem.targets), result.trajectory)
     if "nothing was compared" in result.message and computed <= 1000 * precision.smallest:
@@ -292,6 +295,13 @@ def _without_direction(problem: Problem, run: Trajectory) -> bool:
     vectors = [run.values[last][real], run.final_values[last], problem.targets]
     smallest = min(float(sizes(rows).max(axis=-1).min()) for rows in vectors)
     return problem.loss.kind == "cosine" and smallest**2 <= 1e3 * precision_of(problem.dtype).smallest
+
+
+def _without_scale(problem: Problem, run: Trajectory) -> bool:
+    """A step that is divided by a root, and by next to nothing else, of squares that may be flushed to zero."""
+    smallest = min(float(sizes(g).min()) for g in run.gradients.values())
+    precision, epsilon = precision_of(problem.dtype), getattr(problem.optimizer, "epsilon", 1.0)
+    return epsilon <= 1e3 * precision.smallest and smallest**2 <= 1e3 * precision.smallest
 
 
 def products(problem: Problem) -> float:
