@@ -58,7 +58,7 @@ def hard_tanh(x: Array) -> Array:
 
 
 ACTIVATIONS = {
-    "sigmoid": jax.nn.sigmoid,
+    "sigmoid": rounded_once(jax.nn.sigmoid),  # 1 / (1 + e⁻ˣ) is 0 in float16 from x = -11.1 on
     "tanh": jnp.tanh,
     "softsign": rounded_once(jax.nn.soft_sign),  # its derivative is divided by a square, which float16 may not hold
     "softplus": lambda x, beta: rounded_once(lambda x: jax.nn.softplus(beta * x) / beta)(x),
@@ -73,7 +73,7 @@ ACTIVATIONS = {
     "elu": jax.nn.elu,
     "celu": lambda x, alpha: rounded_once(lambda x: jax.nn.celu(x, alpha))(x),
     "selu": jax.nn.selu,
-    "silu": jax.nn.silu,
+    "silu": rounded_once(jax.nn.silu),  # likewise
     "mish": jax.nn.mish,
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
     "softmax": rounded_once(jax.nn.softmax),

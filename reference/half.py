@@ -1,8 +1,8 @@
 """Numbers of 16 bits: every operation in float32, its result rounded once.
 
 A float32 holds the product of two such numbers exactly, and rounding a sum, a quotient or a root of theirs first to
-float32 changes nothing (24 bits are at least 2 · 11 + 2; Figueroa, *When is double rounding innocuous?*, 1995). The norm
-for all programs: sums and products of matrices are accumulated in float32, and rounded when they are complete.
+float32 changes nothing (24 bits are at least 2 · 11 + 2; Figueroa, *When is double rounding innocuous?*, 1995). The
+norm for all programs: sums and products of matrices are accumulated in float32, and rounded when they are complete.
 """
 
 from __future__ import annotations
