@@ -31,8 +31,22 @@ jax.config.update("jax_platforms", "cpu")
 
 # A fusion recomputes what it consumes and may contract x w - t into one fused multiply-add; then the value on record is
 # not the one that the loss was computed from. The algebraic simplifier moves a factor from one product into the next.
-# Without the two passes every operation consumes what is recorded.
-COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp"}
+# Without the two passes every operation consumes what is recorded; with no excess precision a 16-bit one does, too.
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp", "xla_allow_excess_precision": False}
+
+# XLA rounds a sum of 16-bit numbers after every term. jnp.sum adds in float32, but the derivative of a broadcast is a
+# sum of XLA's own. So what is broadcast, over the samples or over the units, is float32 where it is differentiated.
+
+
+def wide(x: Array) -> Array:
+    """The same numbers in float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def rounded_once(function: Callable) -> Callable:
+    """The function of x and other arrays, computed in float32 at least."""
+    return lambda *arrays: function(*map(wide, arrays)).astype(arrays[0].dtype)
+
 
 # ---------------------------------------------------------------- the tables
 
@@ -48,26 +62,26 @@ def hard_tanh(x: Array) -> Array:
 
 
 ACTIVATIONS = {
-    "sigmoid": jax.nn.sigmoid,
+    "sigmoid": rounded_once(jax.nn.sigmoid),  # 1 / (1 + e⁻ˣ) is 0 in float16 from x = -11.1 on
     "tanh": jnp.tanh,
-    "softsign": jax.nn.soft_sign,
-    "softplus": lambda x, beta: jax.nn.softplus(beta * x) / beta,
+    "softsign": rounded_once(jax.nn.soft_sign),  # its derivative is divided by a square, which float16 may not hold
+    "softplus": lambda x, beta: rounded_once(lambda x: jax.nn.softplus(beta * x) / beta)(x),
     "log_sigmoid": jax.nn.log_sigmoid,
     "relu": jax.nn.relu,
     "leaky_relu": leaky_relu,
-    "prelu": leaky_relu,
+    "prelu": rounded_once(leaky_relu),
     "relu6": jax.nn.relu6,
     "hard_tanh": hard_tanh,
     "hard_sigmoid": jax.nn.hard_sigmoid,
     "hard_swish": jax.nn.hard_swish,
     "elu": jax.nn.elu,
-    "celu": jax.nn.celu,
+    "celu": lambda x, alpha: rounded_once(lambda x: jax.nn.celu(x, alpha))(x),
     "selu": jax.nn.selu,
-    "silu": jax.nn.silu,
+    "silu": rounded_once(jax.nn.silu),  # likewise
     "mish": jax.nn.mish,
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
-    "softmax": jax.nn.softmax,
-    "log_softmax": jax.nn.log_softmax,
+    "softmax": rounded_once(jax.nn.softmax),
+    "log_softmax": rounded_once(jax.nn.log_softmax),
     "identity": jax.nn.identity,
 }
 
@@ -100,7 +114,7 @@ def binary_cross_entropy(_: Loss, output: Array, targets: Array) -> Array:
 def softmax_cross_entropy(loss: Loss, output: Array, targets: Array) -> Array:
     """optax.softmax_cross_entropy of optax.smooth_labels, which may be weighted by class."""
     labels = optax.smooth_labels(targets, loss.label_smoothing) if loss.label_smoothing else targets
-    return optax.softmax_cross_entropy(output, weighted(loss, labels))
+    return rounded_once(optax.softmax_cross_entropy)(output, weighted(loss, labels))
 
 
 def weighted(loss: Loss, targets: Array) -> Array:
@@ -131,7 +145,7 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "hinge": lambda _, output, targets: jax.nn.relu(1 - targets * output),
     "squared_hinge": lambda _, output, targets: jnp.square(jax.nn.relu(1 - targets * output)),
     "gaussian_nll": gaussian_nll,
-    "cosine": lambda _, output, targets: optax.cosine_distance(output, targets),
+    "cosine": lambda _, output, targets: rounded_once(optax.cosine_distance)(output, targets),
 }
 
 
@@ -266,18 +280,29 @@ def adam(optimizer: Optimizer) -> optax.GradientTransformation:
     return optax.adam(optimizer.learning_rate, *betas, optimizer.epsilon)
 
 
-def averages(optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | float = 1.0) -> tuple[Array, Array]:
+def count_like(g: Array, t: Array) -> Array:
+    """The number of the update, in float32 at least."""
+    return t.astype(jnp.promote_types(g.dtype, jnp.float32))
+
+
+def correction(beta: float, g: Array, t: Array) -> Array:
+    """1 - beta^t."""
+    return (1 - beta ** count_like(g, t)).astype(g.dtype)
+
+
+def averages(optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | None = None) -> tuple[Array, Array]:
     """The averages of the gradient and of its square."""
-    beta1 = optimizer.beta1 * fading
+    beta1 = jnp.asarray(optimizer.beta1 * fading, g.dtype) if fading is not None else optimizer.beta1
     return beta1 * m + (1 - beta1) * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
 
 
 def adam_rule(optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array) -> tuple:
     """Adam's direction with what optax.adam lacks."""
-    t = t.astype(g.dtype)
-    m, v = averages(optimizer, g, m, v, optimizer.beta1_decay ** (t - 1) if optimizer.beta1_decay != 1 else 1.0)
+    fading = optimizer.beta1_decay ** (count_like(g, t) - 1) if optimizer.beta1_decay != 1 else None
+    m, v = averages(optimizer, g, m, v, fading)
     largest = tuple(jnp.maximum(before, v) for before in largest)
-    square, first, second = (largest or [v])[0], 1 - optimizer.beta1**t, 1 - optimizer.beta2**t
+    square = (largest or [v])[0]
+    first, second = (correction(beta, g, t) for beta in (optimizer.beta1, optimizer.beta2))
     if optimizer.epsilon_hat:
         root = (jnp.sqrt(square) + optimizer.epsilon) / jnp.sqrt(second)
     else:
@@ -293,7 +318,7 @@ def nadam(optimizer: Optimizer) -> optax.GradientTransformation:
         now, later = ((optimizer.beta1 * (1 - decay / 2)).astype(g.dtype) for decay in decays)
         m, v = averages(optimizer, g, m, v)
         q = q * now
-        root = jnp.sqrt(v / (1 - optimizer.beta2 ** t.astype(g.dtype))) + optimizer.epsilon
+        root = jnp.sqrt(v / correction(optimizer.beta2, g, t)) + optimizer.epsilon
         return ((1 - now) * g / (1 - q) + later * m / (1 - q * later)) / root, m, v, q
 
     return along(optimizer, of_rule(optimizer, rule))
@@ -312,7 +337,7 @@ def radam(optimizer: Optimizer) -> optax.GradientTransformation:
 
     def rule(g: Array, _: Array, t: Array, m: Array, v: Array) -> tuple[Array, ...]:
         m, v = averages(optimizer, g, m, v)
-        ahead, rectified = m / (1 - optimizer.beta1 ** t.astype(g.dtype)), rectification(t.astype(float))
+        ahead, rectified = m / correction(optimizer.beta1, g, t), rectification(t.astype(float))
         adaptive = ahead * rectified.astype(g.dtype) / (jnp.sqrt(v) + optimizer.epsilon)
         return jnp.where(rectified > 0, adaptive, ahead), m, v
 
@@ -451,7 +476,7 @@ def forward(recipe: Recipe, numbers: dict, inputs: Array, taps: dict) -> tuple[A
     for layer in recipe.network:
         if isinstance(layer, Dense):
             x = x @ numbers[f"{layer.name}.weight"]
-            x = x + numbers[f"{layer.name}.bias"] if layer.bias else x
+            x = rounded_once(jnp.add)(x, numbers[f"{layer.name}.bias"]) if layer.bias else x
         else:
             x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(tapped, numbers)))
         values[layer.name] = x

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from backends.trajectory import Recorder, Trajectory
 from cases.problem import Problem
 from reference.backprop import forward, operands, total_loss, train
+from reference.half import half
 
 PACKAGES = ("numpy", "scipy")
 
@@ -18,12 +19,19 @@ def run(problem: Problem) -> Trajectory:
     """Train by the hand-written backward pass."""
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
-        for number, step in enumerate(train(problem)):
+        for number, step in enumerate(train(problem, half)):
             if number in record.wanted:
-                record.add(**step._asdict())
-        values = forward(problem.network, operands(problem, step.after), problem.inputs)
-        final_loss = total_loss(problem, step.after, values[problem.network[-1].name], problem.targets)
-    return record.trajectory(problem, values, final_loss, time.perf_counter() - start)
+                record.add(**{field: _plain(numbers) for field, numbers in step._asdict().items()})
+        values = forward(problem.network, operands(problem, step.after), half(problem.inputs))
+        final_loss = total_loss(problem, step.after, values[problem.network[-1].name], half(problem.targets))
+    return record.trajectory(problem, _plain(values), _plain(final_loss), time.perf_counter() - start)
+
+
+def _plain(numbers):
+    """Arrays as they are on record, one or many by name."""
+    if isinstance(numbers, dict):
+        return {name: np.asarray(array) for name, array in numbers.items()}
+    return np.asarray(numbers)
 
 
 def settings() -> dict[str, str]:

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
+from ml_dtypes import bfloat16
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -29,7 +30,9 @@ torch.set_num_threads(1)
 
 
 def softplus(x: Tensor, beta: float) -> Tensor:
-    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth."""
+    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth: as good as it for 16 bits."""
+    if x.dtype.itemsize == 2:
+        return F.softplus(x, beta)
     return torch.logaddexp(beta * x, torch.zeros_like(x)) / beta
 
 
@@ -39,7 +42,9 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def celu(x: Tensor, alpha: float) -> Tensor:
-    """F.celu divides by a float32 alpha in float64 too."""
+    """F.celu divides by a float32 alpha in float64 too; for 16 bits, whose parts may underflow, that is enough."""
+    if x.dtype.itemsize == 2:
+        return F.celu(x, alpha)
     return F.relu(x) + alpha * torch.expm1(torch.clamp(x, max=0) / alpha)
 
 
@@ -181,7 +186,7 @@ def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Opti
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
     return torch.optim.SGD(
         parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
-        nesterov=optimizer.nesterov and optimizer.momentum > 0, weight_decay=optimizer.weight_decay,
+        nesterov=optimizer.nesterov, weight_decay=optimizer.weight_decay,
     )  # fmt: skip
 
 
@@ -434,7 +439,7 @@ def gradients_of(
 
 def run(problem: Problem, gradients_of: Callable = gradients_of) -> Trajectory:
     """Train by autograd, one step after the other; the gradients may be had in another way."""
-    before, dtype = torch.get_default_dtype(), torch.tensor(problem.inputs).dtype
+    before, dtype = torch.get_default_dtype(), _tensor(problem.inputs).dtype
     torch.set_default_dtype(dtype)  # torch.optim keeps some scalars in it
     try:
         return _train(problem, gradients_of)
@@ -444,16 +449,16 @@ def run(problem: Problem, gradients_of: Callable = gradients_of) -> Trajectory:
 
 def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
-    inputs, targets = torch.tensor(problem.inputs), torch.tensor(problem.targets)
+    inputs, targets = _tensor(problem.inputs), _tensor(problem.targets)
     parameters = {
-        path: torch.tensor(values, requires_grad=path in problem.trained) for path, values in problem.parameters.items()
+        path: _tensor(values).requires_grad_(path in problem.trained) for path, values in problem.parameters.items()
     }
     trained = {path: parameters[path] for path in problem.trained}
     optimizer = problem.optimizer and OPTIMIZERS[problem.optimizer.kind](problem.optimizer, [*trained.values()])
     scheduler = problem.schedule and scheduler_of(problem.schedule, optimizer)
     for number, rows in enumerate(problem.batches):
         batch = torch.from_numpy(rows[rows >= 0])
-        masks = {name: torch.tensor(mask[: len(batch)]) for name, mask in problem.masks_at(number).items()}
+        masks = {name: _tensor(mask[: len(batch)]) for name, mask in problem.masks_at(number).items()}
         loss, values = gradients_of(problem, parameters, inputs[batch], targets[batch], masks)
         gradients, rate = _gradients(trained), optimizer and optimizer.param_groups[0]["lr"]
         before, state_before = _arrays(parameters), state_of(problem, optimizer, trained)
@@ -462,7 +467,7 @@ def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
             optimizer.step()
         if number in record.wanted:
             record.add(
-                loss=loss.detach().numpy(), values=_arrays(values), cotangents=_gradients(values),
+                loss=_array(loss), values=_arrays(values), cotangents=_gradients(values),
                 gradients=gradients, before=before, after=_arrays(parameters),
                 state_before=state_before, state_after=state_of(problem, optimizer, trained),
                 learning_rate=rate if scheduler else None,
@@ -471,12 +476,25 @@ def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
             scheduler.step()
     with torch.no_grad():
         values = forward(problem, with_tied(problem, parameters), inputs)
-        final_loss = loss_of(problem, parameters, values, targets).numpy()
+        final_loss = _array(loss_of(problem, parameters, values, targets))
     return record.trajectory(problem, _arrays(values), final_loss, time.perf_counter() - start)
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """A copy; torch takes no bfloat16 from NumPy, but the same bits as integers."""
+    return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == bfloat16 else torch.tensor(array)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A copy."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(bfloat16).copy()
+    return tensor.numpy().copy()
+
+
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+    return {name: _array(tensor) for name, tensor in tensors.items()}
 
 
 def _gradients(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ml_dtypes import finfo
 
 from cases.concept import Concept
 from cases.fields import KEY, hint, quoted
@@ -250,12 +251,13 @@ def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
     terms = case.batch.size * np.shape(case.data.targets)[-1]
     for path, value in _numbers(case):
+        shares = terms if path[0] == "loss" else 1
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
             if not np.isfinite(rounded).all():
                 yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
-            elif isinstance(value, float) and 0 < abs(value) < terms * np.finfo(dtype).smallest_normal:
+            elif isinstance(value, float) and 0 < abs(value) < shares * float(finfo(dtype).smallest_normal):
                 yield path, f"{value:g} is too small for {dtype}"
 
 

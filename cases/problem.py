@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.random import Generator, RandomState
 
 from cases.layers import Dropout, Layer
@@ -75,7 +76,7 @@ class Problem:
 def materialise(case: Case, dtype: str) -> Problem:
     """Draw the case's random numbers and round everything once to `dtype`."""
     random, shapes = _generator(case), case.parameter_shapes()
-    parameters = {path: _draw(value, shapes[path], random).astype(dtype) for path, value in case.parameters.items()}
+    parameters = {path: _rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
     masks = _masks(case, random)
     batches = _batches(case, random)
     problem = Problem(
@@ -85,8 +86,8 @@ def materialise(case: Case, dtype: str) -> Problem:
         loss=case.loss,
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
-        inputs=case.data.inputs.astype(dtype),
-        targets=_targets(case).astype(dtype),
+        inputs=_rounded(case.data.inputs, dtype),
+        targets=_rounded(_targets(case), dtype),
         batches=batches,
         recorded=np.arange(len(batches)),
         trained=tuple(case.trained_shapes()),
@@ -123,6 +124,16 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
             return random.normal(value.mean, value.std, shape)
         case _:
             return value
+
+
+def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The nearest numbers of the dtype. ml_dtypes takes the nearest float32 first, which may lie on a bfloat16 tie."""
+    if np.dtype(dtype) != bfloat16:
+        return values.astype(dtype)
+    single = values.astype(np.float32)
+    on_a_tie = (single.view(np.uint32) % 2**16 == 2**15) & (single != values)
+    there = np.where(values > single, np.inf, -np.inf).astype(np.float32)
+    return np.where(on_a_tie, np.nextafter(single, there), single).astype(dtype)
 
 
 # ---------------------------------------------------------------- masks

@@ -34,7 +34,7 @@ from cases.optimizers import AnySchedule, Clip, Optimizer
 
 CASES = Path(__file__).resolve().parent
 
-Dtype = Literal["float64", "float32"]
+Dtype = Literal["float64", "float32", "float16", "bfloat16"]
 
 
 # ---------------------------------------------------------------- parameters and data

@@ -184,13 +184,14 @@ def in_any_order(x):
 def _average(decay: float, before, now, *, fading: float = 1.0, t=1):
     """An exponential moving average, β before + (1 - β) now.
 
-    Written so that its bound holds for now - (now - before) β as well, where β is 1 - (1 - β): torch's `lerp`.
+    Written so that its bound holds for torch's `lerp` as well, which is before + (now - before) (1 - β) where β > 1/2,
+    else now - (now - before) β, where β is 1 - (1 - β).
     """
     beta = number_like(now, decay)
     if fading != 1:
         beta = beta * number_like(now, fading) ** (t - 1)
     weight = 1 - beta
-    return (1 - weight) * before + (now - (1 - weight) * now)
+    return (1 - weight) * before + weight * now
 
 
 def _corrected_root(optimizer, v, t, w):

@@ -10,14 +10,17 @@ and hold for every order of evaluation:
 - a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there);
 - an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
 - a constant that is not an integer carries half an ulp;
-- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero;
+- in 16 bits a sum or a product of matrices is accumulated in float32 and rounded once: γ(n) is that of float32, and
+  u |result| comes on top; so is what depends on settings alone, until it meets a 16-bit number;
+- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero; nothing flushes
+  a float16, whose results may be off by its smallest subnormal number;
 - a result that may exceed the largest number, a partial sum included, has the bound infinity.
 
 The values have a smaller roundoff v, and one operation parts them from a program by u + v. The analysis takes
 u + 2 v, where the rest covers the rounding of the bounds themselves, which are float64. Exact arithmetic is a correct
 program too, and the bound grows at least linearly with u. So the same analysis says how far `value` may be from the
 exact result: `truth_bound` is 2 (v / u) bound. At a jump, or where a bound is cut off, it is not linear: there the
-result is `undecided`, and `truth_bound` is the whole bound.
+result is `undecided`, and `truth_bound` is the whole bound. In 16 bits u is that of float32 here, the smaller one.
 
 Where no wider float exists, the values are balls (`proof.py`), which enclose the exact result by themselves. As much
 is claimed of them as of an extended precision, the rest of their bits covers the roundings here.
@@ -27,12 +30,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from flint import arb
+from ml_dtypes import finfo
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
@@ -55,17 +59,27 @@ class Precision:
     @cached_property
     def u(self) -> float:
         """Unit roundoff, half the distance from 1 to the next number; and on top twice that of the values."""
-        return float(np.finfo(self.dtype).eps) / 2 + 2 * self.wider_u
+        return float(finfo(self.dtype).eps) / 2 + 2 * self.wider_u
 
     @cached_property
     def smallest(self) -> float:
-        """The smallest normal number."""
-        return float(np.finfo(self.dtype).smallest_normal)
+        """What an underflow may cost: the smallest normal number, because XLA flushes.
+
+        Nothing flushes a float16. It is half a step off by its own rounding, and half by that of a part: the derivative
+        of softsign is a difference of two in some programs.
+        """
+        info = finfo(self.dtype)
+        return float(info.smallest_subnormal if self.dtype == np.float16 else info.smallest_normal)
 
     @cached_property
     def largest(self) -> float:
         """The largest finite number."""
-        return float(np.finfo(self.dtype).max)
+        return float(finfo(self.dtype).max)
+
+    @cached_property
+    def accumulator(self) -> Precision:
+        """What sums are added up in before they are rounded: float32 at least."""
+        return replace(self, dtype=np.dtype(np.float32)) if self.dtype.itemsize < 4 else self
 
     def gamma(self, n: int) -> float:
         """γ(n) = n u / (1 - n u), infinite where n u reaches 1."""
@@ -73,8 +87,8 @@ class Precision:
 
 
 def precision_of(dtype: np.dtype) -> Precision:
-    """float64 for float32, long double for float64, and balls where long double is no wider than that."""
-    eps = np.finfo(dtype).eps
+    """float64 for float32 and 16 bits, long double for float64, and balls where long double is no wider than that."""
+    eps = float(finfo(dtype).eps)
     wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
     if wider is None:
         return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
@@ -103,7 +117,8 @@ class Bounded(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if (ufunc, method) not in RULES:
             return NotImplemented
-        operands = [_bounded(operand, self.precision) for operand in inputs]
+        precision = max((part.precision for part in inputs if isinstance(part, Bounded)), key=lambda kind: kind.u)
+        operands = [_bounded(operand, precision) for operand in inputs]
         with np.errstate(all="ignore"):
             result = RULES[ufunc, method](*operands, **options)
         result.undecided |= any(operand.undecided for operand in operands)
@@ -137,7 +152,7 @@ class Bounded(NDArrayOperatorsMixin):
     @property
     def truth_bound(self) -> np.ndarray:
         """How far `value` may be from the exact result."""
-        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.u * self.bound
+        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
 
     @property
     def allowance(self) -> np.ndarray:
@@ -148,10 +163,10 @@ class Bounded(NDArrayOperatorsMixin):
         return self.bound + self.truth_bound
 
     def constant(self, enclosure: Callable[[], arb]) -> Bounded:
-        """A number that no float holds, rounded once by every program."""
+        """A number that no float holds, rounded once by every program; to 16 bits where it meets such a number."""
         with working_precision(BITS_OF_EXTENDED_VALUES):
             value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
-        return _rounded(value, 0.0, self.precision)
+        return _rounded(value, 0.0, self.precision.accumulator)
 
     def in_float64(self, formula: Callable, t, *settings: float) -> Bounded:
         """A number of t and some settings that every program computes in float64 and rounds once."""
@@ -175,7 +190,8 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
-        return operand
+        same = operand.precision.dtype == precision.dtype
+        return operand if same else _rounded(operand.value, operand.bound, precision)
     operand = np.asarray(operand, np.float64)
     rounded = _rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
@@ -198,9 +214,13 @@ def _added(value, inherited, precision: Precision) -> Bounded:
 
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
     """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
-    bound = inherited + precision.gamma(n) * magnitude + n * precision.smallest
-    bound = np.where(magnitude > precision.largest, np.inf, bound)
-    result = _within_range(value, sizes(value), bound, precision)
+    inner = precision.accumulator
+    bound = inherited + inner.gamma(n) * magnitude + n * inner.smallest
+    bound = np.where(magnitude > inner.largest, np.inf, bound)
+    if inner is precision:
+        result = _within_range(value, sizes(value), bound, precision)
+    else:
+        result = _rounded(value, bound, precision)
     result.terms = (n, magnitude)
     return result
 
@@ -329,11 +349,11 @@ def _power(a: Bounded, n: Bounded) -> Bounded:
     """
     value, times = np.power(a.value, n.value), floats(n.value)
     share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
-    of_exponent = np.where(n.bound > 0, n.bound * np.abs(np.log(a.magnitude)), 0.0)
     whole = (times == np.floor(times)) & (n.bound == 0)
-    inherited = sizes(value) * np.expm1(np.abs(times) * np.log1p(share) + of_exponent)
-    roundings = np.where(whole, times, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
-    return _rounded(value, inherited, a.precision, roundings=roundings)
+    rounded = np.where(whole, np.maximum(times - 1, 0), 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(a.precision.u)
+    of_exponent = np.where(n.bound > 0, n.bound * np.abs(np.log(a.magnitude)), 0.0)
+    growth = np.abs(times) * np.log1p(share) + of_exponent + rounded
+    return _rounded(value, sizes(value) * np.expm1(growth), a.precision)
 
 
 def _tanh(a: Bounded) -> Bounded:
@@ -380,7 +400,7 @@ def _erfc(a: Bounded) -> Bounded:
     """
     value, nearest = extended_erfc(a.value), np.maximum(a.magnitude - a.bound, 0)
     inherited = a.bound * (2 / math.sqrt(math.pi)) * np.exp(-nearest * nearest)
-    rounded_square = np.square(np.maximum(floats(a.value), 0)) * a.precision.u * floats(value)
+    rounded_square = np.expm1(np.square(np.maximum(floats(a.value), 0)) * a.precision.u) * floats(value)
     return _elementary(value, inherited + rounded_square, a.precision)
 
 
@@ -414,7 +434,7 @@ def _minimum(a: Bounded, b: Bounded) -> Bounded:
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
     """0 or 1, and unknown where x may have either sign or be flushed to zero; of a ball its midpoint decides."""
     value = a.precision.wider(np.heaviside(floats(a.value), floats(at_zero.value)))
-    may_be_zero = a.magnitude <= np.maximum(a.bound, a.precision.smallest)
+    may_be_zero = (a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)
     is_zero = (a.magnitude == 0) & (a.bound == 0)
     unknown = may_be_zero & ~is_zero
     undecided = bool((unknown & (a.magnitude <= a.truth_bound)).any())

@@ -21,7 +21,7 @@ COLOURS = {
 PAIR_COLOURS = (
     "#cc79a7", "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#000000", "#999999", "#882255", "#b8a800",
 )  # fmt: skip
-STYLES = {"float64": "-", "float32": "--"}
+STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 POINTS = 240
 LINE_OF_LEGEND = 0.18
 STYLE = {

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Trajectory, cut
 from cases.problem import Problem
+from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
@@ -128,7 +129,7 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
             message = "the parameter is frozen; the step starts from {}, but the case from {}"
             before, same = trajectory.before[path], np.broadcast_to(initial, trajectory.before[path].shape)
             yield from _unequal(before, same, trajectory.steps, "continuity", path, message)
-    trained = {path: problem.parameters[path] for path in problem.trained}
+    trained = {path: half(problem.parameters[path]) for path in problem.trained}
     for name, initial in init(problem.optimizer, trained).items():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)

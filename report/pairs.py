@@ -11,7 +11,7 @@ from cases.problem import Problem
 from cases.schema import Tolerance
 from report.structure import structure_mistakes
 
-RTOL = {"float64": 1e-9, "float32": 1e-4}
+RTOL = {"float64": 1e-9, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.06}  # 16 bits: √u, half of the digits
 ROLES = ("actual", "desired")
 
 

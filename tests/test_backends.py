@@ -4,12 +4,14 @@ import copy
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import backends
 from backends.__main__ import main
+from cases.schema import Dtype
 from report.judge import judge
 from report.structure import structure_mistakes
 
@@ -33,7 +35,7 @@ def arrays(trajectory) -> dict[str, np.ndarray]:
 
 @every_backend
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", get_args(Dtype))
 def test_structure_and_dtype(problem_of, name, dtype, reduction):
     """Everything is there, of the right shape and dtype, and certified; the problem is left as it was."""
     problem = problem_of(
@@ -200,7 +202,7 @@ def test_padding_does_not_leak(problem_of, name):
 
 
 @every_backend
-@pytest.mark.parametrize(("dtype", "w"), [("float32", 1.9e-38), ("float64", 3.6e-308)])
+@pytest.mark.parametrize(("dtype", "w"), [("float32", 1.9e-38), ("bfloat16", 1.9e-38), ("float64", 3.6e-308)])
 def test_a_flushed_part_of_a_derivative(problem_of, name, dtype, w):
     """Where tanh' is multiplied as (dy + dy y)(1 - y), dy y alone may be flushed to zero."""
     problem = problem_of(
@@ -213,6 +215,66 @@ def test_a_flushed_part_of_a_derivative(problem_of, name, dtype, w):
     )
     judgement = judge(problem, run(name, problem))
     assert judgement.verdict == "certified", judgement.message
+
+
+@every_backend
+def test_nothing_flushes_a_float16(problem_of, name):
+    """Subnormal operands and results of products, of a matrix and elementwise: all of them are powers of two."""
+    problem = problem_of(
+        "float16",
+        network=[{"dense": {"units": 1, "bias": False}}, "prelu", {"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[-(2.0**-2)]], "prelu1.slope": [0.5], "dense2.weight": [[2.0**6]]},
+        data={"inputs": [[2.0**-14]], "targets": [[0]]},
+        loss={"squared_error": {"factor": 0.5, "reduction": "sum"}},
+        training=None,
+    )
+    trajectory = run(name, problem)
+    values = {layer: float(value.item()) for layer, value in trajectory.values.items()}
+    assert values == {"input": 2.0**-14, "dense1": -(2.0**-16), "prelu1": -(2.0**-17), "dense2": -(2.0**-11)}
+    assert float(trajectory.gradients["prelu1.slope"].item()) == 2.0**-21  # -2⁻¹¹ · 2⁶ · -2⁻¹⁶
+    assert judge(problem, trajectory).verdict == "certified"
+
+
+SUMS = {  # over the samples, for a bias and a slope, and over the units
+    "network": [{"dense": {"units": 6}}, "prelu", "softmax"],
+    "parameters": {"dense1.weight": [[0.5] * 6] * 3, "dense1.bias": [0.1, -0.2, 0.3, 0, 1, 2], "prelu1.slope": [0.3]},
+    "data": {"inputs": [[i / 100, 1 - i / 50, 0.3] for i in range(100)], "targets": [[0, 0.1, 0.2, 0, 0.3, 0.4]] * 100},
+    "training": None,
+}
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_16_bit_sum_is_rounded_once(problem_of, name, dtype):
+    problem = problem_of(dtype, **SUMS)
+    judgement = judge(problem, run(name, problem))
+    assert judgement.verdict == "certified", judgement.message
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_sum_that_xla_rounds_after_every_term_is_refused(problem_of, monkeypatch, dtype):
+    """What the derivative of a broadcast bias is without `rounded_once`."""
+    import jax
+
+    from backends import jax_autograd
+
+    monkeypatch.setattr(jax_autograd, "rounded_once", lambda function: function)
+    jax.clear_caches()
+    problem = problem_of(dtype, **SUMS)
+    judgement = judge(problem, jax_autograd.run(problem))
+    jax.clear_caches()
+    assert (judgement.verdict, judgement.where.tensor) == ("differs", "dense1.bias")
+
+
+def test_torch_takes_and_gives_every_bit():
+    """bfloat16 too, which it shares with NumPy as integers only."""
+    from backends import torch_autograd
+
+    patterns = np.arange(2**16, dtype=np.uint16)
+    for dtype in (np.dtype("float16"), np.dtype("bfloat16")):
+        there_and_back = torch_autograd._array(torch_autograd._tensor(patterns.view(dtype)))
+        assert there_and_back.dtype == dtype
+        assert np.array_equal(there_and_back.view(np.uint16), patterns)
 
 
 def test_jax_compiles_once_for_problems_of_one_structure(problem_of, monkeypatch):

@@ -170,7 +170,7 @@ BAD = [
     ('"0.125"', "0.125", 21, 36, "expected a printed number in quotes"),
     ('"0.125"', '"1/8"', 21, 36, "expected a printed number, found '1/8'"),
     ('"0.125"', '"0e999"', 21, 36, "expected a printed number, found '0e999'"),
-    ("published:", "tolerance: {float16: {rtol: 0}}\npublished:", 20, 13, "unknown 'float16'"),
+    ("published:", "tolerance: {float8: {rtol: 0}}\npublished:", 20, 13, "unknown 'float8'"),
     # data and network
     ("[[0], [1], [1]]", "[0, 1, 1]", 14, 12, "expected a matrix with a row a sample, found shape (3,)"),
     ("[[0], [1], [1]]", "[[0], [1]]", 14, 12, "expected as many rows as inputs has, 3, found 2"),
@@ -515,6 +515,20 @@ def test_all_mistakes_in_order(mistakes):
     assert [line.split(":")[1] for line in mistakes(schema)] == ["1", "1", "5", "17"]
     checks = changed("float32", "float64").replace("size: 2", "size: 4").replace("[0.5, -0.5]", "[0.5, 1e300]")
     assert [line.split(":")[1] for line in mistakes(checks.replace("[[0], [1], [1]]", "[[0]]"))] == ["2", "14", "18"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "message"),
+    [
+        ("1e-3", "6e-5", "19:36", "6e-05 is too small for float16"),
+        ("factor: 0.5", "factor: 1e-4", "15:32", "0.0001 is too small for float16"),
+        ("[0, 1, 0]", "[0, 1, 7e4]", "13:11", "70000 is beyond the range of float16"),
+    ],
+)
+def test_the_range_of_float16(mistakes, old, new, place, message):
+    """A factor is divided by the number of terms, a learning rate is not; bfloat16 has the range of float32."""
+    text = changed("[float64, float32]", "[bfloat16, float16]").replace(old, new)
+    assert mistakes(text) == [f"case.yaml:{place}: {message}"]
 
 
 # ---------------------------------------------------------------- files

@@ -73,6 +73,16 @@ def test_rounded_once():
     assert single.targets.dtype == np.float32
 
 
+@pytest.mark.parametrize(("below", "above"), [(1, 1 + 2.0**-7), (-1 - 2.0**-7, -1)])
+def test_a_bfloat16_is_rounded_once(below, above):
+    """Just beside the middle of two numbers, which is the nearest float32."""
+    middle = (below + above) / 2
+    inputs = [[middle - 2.0**-40, middle + 2.0**-40, 0.1]]
+    problem = materialise(case(data={"inputs": inputs, "targets": [[0]]}), "bfloat16")
+    assert problem.inputs.astype(float).tolist() == [[below, above, 0.10009765625]]
+    assert problem.dtype.name == "bfloat16"
+
+
 # ---------------------------------------------------------------- batches
 
 

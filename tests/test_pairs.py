@@ -1,12 +1,13 @@
 """Free-running differences: what is within rtol and atol, what rounding explains, and what is outside."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from backends import numpy_reference
-from cases.schema import Tolerance
+from cases.schema import Dtype, Tolerance
 from report.judge import judge
 from report.pairs import allowed, compare
 from report.run import Comparison, Result, pairs_of
@@ -34,10 +35,12 @@ def test_equal_runs(example):
 
 @pytest.mark.parametrize(("field", "decides"), [("after", True), ("gradients", False)])
 @pytest.mark.parametrize(("share", "within"), [(0.9, True), (2.1, False)])
-def test_default_tolerance(example, field, decides, share, within):
-    """rtol is 1e-9 or 1e-4, atol as much of the largest magnitude: together at most twice rtol of that."""
-    problem, run = example
-    rtol = {"float64": 1e-9, "float32": 1e-4}[problem.dtype.name]
+@pytest.mark.parametrize("dtype", get_args(Dtype))
+def test_default_tolerance(problem_of, dtype, field, decides, share, within):
+    """rtol is that of the dtype, atol as much of the largest magnitude: together at most twice rtol of that."""
+    problem = problem_of(dtype)
+    run = numpy_reference.run(problem)
+    rtol = {"float64": 1e-9, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.06}[problem.dtype.name]
     drift = compare(problem, moved(run, field, "hidden.weight", (31, 1, 2), share * rtol), run)
     assert drift.within is within
     assert drift.step == (31 if decides else 0)

@@ -28,6 +28,8 @@ from cases.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
 from cases.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from cases.problem import Problem, materialise
 from cases.schema import Batch, Case, Dtype, Random
+from reference.proof import sizes
+from reference.rounding import precision_of
 from report.run import Result, attempt
 
 DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
@@ -322,14 +324,17 @@ def honest(problem: Problem, result: Result) -> str:
         return "certified"
     if result.trajectory is None:
         return ""
-    largest, info = largest_number(problem, result.trajectory), np.finfo(problem.dtype)
-    too_large = products(problem) * max(largest, 1) >= float(info.max) / max(largest, 1)
+    largest, precision = largest_number(problem, result.trajectory), precision_of(problem.dtype)
+    too_large = products(problem) * max(largest, 1) >= precision.largest / max(largest, 1)
     may_have_no_root = getattr(problem.optimizer, "centered", False)
     no_number = may_have_no_root or _without_direction(problem, result.trajectory)
-    if result.verdict == "out of range" and (too_large or no_number):
+    no_number |= _without_scale(problem, result.trajectory)
+    error_of_exponent = 16 * precision.u * largest  # 8 ulp
+    no_exponent = error_of_exponent >= math.log(precision.largest)
+    if result.verdict == "out of range" and (too_large or no_number or no_exponent):
         return "out of range"
     computed = largest_number(replace(problem, targets=0 * problem.targets), result.trajectory)
-    if "nothing was compared" in result.message and computed <= 1000 * float(info.smallest_normal):
+    if "nothing was compared" in result.message and computed <= 1000 * precision.smallest:
         return "nothing to compare"
     return ""
 
@@ -338,8 +343,15 @@ def _without_direction(problem: Problem, run: Trajectory) -> bool:
     """The cosine of a vector whose squares may be flushed to zero."""
     last, real = problem.network[-1].name, problem.batches[run.steps] >= 0
     vectors = [run.values[last][real], run.final_values[last], problem.targets]
-    smallest = min(float(np.abs(rows).max(axis=-1).min()) for rows in vectors)
-    return problem.loss.kind == "cosine" and smallest**2 <= 1e3 * float(np.finfo(problem.dtype).smallest_normal)
+    smallest = min(float(sizes(rows).max(axis=-1).min()) for rows in vectors)
+    return problem.loss.kind == "cosine" and smallest**2 <= 1e3 * precision_of(problem.dtype).smallest
+
+
+def _without_scale(problem: Problem, run: Trajectory) -> bool:
+    """A step that is divided by a root, and by next to nothing else, of squares that may be flushed to zero."""
+    smallest = min(float(sizes(g).min()) for g in run.gradients.values())
+    precision, epsilon = precision_of(problem.dtype), getattr(problem.optimizer, "epsilon", 1.0)
+    return epsilon <= 1e3 * precision.smallest and smallest**2 <= 1e3 * precision.smallest
 
 
 def products(problem: Problem) -> float:
@@ -355,7 +367,7 @@ def largest_number(problem: Problem, run: Trajectory) -> float:
     groups = [run.values, run.final_values, run.cotangents, run.gradients, *([run.after] if problem.optimizer else [])]
     computed = [tensor for group in groups for name, tensor in group.items() if name != "input"]
     computed += [run.loss, run.final_loss, problem.targets]
-    size = np.max([float(np.abs(tensor).max(initial=0)) for tensor in computed])
+    size = np.max([float(sizes(tensor).max(initial=0)) for tensor in computed])
     return float(size) if np.isfinite(size) else math.inf
 
 
