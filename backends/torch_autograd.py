@@ -177,7 +177,7 @@ def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Opti
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
     return torch.optim.SGD(
         parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
-        nesterov=optimizer.nesterov and optimizer.momentum > 0, weight_decay=optimizer.weight_decay,
+        nesterov=optimizer.nesterov, weight_decay=optimizer.weight_decay,
     )  # fmt: skip
 
 
