@@ -56,7 +56,7 @@ class Momentum(Decaying):
     With `nesterov` w <- w - learning_rate (g + momentum v). State: `velocity` v.
     """
 
-    momentum: Share
+    momentum: Annotated[float, Field(gt=0, lt=1)]
     dampening: Share = 0.0
     nesterov: bool = False
 
