@@ -23,7 +23,9 @@ FAMILIES = {
     "piecewise": ["leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish"],
     "exponentials": ["elu", "celu", "selu", "silu", "mish", "gelu"],
 }
-FAMILIES |= {kind.kind: [kind.kind] for kind in Activation.__subclasses__() if kind.kind not in chain(*FAMILIES.values())}
+FAMILIES |= {
+    kind.kind: [kind.kind] for kind in Activation.__subclasses__() if kind.kind not in chain(*FAMILIES.values())
+}
 
 
 def _one_of_each(family: str) -> dict:
