@@ -116,6 +116,8 @@ class Source:
 
 def _result(function: ast.FunctionDef) -> ast.Lambda | None:
     match _statements(function):
+        case [ast.Return(ast.Lambda(ast.arguments(vararg=ast.arg())))]:
+            return None  # it is called by its name
         case [ast.Return(value)]:
             return ast.Lambda(function.args, value)
         case [ast.FunctionDef() as inner, ast.Return(ast.Name(name))] if name == inner.name and _result(inner):
