@@ -73,7 +73,7 @@ class Source:
         match node:
             case ast.Name(name) if name in self.own:
                 return self._function(self.own[name])
-            case ast.Call(ast.Name(wrapper), [inner, *names]) if wrapper in self.own and not self.result(wrapper):
+            case ast.Call(ast.Name(wrapper), [inner, *names]) if _makes_a_loss(self.own.get(wrapper)):
                 return self._wrapped(wrapper, inner, names)
         value = Unfolded(self).visit(deepcopy(node))
         if isinstance(value, ast.Lambda):
@@ -158,6 +158,14 @@ class Unfolded(ast.NodeTransformer):
 def _statements(function: ast.FunctionDef) -> list[ast.stmt]:
     """Without its docstring."""
     return function.body[1:] if ast.get_docstring(function) else function.body
+
+
+def _makes_a_loss(function: ast.AST | None) -> bool:
+    """`of_torch`, `of_terms`, ...: what it returns is a function of a loss, the output and the targets."""
+    match function:
+        case ast.FunctionDef(body=[*_, ast.FunctionDef(args=ast.arguments(args=[ast.arg("loss"), *_])), ast.Return()]):
+            return True
+    return False
 
 
 def _refusal(node: ast.stmt) -> str:

@@ -44,7 +44,10 @@ def test_an_entry_is_complete(entry: Entry):
 
 SPELLED = {  # one for each way that a table has an entry
     "relu": ("F.relu", "jax.nn.relu"),
-    "softplus": ("torch.logaddexp(beta * x, torch.zeros_like(x)) / beta", "jax.nn.softplus(beta * x) / beta"),
+    "gelu": (
+        "F.gelu(x, approximate='tanh') if approximate == 'tanh' else x * torch.erfc(-x * 0.5 ** 0.5) / 2",
+        "jax.nn.gelu(x, approximate=approximate == 'tanh')",
+    ),
     "hard_sigmoid": ("F.relu6(x + 3) / 6", "jax.nn.hard_sigmoid"),
     "huber": ("F.huber_loss(output, targets, delta=delta)", "huber(output - targets, delta)"),
     "hinge": ("F.relu(1 - targets * output)", "jax.nn.relu(1 - targets * output)"),
@@ -67,7 +70,7 @@ def test_spellings():
     moments = "lr=learning_rate, betas=(beta1, beta2), eps=epsilon, weight_decay=weight_decay"
     assert by_kind["adamax"].torch.code == f"torch.optim.Adamax(parameters, {moments})"
     assert by_kind["radam"].torch.code == f"torch.optim.RAdam(parameters, {moments}, decoupled_weight_decay=decoupled)"
-    assert by_kind["celu"].torch.about == "F.celu divides by a float32 alpha in float64 too."
+    assert by_kind["hard_sigmoid"].torch.about == "The derivative of F.hardsigmoid is a float32 1/6 in float64 too."
     assert by_kind["softmax_cross_entropy"].torch.mentions == ("by_class",)
 
 
