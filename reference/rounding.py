@@ -345,14 +345,17 @@ def _sqrt(a: Bounded) -> Bounded:
 def _power(a: Bounded, n: Bounded) -> Bounded:
     """(a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have.
 
-    Any other power is an elementary function, a^(n + c) / aⁿ = e^(c log a).
+    Below n = 1 the farther side is (a - b)ⁿ, and a division rounds twice. Any other power is an elementary function,
+    a^(n + c) / aⁿ = e^(c log a).
     """
     value, times = np.power(a.value, n.value), floats(n.value)
     share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
+    beyond, below = np.log1p(share), -np.log1p(-np.minimum(share, 1))
     whole = (times == np.floor(times)) & (n.bound == 0)
-    rounded = np.where(whole, np.maximum(times - 1, 0), 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(a.precision.u)
-    of_exponent = np.where(n.bound > 0, n.bound * np.abs(np.log(a.magnitude)), 0.0)
-    growth = np.abs(times) * np.log1p(share) + of_exponent + rounded
+    products = np.maximum(np.abs(times) - 1, 0) + (times < 0)
+    rounded = np.where(whole, products, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(a.precision.u)
+    of_exponent = np.where(n.bound > 0, n.bound * (np.abs(np.log(a.magnitude)) + below), 0.0)
+    growth = np.abs(times) * np.where(times >= 1, beyond, below) + of_exponent + rounded
     return _rounded(value, sizes(value) * np.expm1(growth), a.precision)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from cases.load import Mistake
 from report.depth import LayerGradient
 from report.judge import Ledger
+from report.published import Published
 from report.run import Comparison, Pair, Result, suspect
-from report.table import cell, table
+from report.table import cell, printed, table
 
 DEEP = 4
 ABREAST = 3
@@ -31,7 +32,7 @@ def whole_report(
     parts = [
         "# backproof report", f"**{verdict_sentence(comparisons, mistakes)}**",
         "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True), *_invalid(mistakes),
-        "## What was compared", _ledger(comparisons),
+        "## What was compared", _ledger(comparisons), *_wrong_prints(comparisons),
         "## Free-running differences", *_pairs(comparisons),
         *_depth(depth), "## Cases", _cases_legend(), *sections,
         "## Environment", table([[key, value] for key, value in environment.items()], ["", ""]),
@@ -161,6 +162,30 @@ def _ledger(comparisons: list[Comparison]) -> str:
         ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
     ]
     return table(rows, ["", "number"])
+
+
+def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
+    """The published numbers that are wrong at their source, each once, if there are any."""
+    found: dict[tuple[str, int], list[Published]] = {}
+    for comparison in comparisons:
+        for result in comparison.finished:
+            for i, number in enumerate(result.judgement.published):
+                found.setdefault((comparison.case.name, i), []).append(number)
+    rows = [
+        [
+            f"[{name}](#{anchor(name)})",
+            entry.source,
+            f"{entry.tensor} at {entry.step}",
+            printed(entry.value),
+            entry.wrong,
+        ]
+        for (name, _), numbers in found.items()
+        for entry in [numbers[0].entry]
+        if {number.status for number in numbers} - {"not recorded"} == {"wrong at its source"}
+    ]
+    words = "Their cases say that they are wrong, and why; no run has met one of them."
+    headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]
+    return ["## Published numbers that are wrong", words, table(rows, headers)] if rows else []
 
 
 def _pairs(comparisons: list[Comparison]) -> Iterator[str]:

@@ -8,12 +8,14 @@ from urllib.parse import quote
 import numpy as np
 
 from backends.trajectory import cut
-from cases.layers import Dense
+from cases.concept import Concept
+from cases.layers import Dense, Dropout, Layer, Skip
+from cases.schema import Case
 from reference.proof import balls, floats, sizes, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient
 from report.run import Comparison, Result, suspect
-from report.table import SHOWN_ELEMENTS, cell, short, some, table
+from report.table import cell, printed, short, some, table
 
 SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
@@ -53,22 +55,57 @@ def figure_name(comparison: Comparison) -> str | None:
 
 
 def _scenario(comparison: Comparison) -> str:
+    """What is trained, on what, and how."""
     case, problem = comparison.case, comparison.problem
-    layers = " → ".join(_layer(layer) for layer in case.network)
-    loss = f"{case.loss.kind.replace('_', ' ')} × {case.loss.factor:g} ({case.loss.reduction})"
     size, samples = problem.batches.shape[1], len(problem.inputs)
     batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
-    training = "gradients only"
-    if case.training:
-        settings = ", ".join(f"{name} {value}" for name, value in case.training.optimizer.model_dump().items())
-        training = f"{problem.steps:,} steps of {case.training.optimizer.kind} ({settings})"
-    return f"input ({problem.inputs.shape[1]}) → {layers}; {loss}; {training}, {batches}."
+    if case.objective:
+        return f"{case.objective.kind} objective of {problem.targets.shape[1]} numbers; {_training(case)}."
+    network = f"input ({problem.inputs.shape[1]}) → {' → '.join(_layer(layer) for layer in case.network)}"
+    return f"{'; '.join([network, *_sharing(case), _loss(case), _training(case)])}, {batches}."
 
 
-def _layer(layer) -> str:
-    if isinstance(layer, Dense):
-        return f"{layer.name} ({layer.units}{'' if layer.bias else ', no bias'})"
+def _layer(layer: Layer) -> str:
+    match layer:
+        case Dense():
+            return f"{layer.name} ({layer.units}{'' if layer.bias else ', no bias'})"
+        case Dropout():
+            return f"{layer.name} (dropout {layer.rate:g})"
+        case Skip():
+            return f"{layer.name} (+ {layer.source})"
     return layer.name
+
+
+def _sharing(case: Case) -> Iterator[str]:
+    for path, tie in case.tied.items():
+        yield f"{path} is {tie.parameter}{' transposed' if tie.transposed else ''}"
+    if case.frozen:
+        yield f"{', '.join(case.frozen)} frozen"
+
+
+def _loss(case: Case) -> str:
+    loss = f"{case.loss.kind.replace('_', ' ')} × {case.loss.factor:g} ({case.loss.reduction})"
+    penalties = (f"{term.kind} × {term.coefficient:g} of {', '.join(term.parameters)}" for term in case.penalties)
+    return " + ".join([loss, *penalties])
+
+
+def _training(case: Case) -> str:
+    if not case.training:
+        return "gradients only"
+    steps = f"{case.steps:,} steps of {_with_settings(case.training.optimizer)}"
+    clip = f", clipped by {_with_settings(case.training.clip)}" if case.training.clip else ""
+    schedule = f", learning rate by {_with_settings(case.training.schedule)}" if case.training.schedule else ""
+    return steps + clip + schedule
+
+
+def _with_settings(concept: Concept) -> str:
+    """Its kind, and what is set in it."""
+    settings = [
+        f"{name} {_with_settings(value) if isinstance(value, Concept) else value}"
+        for name, value in concept
+        if value is not None
+    ]
+    return f"{concept.kind} ({', '.join(settings)})"
 
 
 def _runs_table(comparisons: list[Comparison]) -> str:
@@ -182,6 +219,6 @@ def _published(comparison: Comparison) -> str:
     rows = []
     for numbers in zip(*(result.judgement.published for result in results), strict=True):
         entry = numbers[0].entry
-        printed = ", ".join(entry.value.ravel()[:SHOWN_ELEMENTS])
-        rows.append([entry.source, f"{entry.tensor} at {entry.step}", printed, *(number.status for number in numbers)])
+        statuses = (number.status for number in numbers)
+        rows.append([entry.source, f"{entry.tensor} at {entry.step}", printed(entry.value), *statuses])
     return table(rows, ["source", "tensor and step", "printed", *(result.backend for result in results)])

@@ -43,3 +43,8 @@ def some(values: np.ndarray) -> str:
     values = np.asarray(values).ravel()
     shown = ", ".join(f"{value:.6g}" for value in values[:SHOWN_ELEMENTS])
     return shown + (", …" if values.size > SHOWN_ELEMENTS else "")
+
+
+def printed(values: np.ndarray) -> str:
+    """The first few of some printed numbers, digit by digit."""
+    return ", ".join(values.ravel()[:SHOWN_ELEMENTS]) + (", …" if values.size > SHOWN_ELEMENTS else "")

@@ -192,6 +192,66 @@ def test_markdown_holds_what_a_reader_looks_for(written):
     assert text.count("<details>") == text.count("</details>")
 
 
+SCENARIOS = {
+    "network: [{dense: {name: a, units: 2}}, {dropout: {rate: 0.5}}, {dense: {name: b, units: 2, bias: false}}, "
+    "{skip: {name: sum, source: input}}, {dense: {name: c, units: 1}}]\n"
+    "parameters: {a.weight: [[1, 2], [3, 4]], a.bias: [0, 0], c.weight: [[1], [2]], c.bias: [0]}\n"
+    "tied: {b.weight: {parameter: a.weight, transposed: true}}\nfrozen: [a.bias, c.weight]\n"
+    "penalties: [{l1: {coefficient: 0.125, parameters: [a.weight, c.bias]}}, "
+    "{l2: {coefficient: 2, parameters: [c.weight]}}]\n"
+    "random: {generator: pcg64, seed: 0}\n"
+    "data: {inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}\n"
+    "loss: {squared_error: {factor: 0.5, reduction: mean}}\n"
+    "training: {steps: 2, batch: {size: 2}, optimizer: {sgd: {learning_rate: 0.5}}, clip: {norm: {maximum: 4}}, "
+    "schedule: {warm_up: {steps: 3, start: 0.5, then: {step_decay: {every: 2, factor: 0.5}}}}}\n": (
+        "input (2) → a (2) → dropout1 (dropout 0.5) → b (2, no bias) → sum (+ input) → c (1); b.weight is a.weight "
+        "transposed; a.bias, c.weight frozen; squared error × 0.5 (mean) + l1 × 0.125 of a.weight, c.bias + l2 × 2 of "
+        "c.weight; 2 steps of sgd (learning_rate 0.5, weight_decay 0.0), clipped by norm (maximum 4.0, epsilon 0.0), "
+        "learning rate by warm_up (steps 3, start 0.5, then step_decay (every 2, factor 0.5)), batches of 2 of 3 "
+        "samples."
+    ),
+    "network: [{dense: {name: a, units: 1}}, sigmoid]\nparameters: {a.weight: [[1]], a.bias: [0.5]}\n"
+    "data: {inputs: [[1]], targets: [[0]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n": (
+        "input (1) → a (1) → sigmoid1; squared error × 1 (sum); gradients only, all samples."
+    ),
+    "objective: {gradients: {values: [[1, 2, 3], [4, 5, 6]]}}\nparameters: {x.weight: [1, 2, 3]}\n"
+    "training: {steps: 1234, optimizer: {asgd: {learning_rate: 0.5}}, clip: {value: {maximum: 2}}}\n": (
+        "gradients objective of 3 numbers; 1,234 steps of asgd (learning_rate 0.5, weight_decay 0.0, lambd 0.0001, "
+        "alpha 0.75, t0 1000000.0), clipped by value (maximum 2.0)."
+    ),
+}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("text", "sentence"), SCENARIOS.items(), ids=["shared", "gradients", "objective"])
+def test_a_scenario_is_told_in_a_sentence(text, sentence):
+    Path("case.yaml").write_text(f"title: A scenario\ndtypes: [float64]\n{text}")
+    assert report("case.yaml", "--no-exact") == 0
+    assert sentence in Path("results/report.md").read_text(encoding="utf-8").splitlines()
+
+
+WRONG_PRINTS = """\
+  - {tensor: parameter/hidden.bias, step: 0, value: ["7", "8"], source: a | b, wrong: "a slip | of the pen"}
+  - {tensor: parameter/readout.weight, step: 0, value: ["1", "-0.5"], source: right, wrong: "not wrong at all"}
+"""
+
+
+@pytest.mark.usefixtures("folder")
+def test_prints_that_are_wrong_have_a_section_of_their_own():
+    """Each once, at whatever dtypes and on whatever backends; not one that a run meets, nor an empty section."""
+    Path("a.yaml").write_text(GOOD + WRONG_PRINTS)
+    Path("b.yaml").write_text(GOOD)
+    assert report("a.yaml", "b.yaml", "--no-exact", names=("numpy", "torch")) == 1
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    section = text.partition("## Published numbers that are wrong")[2].partition("\n## ")[0]
+    rows = [re.split(r"\s*(?<!\\)\|\s*", row.strip("| ")) for row in section.splitlines() if row.startswith("|")]
+    assert rows[0] == ["case", "source", "tensor and step", "printed", "why it is wrong"]
+    assert rows[2:] == [["[a](#a)", "a \\| b", "parameter/hidden.bias at 0", "7, 8", "a slip \\| of the pen"]]
+    assert text.index("## What was compared") < text.index(section) < text.index("## Free-running differences")
+    assert report("b.yaml", "--no-exact") == 0
+    assert "Published numbers that are wrong" not in Path("results/report.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("folder")
 def test_figures_are_the_same_to_the_byte():
     Path("a.yaml").write_text(GOOD)

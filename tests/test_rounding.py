@@ -2,7 +2,7 @@
 
 from dataclasses import FrozenInstanceError, dataclass, replace
 from functools import partial
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -12,16 +12,16 @@ from numpy.random import Generator
 from scipy.special import erfc, expit
 
 from cases.layers import Dense, Identity, Relu, Sigmoid, Tanh
-from cases.losses import SquaredError
-from cases.optimizers import Sgd
+from cases.losses import L1, L2, SquaredError
+from cases.optimizers import Adam, Asgd, Nadam, Norm, Radam, Sgd, Value
 from cases.problem import Problem
 from reference import rounding
 from reference.activations import ACTIVATIONS, tanh_backward
 from reference.backprop import backward, forward, train
-from reference.constants import SQRT_HALF
-from reference.layers import dense_backward, dense_forward
-from reference.losses import loss_backward, loss_forward
-from reference.optimizers import update
+from reference.constants import SQRT_HALF, number_like, of_step
+from reference.layers import dense_backward, dense_forward, dropout_forward
+from reference.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
+from reference.optimizers import at_rate, clipped, update
 from reference.proof import balls, sizes, working_precision
 from reference.rounding import (
     RULES,
@@ -32,6 +32,7 @@ from reference.rounding import (
     exact,
     precision_of,
 )
+from tests.test_optimizers import OPTIMIZERS
 from tests.trial.oracle import activations, criteria, name_of, outputs_for, rules_of, targets_for
 
 WIDE_DTYPES = [np.float32, np.float64]
@@ -56,14 +57,21 @@ class Arithmetic:
         if self.rounding == "nearest" and roundings == 1:
             t = t.astype(self.dtype).astype(np.longdouble)
         else:
-            ways = {"up": [1], "down": [-1]}.get(self.rounding, [-1, 0, 1])
-            half_ulp = float(info.eps) / 2 - 8 * np.finfo(np.longdouble).eps  # the rest is for the roundings here
-            way = self.random.choice(ways, t.shape) * min(roundings, 1)
-            t = t * (1 + way * roundings * half_ulp)
+            way = self.way(t.shape) * min(roundings, 1)
+            t = t * (1 + way * roundings * self.half_ulp)
             if self.dtype == np.float16:  # underflow is gradual
                 t = t + way * np.where(subnormal, np.minimum(abs(t), float(info.smallest_subnormal) / 2), 0)
         flushed = subnormal & (self.random.random(t.shape) < 0.5)
         return t if self.dtype == np.float16 else np.where(flushed, 0, t)
+
+    def way(self, shape: tuple[int, ...]):
+        """Up or down for each number, or neither."""
+        return self.random.choice({"up": [1], "down": [-1]}.get(self.rounding, [-1, 0, 1]), shape)
+
+    @property
+    def half_ulp(self) -> float:
+        """Of 1, but for the roundings of these tests."""
+        return float(finfo(self.dtype).eps) / 2 - 8 * np.finfo(np.longdouble).eps
 
     @property
     def inner(self) -> "Arithmetic":
@@ -96,6 +104,10 @@ class Program(NDArrayOperatorsMixin):
         self.values, self.arithmetic, self.terms = np.asarray(values, np.longdouble), arithmetic, terms
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        programs = (operand for operand in inputs if isinstance(operand, Program))
+        coarsest = max(programs, key=lambda operand: operand.arithmetic.half_ulp)
+        if coarsest.arithmetic.half_ulp > self.arithmetic.half_ulp:
+            return coarsest.__array_ufunc__(ufunc, method, *inputs, **options)
         operands = [self._operand(operand) for operand in inputs]
         if method == "reduce" and ufunc is np.maximum:
             return Program(np.maximum.reduce(operands[0].values, **options), self.arithmetic)
@@ -105,6 +117,8 @@ class Program(NDArrayOperatorsMixin):
             return self._matmul(*operands)
         if ufunc is np.add and operands[0].terms is not None:
             return self._longer_sum(*operands)
+        if ufunc is np.power:
+            return self._power(*operands)
         result = EXTENDED.get(ufunc, ufunc)(*(operand.values for operand in operands))
         return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
 
@@ -127,14 +141,25 @@ class Program(NDArrayOperatorsMixin):
         with working_precision(128):
             high = float(enclosure())
             value = np.longdouble(high) + np.longdouble(float(enclosure() - high))
-        return Program(self.arithmetic.rounded(value), self.arithmetic)
+        return Program(self.arithmetic.inner.rounded(value), self.arithmetic.inner)
+
+    def in_float64(self, formula, t, *settings):
+        """Computed as badly in float64, and rounded once more."""
+        double = Program(t, replace(self.arithmetic, dtype=np.dtype(np.float64)))
+        result = formula(double, *(number_like(double, value) for value in settings))
+        if self.arithmetic.dtype == np.float64:
+            return result
+        return Program(self.arithmetic.rounded(result.values), self.arithmetic)
 
     def sum(self, axis, **options):
+        if axis == ():
+            return Program(self.values, self.arithmetic, self.values[..., None])
         return np.add.reduce(self, axis=axis, **options)
 
     def _operand(self, operand) -> "Program":
         if isinstance(operand, Program):
-            return operand
+            same = operand.arithmetic.dtype == self.arithmetic.dtype
+            return operand if same else Program(self.arithmetic.rounded(operand.values), self.arithmetic)
         constant = np.asarray(operand, np.longdouble)
         rounded = np.where(constant == np.floor(constant), constant, self.arithmetic.rounded(constant))
         return Program(rounded, self.arithmetic)
@@ -150,8 +175,16 @@ class Program(NDArrayOperatorsMixin):
         return Program(self.arithmetic.total(products), self.arithmetic, products)
 
     def _longer_sum(self, a, b) -> "Program":
-        bias = np.broadcast_to(b.values, a.shape)[..., None]
-        return Program(self.arithmetic.total(np.concatenate([a.terms, bias], axis=-1)), self.arithmetic)
+        terms = np.concatenate([a.terms, np.broadcast_to(b.values, a.shape)[..., None]], axis=-1)
+        return Program(self.arithmetic.total(terms), self.arithmetic, terms)
+
+    def _power(self, a, n) -> "Program":
+        """A whole power is a product, whose roundings compound, any other one an elementary function."""
+        power, whole = np.power(a.values, n.values), n.values == np.floor(n.values)
+        factor = 1 + self.arithmetic.way(np.shape(power)) * self.arithmetic.half_ulp
+        product = power * factor ** (np.maximum(np.abs(n.values) - 1, 0) + (n.values < 0))
+        function = self.arithmetic.rounded(power, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+        return Program(np.where(whole, self.arithmetic.rounded(product), function), self.arithmetic)
 
 
 # ---------------------------------------------------------------- what is claimed
@@ -260,6 +293,137 @@ def test_every_formula_is_sound(name, dtype):
         assert_sound(formula, draws(random, dtype, *shapes, hostile=trial % 3 > 0), random)
 
 
+POSITIVE = ("accumulator", "mean_square", "second_moment", "largest_second_moment", "infinity_norm", "step_size")
+SHARES = ("momentum_product",)
+LATER = (0, 1, 6, 2000)
+
+
+def state_for(name: str, numbers: np.ndarray) -> np.ndarray:
+    """Numbers that an optimizer may remember under this name; of a mean square so large that no variance is below 0."""
+    numbers = np.abs(numbers) if name.startswith(POSITIVE) else numbers
+    if name == "mean_square":
+        return numbers + 9
+    return numbers / (1 + np.abs(numbers)) if name in SHARES else numbers
+
+
+ONE_OF_EACH = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}.values()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"), [*product(OPTIMIZERS, WIDE_DTYPES), *product(ONE_OF_EACH, (np.float16, bfloat16))],
+    ids=lambda part: getattr(part, "__name__", None) or name_of(part),
+)  # fmt: skip
+def test_every_optimizer_is_sound(optimizer, dtype):
+    """At the first steps, whose corrections are known least, and late ones; by the learning rate of a schedule too."""
+    random = np.random.default_rng(len(optimizer.kind))
+    for trial, step in enumerate(LATER * 3):
+        scheduled = optimizer if trial % 2 or optimizer.kind in ("asgd", "rprop") else at_rate(optimizer, 1 / 3)
+
+        def formula(w, g, *memory, optimizer=scheduled, step=step):
+            state = {f"{name}/w": value for name, value in zip(optimizer.state, memory, strict=True)}
+            return update(optimizer, {"w": w}, {"w": g}, state, step)
+
+        w, g, *memory = draws(random, dtype, *[(4, 3)] * (2 + len(optimizer.state)), hostile=trial % 3 > 0)
+        with np.errstate(over="ignore"):
+            memory = [state_for(name, numbers) for name, numbers in zip(optimizer.state, memory, strict=True)]
+        assert_sound(formula, [w, g, *memory], random)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("clip", [Norm(maximum=0.7), Norm(maximum=0.7, epsilon=1e-6), Value(maximum=0.3)], ids=name_of)
+def test_clipping_is_sound(clip, dtype):
+    """Also where the norm is the maximum but for its rounding."""
+    random = np.random.default_rng(5)
+    for trial in range(12):
+        weight, bias = draws(random, dtype, (2, 4, 3), (2, 3), hostile=trial % 3 > 0)
+        if trial % 2:
+            with np.errstate(all="ignore"):
+                size = np.sqrt(np.square(weight).sum(axis=(-2, -1)) + np.square(bias).sum(axis=-1))
+                weight, bias = ((dtype(0.7) * part.T / size).T.astype(dtype) for part in (weight, bias))
+            weight, bias = (np.nan_to_num(part, posinf=0, neginf=0) for part in (weight, bias))
+        assert_sound(lambda w, b: clipped(clip, {"a.weight": w, "a.bias": b}), [weight, bias], random)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_are_sound(dtype):
+    random, parameters = np.random.default_rng(6), ("a.weight", "a.bias")
+    penalties = L1(coefficient=0.3, parameters=parameters), L2(coefficient=0.7, parameters=parameters)
+    for trial in range(12):
+        arrays = draws(random, dtype, (2, 4, 3), (2, 3), hostile=trial % 3 > 0)
+        assert_sound(lambda *w: penalty_forward(penalties, dict(zip(parameters, w, strict=True))), arrays, random)
+        assert_sound(lambda *w: sum(penalty_backward(penalties, "a.weight", w[0])), arrays, random)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 0.99])
+def test_dropout_is_sound_in_any_order(rate, dtype):
+    """1 / (1 - rate) may be a factor of the mask, or of the values before or behind it, rounded before or after."""
+    random = np.random.default_rng(7)
+    mask = (random.random((4, 3)) < 0.5).astype(dtype)
+    for trial in range(12):
+        (x,) = draws(random, dtype, (4, 3), hostile=trial % 3 > 0 and dtype is not np.float16)
+        assert_sound(lambda x: dropout_forward(x, mask.astype(float), rate), [x], random)
+        bounded = dropout_forward(given(x, dtype), mask.astype(float), rate)
+        for keep in (dtype(1 - rate), *([dtype(1) - dtype(rate)] if dtype in WIDE_DTYPES else [])):
+            with np.errstate(all="ignore"):
+                recip = dtype(1) / keep
+                others = (mask / keep) * x, x * recip * mask, x / keep * mask, x * mask / keep, x * mask * recip
+            for actual in others:
+                assert budgets(bounded, actual).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [-2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 3, 40])
+def test_every_power_is_sound(exponent, dtype):
+    """Of uncertain numbers too, whose uncertainty is what one operation leaves, or a tenth of the number."""
+    random = np.random.default_rng(8)
+    for trial in range(6):
+        (x,) = draws(random, dtype, (5, 4), hostile=trial % 3 > 0)
+        x = np.abs(x) + dtype(0.01)
+        assert_sound(lambda x: (x * 0.7) ** exponent, [x], random)
+        if dtype in WIDE_DTYPES:  # where no product of these is a whole power
+            assert_sound(lambda x: 0.96 ** (x * exponent), [np.minimum(x, dtype(99.73))], random)
+    value = np.abs(random.normal(size=50)) + 0.1
+    for bound in (1e-3, 0.1, 0.9):
+        power = Bounded(value, bound * value, precision_of(np.dtype(np.float32))) ** exponent
+        for end in (value * (1 - bound), value * (1 + bound)):
+            assert (np.abs(end**exponent - value**exponent) <= power.bound).all()
+
+
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+def test_a_number_of_the_step_is_computed_in_float64_and_rounded_once(dtype):
+    """Of float32 it is known to half an ulp or so, however large the step."""
+    steps = np.arange(1.0, 40_000, 997)
+    of_asgd = of_step(given(0.0, dtype), lambda t, eta, decay: eta / (1 + decay * (t - 1)) ** 0.75, steps, 0.1, 0.3)
+    exactly = 0.1 / (1 + np.longdouble(0.3) * (steps - 1)) ** np.longdouble(0.75)
+    known = of_asgd.allowance / of_asgd.magnitude
+    assert (np.abs(exactly - of_asgd.value) <= of_asgd.truth_bound + 1e-15 * exactly).all()
+    assert known.max() < (1.1 * 2.0**-24 if dtype is np.float32 else 64 * 2.0**-53)
+    for wrong in (1 + 4 * np.finfo(dtype).eps, 1 - 4 * np.finfo(dtype).eps):
+        used = budgets(of_asgd, (exactly * wrong).astype(dtype))
+        assert dtype is np.float64 or (used > 1).all()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Asgd(learning_rate=0.1, lambd=0.1), Adam(learning_rate=0.1), Nadam(learning_rate=0.1),
+                  Radam(learning_rate=0.1)], ids=name_of,
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+def test_an_update_that_is_wrong_by_a_millionth_part_of_its_step_is_refused(optimizer, dtype):
+    """In float32 by a hundredth part: near the first step 1 - beta2^t is known to a ten-thousandth only."""
+    random, wrong = np.random.default_rng(9), 1e-2 if dtype is np.float32 else 1e-6
+    w, g, *memory = draws(random, dtype, *[(4, 3)] * (2 + len(optimizer.state)), hostile=False)
+    w, memory = 0.1 * w, [state_for(name, numbers) for name, numbers in zip(optimizer.state, memory, strict=True)]
+    memory = [numbers.astype(dtype) for numbers in memory]
+    for step in (0, 6, 100):
+        state = {f"{name}/w": numbers for name, numbers in zip(optimizer.state, memory, strict=True)}
+        bounded = update(optimizer, {"w": given(w, dtype)}, {"w": given(g, dtype)},
+                         {name: given(numbers, dtype) for name, numbers in state.items()}, step)[0]["w"]  # fmt: skip
+        right = update(optimizer, {"w": w}, {"w": g}, state, step)[0]["w"]
+        assert budgets(bounded, right).max() <= 1
+        assert (budgets(bounded, w + (right - w) * dtype(1 + wrong)) > 1).all()
+
+
 def network(depth: int, kinds: tuple) -> tuple:
     """Dense layers of 3 units, each followed by an activation."""
     pairs = [(Dense(name=f"d{i}", units=3), kinds[i % len(kinds)](name=f"a{i}")) for i in range(depth)]
@@ -366,8 +530,8 @@ def elsewhere(kind: str, x: np.ndarray) -> np.ndarray:
 def test_a_bias_that_is_summed_first():
     products, bias = np.full((1, 1000), 1e-4, np.float32), np.float32(1e4)
     total = bias
-    for product in products[0]:
-        total += product
+    for term in products[0]:
+        total += term
     bounded = dense_forward(given(products), given(np.ones((1000, 1))), given([bias]))
     assert total == bias, "every product is lost"
     assert budgets(bounded, total) <= 1
@@ -597,6 +761,7 @@ def derivative_of_tanh(x: float) -> float:
 
 
 ROW, ONES = np.array([[2.0, -3.0, 4.0]]), np.ones((3, 1))
+SHARE = rounded(0.75, 0)  # the bound of that constant
 SHARP = {
     "sum": (lambda: uncertain(5, 0.25) + uncertain(-3, 0.5), rounded(2, 0.75)),
     "difference": (lambda: uncertain(5, 0.25) - uncertain(3, 0.5), rounded(2, 0.75)),
@@ -658,6 +823,21 @@ SHARP = {
         lambda: uncertain(0.5, 0.001) ** 3,
         rounded(0.125, 0.125 * ((1 + 0.002) ** 3 * (1 + U) ** 2 - 1)),
     ),
+    "whole power below 0": (
+        lambda: uncertain(0.5, 0.001) ** -3,
+        rounded(8, 8 * (0.998**-3 * (1 + U) ** 3 - 1)),
+    ),
+    "power 0": (lambda: uncertain(0.5, 0.001) ** 0, rounded(1, 0)),
+    "fractional power": (
+        lambda: uncertain(0.5, 0.125) ** 0.75,
+        rounded(0.5**0.75, 0.5**0.75 * (0.75**-0.75 * np.exp(SHARE * np.log(2 / 0.75)) * (1 + U) ** 16 - 1)),
+    ),
+    "power of an uncertain number": (
+        lambda: given([0.5]) ** uncertain(3, 0.25),
+        rounded(0.125, 0.125 * (2**0.25 * (1 + U) ** 16 - 1)),
+    ),
+    "power that overflows": (lambda: given([1e20]) ** 2, np.inf),
+    "power of what may be 0": (lambda: uncertain(0.5, 0.5) ** 0.5, np.inf),
     "largest of a row": (lambda: np.maximum.reduce(given(ROW), axis=-1), 0),
     "largest of uncertain ones": (lambda: np.maximum.reduce(uncertain(2, 0.5)[None], axis=0), 0.5),
     "difference of equals": (lambda: given([1.0]) - 1, 0),
