@@ -251,7 +251,7 @@ def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
     terms = case.batch.size * np.shape(case.data.targets)[-1]
     for path, value in _numbers(case):
-        shares = terms if path[0] == "loss" else 1
+        shares = terms if path[-1] == "factor" else 1
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)

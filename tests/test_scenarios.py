@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from cases.load import load
 from cases.losses import Loss
 from cases.optimizers import Optimizer
 from cases.problem import materialise
-from cases.schema import Batch, Case
+from cases.schema import Batch, Case, Dtype
 from report.run import Result, attempt
 from tests.trial import fuzz, scenarios
 from tests.trial.planting import planted
@@ -63,7 +64,7 @@ def test_every_kind_and_every_setting_is_met(drawn):
     met = Counter(kind for case in drawn for kind in fuzz.kinds(case))
     expected = {kind.kind for choice in (Layer, Loss, Optimizer) for kind in members(choice)} | {"no training"}
     assert expected <= set(met)
-    assert {case["dtypes"][0] for case in drawn} == {"float64", "float32"}
+    assert {case["dtypes"][0] for case in drawn} == set(get_args(Dtype))
     trained = [case["training"] for case in drawn if "training" in case]
     batches = [training["batch"] for training in trained if "batch" in training]
     assert {batch["order"] for batch in batches} == {"sequential", "shuffled"}
@@ -148,6 +149,24 @@ def test_a_backend_may_be_refused_for_good_reason_only(verdict, message, weight,
     )
     result = Result("numpy", verdict, message, numpy_reference.run(problem))
     assert honest(problem, result) == expected
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(2.0**-13, "out of range"), (0.5, "")])
+def test_a_step_that_is_divided_by_a_flushed_square(factor, expected):
+    """Adam's direction in float16 without an epsilon."""
+    adam = {"steps": 1, "optimizer": {"adam": {"learning_rate": 0.125, "epsilon": 0.0}}}
+    loss = {"squared_error": {"factor": factor, "reduction": "sum"}}
+    problem = materialise(Case.model_validate(TAME | {"loss": loss, "training": adam}), "float16")
+    result = Result("numpy", "out of range", "...", numpy_reference.run(problem))
+    assert honest(problem, result) == expected
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(2000.0, "out of range"), (1000.0, "")])
+def test_an_exponent_that_is_off_by_more_than_overflows(weight, expected):
+    """8 ulp of 2000 are 125 in bfloat16, and e to that power is beyond it."""
+    problem = materialise(Case.model_validate(TAME | {"parameters": {"dense1.weight": [[weight]]}}), "bfloat16")
+    problem = replace(problem, loss=problem.loss.model_copy(update={"factor": 2.0**-10}))
+    assert honest(problem, Result("numpy", "out of range", "...", numpy_reference.run(problem))) == expected
 
 
 def test_a_run_that_is_lost_is_an_alarm():

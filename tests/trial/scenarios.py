@@ -109,6 +109,7 @@ def _decimals(bounds: dict[str, float]) -> SearchStrategy[float]:
 
 POSITIVE = _decimals({"gt": 0})
 SELDOM = st.sampled_from([False, False, False, True])
+FACTORS = {"float16": _decimals({"ge": 0.008})}  # a mean over 128 terms leaves a normal number of it
 
 # ---------------------------------------------------------------- structures
 
@@ -127,11 +128,13 @@ def structures(draw: DrawFn) -> dict:
         network.append({Sigmoid.kind: {"name": "probability"}})
     network = draw(with_skips(network, features, loss))
     weights = st.none() | st.lists(POSITIVE, min_size=last["units"], max_size=last["units"])
+    dtype = draw(st.sampled_from(get_args(Dtype)))
+    given = {"factor": FACTORS.get(dtype, POSITIVE), **({"class_weights": weights} if loss.by_class else {})}
     structure = {
         "title": "random scenario",
-        "dtypes": [draw(st.sampled_from(get_args(Dtype)))],
+        "dtypes": [dtype],
         "network": network,
-        "loss": {loss.kind: draw(settings(loss, **({"class_weights": weights} if loss.by_class else {})))},
+        "loss": {loss.kind: draw(settings(loss, **given))},
         **({"training": training} if training else {}),
         **({"random": draw(settings(Random))} if shuffled or any(Dropout.kind in layer for layer in network) else {}),
         "samples": samples,
