@@ -10,6 +10,7 @@ import numpy as np
 
 from cases.layers import Layer
 from cases.problem import Problem
+from reference.activations import in_any_order
 from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from reference.optimizers import at_rate, clipped, init, update
@@ -60,8 +61,8 @@ def backward(network: tuple[Layer, ...], numbers: dict, values: dict, dy) -> tup
 
 
 def add(sums: dict, name: str, derivative) -> None:
-    """What is used in several places has the sum of their derivatives."""
-    sums[name] = sums[name] + derivative if name in sums else derivative
+    """What is used in several places has the sum of their derivatives, in any order."""
+    sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
 
 
 def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[str, ...]) -> dict:

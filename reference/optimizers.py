@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from cases.optimizers import Clip, Optimizer
-from reference.activations import positive
+from reference.activations import in_any_order, positive
 from reference.constants import number_like, of_step
 from reference.losses import axes_of
 
@@ -174,11 +174,6 @@ def _rectification(t, beta2):
     l, L = (np.maximum(length, 5) for length in (_length(t, beta2), 2 / (1 - beta2) - 1))  # noqa: E741, the paper's
     r = np.sqrt((l - 4) * (l - 2) * L / ((L - 4) * (L - 2) * l))
     return positive(_length(t, beta2) - 5) * r * np.sqrt(1 - beta2**t)
-
-
-def in_any_order(x):
-    """The first term of a sum that programs add up in any order."""
-    return x.sum(axis=())
 
 
 def _average(decay: float, before, now, *, fading: float = 1.0, t=1):
