@@ -23,7 +23,9 @@ from cases.optimizers import (
     Rprop,
     Sgd,
 )
+from reference.backprop import train
 from reference.optimizers import init, update
+from reference.proof import exact_run, floats, working_precision
 from report.judge import judge
 from tests.trial.planting import gradients_only
 
@@ -113,6 +115,20 @@ def test_the_reference_is_torch_optim(optimizer):
         w, state = update(optimizer, w, {"w": g}, state, step)
         np.testing.assert_allclose(w["w"], tensors["w"].detach().numpy(), rtol=1e-11, atol=1e-12)
     assert (w["w"] != start).all()
+
+
+@every_optimizer
+def test_the_reference_in_balls_is_the_reference(problem_of, optimizer):
+    """Of a short run, by the learning rates of a schedule where it takes one; the balls prove 20 digits."""
+    scheduled = {} if optimizer.kind in ("asgd", "rprop") else {"schedule": {"cosine_decay": {"steps": 9}}}
+    training = {"steps": 8, "batch": {"size": 2}, "optimizer": {optimizer.kind: dict(optimizer)}} | scheduled
+    problem = problem_of(training=training)
+    exact = exact_run(problem, {7}, seconds=60)
+    *_, last = train(problem)
+    with working_precision(exact.bits):
+        for ours, balls in ((last.after, exact.steps[7].after), (last.state_after, exact.steps[7].state_after)):
+            for name, values in ours.items():
+                np.testing.assert_allclose(values, floats(balls[name]), rtol=1e-9, atol=1e-15)
 
 
 @every_optimizer

@@ -226,7 +226,7 @@ SCENARIOS = {
 @pytest.mark.parametrize(("text", "sentence"), SCENARIOS.items(), ids=["shared", "gradients", "objective"])
 def test_a_scenario_is_told_in_a_sentence(text, sentence):
     Path("case.yaml").write_text(f"title: A scenario\ndtypes: [float64]\n{text}")
-    assert report("case.yaml", "--no-exact") == 0
+    assert report("case.yaml", *(["--no-exact"] if "1234" in text else [])) == 0
     assert sentence in Path("results/report.md").read_text(encoding="utf-8").splitlines()
 
 

@@ -17,6 +17,7 @@ from reference.proof import RADIUS, balls, exact_run, floats, radius, working_pr
 from report.checks import checks_of_steps
 from report.depth import gradients_by_layer
 from report.judge import judge
+from report.pairs import compare
 from tests.trial.planting import gradients_only
 
 STEPS, LATE, MAXIMUM = 12, 7, 8.0  # the third step of an epoch, 2, 5, 8 and 11, has one sample; the others have two
@@ -421,6 +422,39 @@ def test_gradients_by_layer_need_a_chain_of_trained_weights(problem_of):
     problem = sharing(problem_of)
     run = numpy_reference.run(problem)
     assert gradients_by_layer(problem, run) == []
+
+
+def test_a_dropout_lets_cotangents_grow_by_what_it_divides_by(problem_of):
+    """1 / (1 - rate) more at most, which the bound knows."""
+    problem = problem_of(
+        network=[
+            {"dense": {"name": "a", "units": 3, "bias": False}}, {"dropout": {"rate": 0.75}},
+            {"dense": {"name": "b", "units": 1, "bias": False}},
+        ],
+        parameters={"a.weight": [[1, 2, 3], [4, 5, 6]], "b.weight": [[1], [1], [1]]},
+        random={"generator": "pcg64", "seed": 1},
+    )  # fmt: skip
+    first, last = gradients_by_layer(problem, numpy_reference.run(problem))
+    assert first.bound == pytest.approx(4 * np.sqrt(3) * last.cotangent, rel=1e-12)
+    assert last.cotangent < first.cotangent <= first.bound
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: replace(run, learning_rates=None), "torch: learning_rates: missing, found None in its place"),
+        (
+            lambda run: replace(run, gradients=run.gradients | {"readout.weight": run.before["readout.weight"]}),
+            "torch: gradients of readout.weight: nothing of that name is expected",
+        ),
+    ],
+)
+def test_a_pair_is_not_within_where_a_run_is_not_whole(example, spoil, message):
+    """A rate is missing, or a frozen parameter has a gradient."""
+    problem, run = example
+    drift = compare(problem, run, spoil(run), ("numpy", "torch"))
+    assert (drift.within, drift.message) == (False, message)
+    assert compare(problem, run, run).within
 
 
 def test_no_check_is_left_out_of_a_block(example):
