@@ -437,17 +437,17 @@ def gradients_of(
     return loss, values
 
 
-def run(problem: Problem, gradients_of: Callable = gradients_of) -> Trajectory:
+def run(problem: Problem, take_gradients: Callable | None = None) -> Trajectory:
     """Train by autograd, one step after the other; the gradients may be had in another way."""
     before, dtype = torch.get_default_dtype(), _tensor(problem.inputs).dtype
     torch.set_default_dtype(dtype)  # torch.optim keeps some scalars in it
     try:
-        return _train(problem, gradients_of)
+        return _train(problem, take_gradients or gradients_of)
     finally:
         torch.set_default_dtype(before)
 
 
-def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
+def _train(problem: Problem, take_gradients: Callable) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     inputs, targets = _tensor(problem.inputs), _tensor(problem.targets)
     parameters = {
@@ -459,7 +459,7 @@ def _train(problem: Problem, gradients_of: Callable) -> Trajectory:
     for number, rows in enumerate(problem.batches):
         batch = torch.from_numpy(rows[rows >= 0])
         masks = {name: _tensor(mask[: len(batch)]) for name, mask in problem.masks_at(number).items()}
-        loss, values = gradients_of(problem, parameters, inputs[batch], targets[batch], masks)
+        loss, values = take_gradients(problem, parameters, inputs[batch], targets[batch], masks)
         gradients, rate = _gradients(trained), optimizer and optimizer.param_groups[0]["lr"]
         before, state_before = _arrays(parameters), state_of(problem, optimizer, trained)
         if optimizer:

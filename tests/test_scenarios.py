@@ -40,27 +40,34 @@ def test_random_scenarios_are_certified(drawn):
 # ---------------------------------------------------------------- the strategy
 
 
-@pytest.fixture(scope="module")
-def drawn() -> list[dict]:
-    """Cases of eight hundred examples: so many that every kind is among them, whatever Hypothesis begins with."""
-    cases = []
+def examples(strategy, number: int) -> list:
+    """So many examples of a strategy."""
+    drawn = []
 
-    @profile(few, max_examples=800)
-    @given(scenarios.scenarios(most=1))
+    @profile(few, max_examples=number)
+    @given(strategy)
     def draw(example):
-        cases.extend(example.cases)
+        drawn.append(example)
 
     draw()
-    return cases
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[dict]:
+    """Cases with their numbers."""
+    return [case for example in examples(scenarios.scenarios(most=1), 250) for case in example.cases]
 
 
 def test_drawn_cases_have_no_mistake(drawn):
-    assert len(drawn) > 500
+    assert len(drawn) > 200
     for case in drawn:
         assert check(Case.model_validate(case)) == []
 
 
-def test_every_kind_and_every_setting_is_met(drawn):
+def test_every_kind_and_every_setting_is_met():
+    """Among so many structures, whatever Hypothesis begins with."""
+    drawn = examples(scenarios.structures(), 1500)
     met = Counter(kind for case in drawn for kind in fuzz.kinds(case))
     expected = {kind.kind for choice in (Layer, Loss, Optimizer) for kind in members(choice)} | {"no training"}
     assert expected <= set(met)
@@ -207,6 +214,11 @@ FINDINGS = {  # a rule of the backend, the wrong one; the layers, samples and st
 }
 
 
+def few_members(choice):
+    """The few kinds, or all of a choice that has none of them."""
+    return [kind for kind in members(choice) if kind.kind in FEW] or members(choice)
+
+
 FEW = ("dense", "tanh", "softplus", "squared_error", "huber", "sgd", "adam")  # among all kinds a mistake is met late
 
 
@@ -214,7 +226,7 @@ FEW = ("dense", "tanh", "softplus", "squared_error", "huber", "sgd", "adam")  # 
 def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, right, wrong, needs, tensor):
     """And that loads, and is certified without the mistake."""
     monkeypatch.setattr(scenarios, "DEFAULT", ["torch"])
-    monkeypatch.setattr(scenarios, "members", lambda choice: [kind for kind in members(choice) if kind.kind in FEW])
+    monkeypatch.setattr(scenarios, "members", few_members)
     with planted(right, wrong):
         unit = fuzz.run_unit(0, 100, tmp_path)
         (file,) = unit["alarms"]

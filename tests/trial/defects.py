@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from textwrap import shorten
-from typing import get_args
 
 import numpy as np
 
 from backends import backend
 from backends.trajectory import Trajectory, cut
 from cases.problem import Problem, materialise
-from cases.schema import Case, Dtype
+from cases.schema import Case
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
 from report.table import table
 
-DTYPES = get_args(Dtype)
+DTYPES = ("float64", "float32")
 PAIR = ("torch", "numpy")  # the defects are planted in the run of the first
 SHOWN = 120
 ORDINARY, FAINT = 0.5, 1e-6  # factors of the loss, and so of every gradient

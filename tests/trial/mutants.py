@@ -562,8 +562,8 @@ MUTANTS = [
     Mutant("record: loss of the step before", train, records(lambda before, now: now._replace(loss=before.loss)),
            "loss", step=1),
     Mutant("record: loss after the update", train,
-           lambda right: lambda asked: (now._replace(loss=loss_after(asked, rows, now)) for rows, now in zip(
-               asked.batches, right(asked), strict=True)), "loss"),
+           lambda right: lambda asked, *more: (now._replace(loss=loss_after(asked, rows, now)) for rows, now in zip(
+               asked.batches, right(asked, *more), strict=True)), "loss"),
     Mutant("record: gradients of the step before", train,
            records(lambda before, now: now._replace(gradients=before.gradients)), "gradient readout.weight", step=1),
     Mutant("record: parameters after for before", train,
@@ -641,7 +641,7 @@ MUTANTS = [
            instead(lambda x: jax.lax.stop_gradient(jnp.tanh(x))), "cotangent hidden", backend="jax"),
     Mutant("jax: maximum for relu at the kink", jax.nn.relu,
            instead(lambda x: jnp.maximum(x, 0)), "cotangent gate", on="kink", backend="jax"),
-    Mutant("jax: sigmoid through bfloat16", jax.nn.sigmoid,
+    Mutant("jax: sigmoid through bfloat16", jax_autograd.ACTIVATIONS["sigmoid"],
            instead(lambda x: jax.nn.sigmoid(x.astype(jnp.bfloat16)).astype(x.dtype)), "value sigmoid1", backend="jax"),
     *ACTIVATION_MUTANTS,
     *LOSS_MUTANTS,

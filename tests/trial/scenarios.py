@@ -211,7 +211,11 @@ def trainings(draw: DrawFn, samples: int) -> dict:
     if optimizer not in (Asgd, Rprop):
         rarely["schedule"] = draw(st.none() | st.sampled_from(members(AnySchedule)).flatmap(concept))
     more = {name: value for name, value in ({"batch": batch} | rarely).items() if value}
-    return length | more | {"optimizer": draw(concept(optimizer))}
+    drawn = draw(concept(optimizer))
+    if optimizer is Rprop:
+        steps = drawn[Rprop.kind]
+        steps["smallest_step"], steps["largest_step"] = sorted((steps["smallest_step"], steps["largest_step"]))
+    return length | more | {"optimizer": drawn}
 
 
 # ---------------------------------------------------------------- numbers

@@ -77,12 +77,16 @@ def untied(right):
 
 def first_mask(right):
     """One mask for every step."""
-    return lambda asked: right(replace(asked, masks={name: mask[:1] for name, mask in asked.masks.items()}))
+    return lambda asked, *more: right(
+        replace(asked, masks={name: mask[:1] for name, mask in asked.masks.items()}), *more
+    )
 
 
 def next_mask(right):
     """The masks one step early."""
-    return lambda asked: right(replace(asked, masks={name: np.roll(mask, -1, 0) for name, mask in asked.masks.items()}))
+    return lambda asked, *more: right(
+        replace(asked, masks={name: np.roll(mask, -1, 0) for name, mask in asked.masks.items()}), *more
+    )
 
 
 def lengths(found: dict) -> float:

@@ -40,6 +40,7 @@ def smaller_cases(case: dict) -> Iterator[dict]:
         _fewer_samples,
         _fewer_features,
         _simpler_numbers,
+        _no_names,
     ):
         yield from steps(case)
 
@@ -146,8 +147,50 @@ def _fewer_features(case: dict) -> Iterator[dict]:
     features = len(case["data"]["inputs"][0])
     for width in range(1, features):
         inputs = [row[:width] for row in case["data"]["inputs"]]
-        narrower = case | {"data": case["data"] | {"inputs": inputs}}
-        yield _resized(narrower | {"parameters": case["parameters"]}, [*range(len(case["network"]))], case["network"])
+        for rows in (inputs, np.full(np.shape(inputs), 2.0).tolist()):  # where ones fit each other, there is no loss
+            narrower = case | {"data": case["data"] | {"inputs": rows}}
+            yield _resized(narrower, [*range(len(case["network"]))], case["network"])
+
+
+def _no_names(case: dict) -> Iterator[dict]:
+    """The layers by their kinds and numbers, wherever they are named."""
+    contents = [content for layer in case["network"] if isinstance(layer, dict) for content in layer.values()]
+    if not any("name" in content for content in contents):
+        return
+    counted = [next(iter(layer)) if isinstance(layer, dict) else layer for layer in case["network"]]
+    plain = [f"{kind}{counted[: i + 1].count(kind)}" for i, kind in enumerate(counted)]
+    named = [layer.name for layer in Case.model_validate(case).network]
+    names = dict(zip(named, plain, strict=True)) | {"input": "input"}
+    yield _renamed(case, names) | {"network": [_nameless(layer, names) for layer in case["network"]]}
+
+
+def _nameless(layer: dict | str, names: dict[str, str]) -> dict | str:
+    if isinstance(layer, str):
+        return layer
+    ((kind, content),) = layer.items()
+    kept = {key: names[value] if key == "source" else value for key, value in content.items() if key != "name"}
+    return {kind: kept} if kept else kind
+
+
+def _renamed(case: dict, names: dict[str, str]) -> dict:
+    """Everything that is called by the path of a parameter."""
+
+    def path(old: str) -> str:
+        layer, _, tensor = old.partition(".")
+        return f"{names[layer]}.{tensor}"
+
+    changed = {"parameters": {path(old): values for old, values in case["parameters"].items()}}
+    if "tied" in case:
+        changed["tied"] = {path(old): tie | {"parameter": path(tie["parameter"])} for old, tie in case["tied"].items()}
+    if "frozen" in case:
+        changed["frozen"] = [*map(path, case["frozen"])]
+    if "penalties" in case:
+        changed["penalties"] = [
+            {kind: content | {"parameters": [*map(path, content["parameters"])]}}
+            for penalty in case["penalties"]
+            for kind, content in penalty.items()
+        ]
+    return case | changed
 
 
 def _simpler_numbers(case: dict) -> Iterator[dict]:
