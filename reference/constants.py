@@ -48,6 +48,12 @@ def number_like(x, value):
 _balls = np.frompyfunc(arb, 1, 1)
 
 
+def flushed_with(x, factor: float):
+    """x, of which a program multiplies the factor first, and may flush the product before what follows it."""
+    better = getattr(x, "flushed_with", None)
+    return better(factor) if better else x
+
+
 def of_step(x, formula: Callable, t, *settings: float):
     """A number that depends on the number t of an update and on settings alone, for arithmetic with x.
 

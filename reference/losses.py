@@ -11,6 +11,7 @@ import numpy as np
 
 from cases.losses import Loss, Penalty
 from reference.activations import elementary, log_softmax_backward, log_softmax_forward, positive, softplus
+from reference.constants import flushed_with
 
 # ---------------------------------------------------------------- weighted outputs
 
@@ -209,7 +210,9 @@ def gaussian_nll_forward(loss, y, t):
 def gaussian_nll_backward(loss, y, t):
     """dm = (m - t) e⁻ˢ,  ds = (1 - (m - t)² e⁻ˢ) / 2."""
     m, s = _halves(y)
-    return np.concatenate([(m - t) * np.exp(-s), (1 - np.square(m - t) * np.exp(-s)) / 2], axis=-1)
+    share = loss.factor / 2 if loss.reduction == "sum" else loss.factor / (2 * _number(loss, y, t))
+    dm = (m - t) * flushed_with(np.exp(-s), share)
+    return np.concatenate([dm, (1 - np.square(m - t) * np.exp(-s)) / 2], axis=-1)
 
 
 def _halves(y):

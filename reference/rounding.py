@@ -168,6 +168,11 @@ class Bounded(NDArrayOperatorsMixin):
             value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
         return _rounded(value, 0.0, self.precision.accumulator)
 
+    def flushed_with(self, factor: float) -> Bounded:
+        """The same numbers, and so much farther off as a flushed product with the factor is."""
+        bound = self.bound + self.precision.smallest / factor
+        return Bounded(self.value, bound, self.precision, magnitude=self.magnitude, undecided=self.undecided)
+
     def in_float64(self, formula: Callable, t, *settings: float) -> Bounded:
         """A number of t and some settings that every program computes in float64 and rounds once."""
         double = precision_of(np.dtype(np.float64))

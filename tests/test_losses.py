@@ -1,13 +1,17 @@
 """Every loss on every backend: small and large outputs, exact fits, kinks, and each way to take a mean."""
 
+import math
 from itertools import product
 
 import numpy as np
 import pytest
 
 from backends import backend
+from cases.losses import GaussianNll
 from cases.problem import Problem, materialise
 from cases.schema import Case
+from reference.losses import loss_backward
+from reference.rounding import exact, precision_of
 from report.judge import judge
 from tests.trial.oracle import criteria, name_of, targets_for
 
@@ -58,3 +62,13 @@ def test_a_loss_is_certified(loss, name, dtype):
     judgement = judge(problem, backend(name).run(problem))
     assert judgement.message == ""
     assert judgement.ledger.resolved > problem.inputs.size
+
+
+def test_a_flushed_part_of_the_gaussian_derivative_is_allowed_for():
+    """Found by a random scenario: JAX multiplies factor / 2 and exp(-s) first, which it flushes, and then m - t."""
+    loss = GaussianNll(factor=0.136, reduction="sum")
+    y, t = (np.array([[value]], np.float32) for value in (77.0, 1.0))
+    precision = precision_of(np.dtype(np.float32))
+    truth = loss_backward(loss, exact(np.concatenate([y, 0 * y + 85.5], axis=1), precision), exact(t, precision))
+    assert 0 < loss.factor / 2 * math.exp(-85.5) < np.finfo(np.float32).smallest_normal < truth.value[0, 0]
+    assert truth.allowance[0, 0] >= truth.value[0, 0]
