@@ -34,6 +34,19 @@ jax.config.update("jax_platforms", "cpu")
 # Without the two passes every operation consumes what is recorded; with no excess precision a 16-bit one does, too.
 COMPILER_OPTIONS = {"xla_disable_hlo_passes": "fusion,algsimp", "xla_allow_excess_precision": False}
 
+
+def where_known(option: str, value: bool | str) -> dict[str, bool | str]:  # noqa: FBT001
+    """A compiler option, unless this version of XLA has none of that name."""
+    try:
+        jax.jit(lambda x: x, compiler_options={option: value})(0.0)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return {option: value}
+
+
+# For operations that are not fused the older emitters compile in two thirds of the time.
+COMPILER_OPTIONS |= where_known("xla_cpu_use_fusion_emitters", value=False)
+
 # XLA rounds a sum of 16-bit numbers after every term. jnp.sum adds in float32, but the derivative of a broadcast is a
 # sum of XLA's own. So what is broadcast, over the samples or over the units, is float32 where it is differentiated.
 
@@ -509,6 +522,11 @@ class Samples(NamedTuple):
     masks: dict[str, Array]
 
 
+def start_of(recipe: Recipe, parameters: dict) -> tuple[dict, optax.OptState]:
+    """Parameters and state before the first step."""
+    return parameters, recipe.transformation.init({path: parameters[path] for path in recipe.trained})
+
+
 def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
     """Update number k, and what there is to record of it. Rows of -1 pad a short batch."""
     before, state = carry
@@ -531,9 +549,12 @@ def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
         "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
         "gradients": gradients, "before": before, "after": after,
         "state_before": state_before, "state_after": state_of(recipe.optimizer, state),
-        "learning_rates": recipe.rate(k) if recipe.schedule else None,
+        RATES: recipe.rate(k) if recipe.schedule else None,
     }  # fmt: skip
     return (after, state), record
+
+
+RATES = "learning_rates"
 
 
 class Loops(NamedTuple):
@@ -541,6 +562,20 @@ class Loops(NamedTuple):
 
     scan: Callable
     fori_loop: Callable
+
+
+def packed(record: dict) -> tuple[Array, Array | None]:
+    """One array of all numbers of a step, which compiles faster than one for each; and its learning rate."""
+    numbers = {name: value for name, value in record.items() if name != RATES}
+    return jnp.concatenate([value.ravel() for value in jax.tree.leaves(numbers)]), record[RATES]
+
+
+def unpacked(record: dict, numbers: np.ndarray, rates: np.ndarray | None) -> dict:
+    """The records of all steps, shaped as that of one step."""
+    leaves, structure = jax.tree.flatten({name: value for name, value in record.items() if name != RATES})
+    parts = np.split(numbers, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
+    arrays = [part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return {**jax.tree.unflatten(structure, arrays), RATES: rates}
 
 
 def train(loops: Loops, recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -> tuple:
@@ -551,11 +586,11 @@ def train(loops: Loops, recipe: Recipe, parameters: dict, samples: Samples, reco
         first, number = interval
         if len(recorded) < len(samples.batches):
             carry = loops.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
-        return step(carry, number)
+        carry, record = step(carry, number)
+        return carry, packed(record)
 
     first = jnp.append(0, recorded[:-1] + 1)
-    state = recipe.transformation.init({path: parameters[path] for path in recipe.trained})
-    (after, _), records = loops.scan(recorded_step, (parameters, state), (first, recorded))
+    (after, _), records = loops.scan(recorded_step, start_of(recipe, parameters), (first, recorded))
     everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.padded else None
     taps = _zero_taps(recipe, samples.inputs)
     final_loss, values = loss_of(recipe, after, taps, {}, samples.inputs, samples.targets, everyone)
@@ -567,11 +602,18 @@ compiled = jax.jit(
 )
 
 
+traced_step = jax.jit(take_step, static_argnums=0)  # traced once for problems of one structure
+
+
 def run(problem: Problem, train: Callable = compiled) -> Trajectory:
     """Train by jax.grad, in one jitted scan unless another way to train is given."""
     start, samples = time.perf_counter(), Samples(problem.inputs, problem.targets, problem.batches, problem.masks)
-    result = train(recipe_of(problem), problem.parameters, samples, problem.recorded)
-    records, values, final_loss = jax.tree.map(np.asarray, result)
+    recipe = recipe_of(problem)
+    result = train(recipe, problem.parameters, samples, problem.recorded)
+    (numbers, rates), values, final_loss = jax.tree.map(np.asarray, result)
+    carry = jax.eval_shape(partial(start_of, recipe), problem.parameters)
+    _, record = jax.eval_shape(partial(traced_step, recipe), samples, carry, 0)
+    records = unpacked(record, numbers, rates)
     seconds = time.perf_counter() - start
     return Trajectory(steps=problem.recorded, final_values=values, final_loss=final_loss, seconds=seconds, **records)
 

@@ -29,7 +29,7 @@ from tests.trial.scenarios import honest, judge_everywhere, members, value
 few = profile(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@profile(few, max_examples=15)
+@profile(few, max_examples=10)
 @given(scenarios.scenarios(most=4))
 def test_random_scenarios_are_certified(drawn):
     """`make fuzz` draws ten thousand; a scenario may leave the dtype's range, or hold nothing but zeros."""
@@ -56,7 +56,7 @@ def examples(strategy, number: int) -> list:
 @pytest.fixture(scope="module")
 def drawn() -> list[dict]:
     """Cases with their numbers."""
-    return [case for example in examples(scenarios.scenarios(most=1), 250) for case in example.cases]
+    return [case for example in examples(scenarios.scenarios(most=1), 300) for case in example.cases]
 
 
 def test_drawn_cases_have_no_mistake(drawn):

@@ -177,6 +177,9 @@ def with_skips(draw: DrawFn, network: list, features: int, loss: type[Concept]) 
 @st.composite
 def sharing(draw: DrawFn, structure: dict) -> dict:
     """Now and then a tied parameter, a frozen one, a penalty; mostly none."""
+    tied, frozen, penalised = (draw(SELDOM) for _ in range(3))
+    if not (tied or frozen or penalised):
+        return {}
     shapes, drawn = shapes_of(structure)[0], {}
     ties = [
         (path, {"parameter": other, "transposed": transposed})
@@ -184,13 +187,13 @@ def sharing(draw: DrawFn, structure: dict) -> dict:
         for transposed in (False, True)
         if shapes[path] == (shapes[other][::-1] if transposed else shapes[other]) and len(shapes[path]) == 2
     ]
-    if ties and draw(st.booleans()):
+    if ties and tied:
         path, tie = draw(st.sampled_from(ties))
         drawn["tied"] = {path: tie}
         shapes.pop(path)
-    if len(shapes) > 1 and draw(SELDOM):
+    if len(shapes) > 1 and frozen:
         drawn["frozen"] = draw(st.lists(st.sampled_from([*shapes]), min_size=1, max_size=len(shapes) - 1, unique=True))
-    if draw(SELDOM):
+    if penalised:
         named = st.lists(st.sampled_from([*shapes]), min_size=1, unique=True)
         penalty = st.sampled_from(members(Penalty)).flatmap(
             lambda kind: settings(kind, parameters=named).map(lambda content: {kind.kind: content})
