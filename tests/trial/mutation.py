@@ -37,15 +37,18 @@ SECONDS, BYTES = 60, 2**33
 EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
 
 # The tests that are to notice, those of the file itself first.
-OF_REFERENCE, OF_JUDGE = ["layers", "backprop", "proof", "rounding", "judge"], ["judge", "published"]
+OF_REFERENCE = ["layers", "backprop", "proof", "sharing", "rounding", "judge"]
+OF_JUDGE = ["judge", "published", "sharing"]
 TESTS = {
     "reference/activations.py": ["layers", *OF_REFERENCE],
     "reference/backprop.py": ["backprop", *OF_REFERENCE],
+    "reference/half.py": ["half", *OF_REFERENCE],
     "reference/layers.py": ["layers", *OF_REFERENCE],
     "reference/losses.py": ["layers", *OF_REFERENCE],
     "reference/optimizers.py": ["backprop", *OF_REFERENCE],
     "reference/proof.py": ["proof", *OF_REFERENCE],
     "reference/rounding.py": ["rounding", *OF_REFERENCE],
+    "reference/schedules.py": ["sharing", *OF_REFERENCE],
     "report/checks.py": ["checks", *OF_JUDGE],
     "report/judge.py": OF_JUDGE,
     "report/structure.py": OF_JUDGE,
