@@ -92,20 +92,20 @@ def _loss(case: Case) -> str:
 def _training(case: Case) -> str:
     if not case.training:
         return "gradients only"
-    steps = f"{case.steps:,} steps of {_with_settings(case.training.optimizer)}"
+    steps = f"{case.steps:,} step{'s' * (case.steps > 1)} of {_with_settings(case.training.optimizer)}"
     clip = f", clipped by {_with_settings(case.training.clip)}" if case.training.clip else ""
     schedule = f", learning rate by {_with_settings(case.training.schedule)}" if case.training.schedule else ""
     return steps + clip + schedule
 
 
 def _with_settings(concept: Concept) -> str:
-    """Its kind, and what is set in it."""
+    """Its kind, and what the case sets in it; the rest is as the reference page says."""
     settings = [
         f"{name} {_with_settings(value) if isinstance(value, Concept) else value}"
         for name, value in concept
-        if value is not None
+        if name in concept.model_fields_set
     ]
-    return f"{concept.kind} ({', '.join(settings)})"
+    return f"{concept.kind} ({', '.join(settings)})" if settings else concept.kind
 
 
 def _runs_table(comparisons: list[Comparison]) -> str:

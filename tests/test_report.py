@@ -206,7 +206,7 @@ SCENARIOS = {
     "schedule: {warm_up: {steps: 3, start: 0.5, then: {step_decay: {every: 2, factor: 0.5}}}}}\n": (
         "input (2) → a (2) → dropout1 (dropout 0.5) → b (2, no bias) → sum (+ input) → c (1); b.weight is a.weight "
         "transposed; a.bias, c.weight frozen; squared error × 0.5 (mean) + l1 × 0.125 of a.weight, c.bias + l2 × 2 of "
-        "c.weight; 2 steps of sgd (learning_rate 0.5, weight_decay 0.0), clipped by norm (maximum 4.0, epsilon 0.0), "
+        "c.weight; 2 steps of sgd (learning_rate 0.5), clipped by norm (maximum 4.0), "
         "learning rate by warm_up (steps 3, start 0.5, then step_decay (every 2, factor 0.5)), batches of 2 of 3 "
         "samples."
     ),
@@ -216,8 +216,7 @@ SCENARIOS = {
     ),
     "objective: {gradients: {values: [[1, 2, 3], [4, 5, 6]]}}\nparameters: {x.weight: [1, 2, 3]}\n"
     "training: {steps: 1234, optimizer: {asgd: {learning_rate: 0.5}}, clip: {value: {maximum: 2}}}\n": (
-        "gradients objective of 3 numbers; 1,234 steps of asgd (learning_rate 0.5, weight_decay 0.0, lambd 0.0001, "
-        "alpha 0.75, t0 1000000.0), clipped by value (maximum 2.0)."
+        "gradients objective of 3 numbers; 1,234 steps of asgd (learning_rate 0.5), clipped by value (maximum 2.0)."
     ),
 }
 
