@@ -305,8 +305,9 @@ def correction(beta: float, g: Array, t: Array) -> Array:
 
 def averages(optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | None = None) -> tuple[Array, Array]:
     """The averages of the gradient and of its square."""
-    beta1 = jnp.asarray(optimizer.beta1 * fading, g.dtype) if fading is not None else optimizer.beta1
-    return beta1 * m + (1 - beta1) * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
+    beta1 = optimizer.beta1 if fading is None else optimizer.beta1 * fading
+    kept, taken = (jnp.asarray(share, g.dtype) for share in (beta1, 1 - beta1))
+    return kept * m + taken * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
 
 
 def adam_rule(optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array) -> tuple:

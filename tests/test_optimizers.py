@@ -166,3 +166,11 @@ def test_a_state_that_starts_elsewhere_is_named(problem_of):
     moments[0] = 1e-300
     where = judge(problem, replace(run, state_before=run.state_before | {"first_moment/hidden.bias": moments})).where
     assert (where.step, where.phase, where.tensor) == (0, "start", "first_moment/hidden.bias")
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax"])
+def test_what_a_fading_beta1_leaves_is_computed_in_float32(problem_of, name):
+    """Found by a random scenario: 1 - 0.998 has three digits in float16 only if it is rounded afterwards."""
+    optimizer = Adam(learning_rate=0.195, beta1=0.998, beta1_decay=0.357, epsilon=0.5)
+    problem = problem_of("float16", training={"steps": 2, "optimizer": {"adam": dict(optimizer)}})
+    assert judge(problem, backend(name).run(problem)).message == ""
