@@ -15,6 +15,7 @@ from backends.trajectory import Arrays, Trajectory
 from cases.layers import Activation, Dense, Dropout, Skip
 from cases.problem import Problem
 from reference.layers import layer_backward, layer_forward
+from reference.proof import floats
 
 
 class LayerGradient(NamedTuple):
@@ -37,14 +38,14 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
     rows, bound = [], None
     for layer in reversed(problem.network):
         if not isinstance(layer, Dense):
-            initial = {path: values[0] for path, values in run.before.items()}
+            initial = {path: floats(values[0]) for path, values in run.before.items()}
             bound = bound and bound * steepest(layer, initial, problem.widths[layer.name])
             continue
         path = f"{layer.name}.weight"
-        cotangent = float(np.linalg.norm(run.cotangents[layer.name][0]))
+        cotangent = float(np.linalg.norm(floats(run.cotangents[layer.name][0])))
         bound = bound or cotangent
-        rows.append(LayerGradient(layer.name, float(np.linalg.norm(run.gradients[path][0])), cotangent, bound))
-        bound *= float(np.linalg.norm(run.before[path][0], 2))
+        rows.append(LayerGradient(layer.name, float(np.linalg.norm(floats(run.gradients[path][0]))), cotangent, bound))
+        bound *= float(np.linalg.norm(floats(run.before[path][0]), 2))
     return rows[::-1]
 
 

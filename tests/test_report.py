@@ -96,6 +96,18 @@ def written(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_report_of_16_bits(dtype):
+    """All of it: the gradients by layer, the figures, the exact run."""
+    Path("a.yaml").write_text(re.sub("dtypes: .*", f"dtypes: [{dtype}]", CHAIN), encoding="utf-8")
+    assert report("a.yaml") == 0
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert verdicts() == ["certified"]
+    assert f"#### {dtype}, step 0" in text
+    assert "gradient size by layer" in text
+
+
 # ---------------------------------------------------------------- report.json
 
 RESULT = {
