@@ -603,6 +603,18 @@ compiled = jax.jit(
 )
 
 
+PROGRAMS: set[tuple] = set()
+MOST_PROGRAMS = 32  # each maps hundreds of pieces of memory, and a process may have 65,530 of them
+
+
+def forget_programs(recipe: Recipe, problem: Problem) -> None:
+    """Make room for a new program where many are compiled."""
+    PROGRAMS.add((recipe, problem.dtype, problem.batches.shape, problem.inputs.shape))
+    if len(PROGRAMS) > MOST_PROGRAMS:
+        PROGRAMS.clear()
+        jax.clear_caches()
+
+
 traced_step = jax.jit(take_step, static_argnums=0)  # traced once for problems of one structure
 
 
@@ -610,6 +622,7 @@ def run(problem: Problem, train: Callable = compiled) -> Trajectory:
     """Train by jax.grad, in one jitted scan unless another way to train is given."""
     start, samples = time.perf_counter(), Samples(problem.inputs, problem.targets, problem.batches, problem.masks)
     recipe = recipe_of(problem)
+    forget_programs(recipe, problem)
     result = train(recipe, problem.parameters, samples, problem.recorded)
     (numbers, rates), values, final_loss = jax.tree.map(np.asarray, result)
     carry = jax.eval_shape(partial(start_of, recipe), problem.parameters)
