@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erfc, expit
 
-from reference.constants import NORMAL_DENSITY, SQRT_2_BY_PI, SQRT_HALF
+from reference.constants import NORMAL_DENSITY, SQRT_2_BY_PI, SQRT_HALF, flushed_with
 
 # A derivative such as 1 - tanh² x = (1 - y)(1 + y) = 1 / cosh² x is an elementary function in its own right, and
 # programs use every form of it. `elementary` says so: it changes no number, and adds 8 ulp to an error bound.
@@ -55,8 +55,9 @@ def softsign_forward(x):
 
 
 def softsign_backward(x, y, dy):
-    """dx = dy / (1 + |x|)² = dy (1 - |y|) / (1 + |x|)."""
-    return dy * (1 - elementary(np.abs(y))) / (1 + np.abs(x))
+    """dx = dy / (1 + |x|)² = dy (1 - |y|) / (1 + |x|); of dy |y| a part may be flushed before its factor |x|."""
+    dx = dy * (1 - elementary(np.abs(y))) / (1 + np.abs(x))
+    return flushed_with(dx, 1 / (1 + np.abs(x)))
 
 
 def softplus(x):

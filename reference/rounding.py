@@ -168,8 +168,9 @@ class Bounded(NDArrayOperatorsMixin):
             value = _two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
         return _rounded(value, 0.0, self.precision.accumulator)
 
-    def flushed_with(self, factor: float) -> Bounded:
+    def flushed_with(self, factor: float | Bounded) -> Bounded:
         """The same numbers, and so much farther off as a flushed product with the factor is."""
+        factor = floats(factor.value) if isinstance(factor, Bounded) else factor
         bound = self.bound + self.precision.smallest / factor
         return Bounded(self.value, bound, self.precision, magnitude=self.magnitude, undecided=self.undecided)
 

@@ -9,6 +9,8 @@ from backends import DEFAULT, backend, jax_autograd, torch_autograd
 from cases.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from cases.problem import Problem, materialise
 from cases.schema import Case
+from reference.activations import softsign_backward
+from reference.rounding import exact, precision_of
 from report.judge import judge
 from tests.trial.oracle import activations, name_of
 from tests.trial.planting import run_planted
@@ -75,3 +77,12 @@ def test_the_framework_s_own_function_is_refused(name, layer, used, own, phase):
     problem = over_its_range(layer, "float64")
     where = judge(problem, run_planted(problem, name, used, lambda _: own)).where
     assert (where.phase, where.tensor) == (phase, "a" if phase == "value" else "copy")
+
+
+def test_a_flushed_part_of_softsign_is_allowed_for():
+    """Found by a random scenario: JAX flushes dy / (1 + |x|)² before it multiplies by x; dy / (1 + |x|) is left."""
+    x, dy = (np.array([[value]], np.float32) for value in (600.0, -3e-33))
+    precision = precision_of(np.dtype(np.float32))
+    truth = softsign_backward(exact(x, precision), exact(x / (1 + x), precision), exact(dy, precision))
+    assert abs(dy / (1 + x) ** 2) < np.finfo(np.float32).smallest_normal
+    assert abs(dy / (1 + x) - truth.value) <= truth.allowance
