@@ -245,7 +245,8 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
 
 def _update(optimizer: Optimizer, w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
-    optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
+    if np.ndim(optimizer.learning_rate):
+        optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
     w, g = decayed(optimizer, w, gradient)
     return OPTIMIZERS[optimizer.kind](optimizer, w, g, _by_step(step, w) + 1, *memory)
 
