@@ -100,8 +100,8 @@ ACTIVATIONS = {
 
 
 def dropout(x: Array, mask: Array | None, rate: float) -> Array:
-    """flax and optax draw a mask of their own."""
-    return x if mask is None else x * mask / (1 - rate)
+    """flax draws a mask of its own, and selects like this."""
+    return x if mask is None else jnp.where(mask != 0, x / (1 - rate), 0)
 
 
 LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": jnp.add}

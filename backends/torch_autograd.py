@@ -79,8 +79,8 @@ ACTIVATIONS = {
 
 
 def dropout(x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
-    """F.dropout draws a mask of its own."""
-    return x if mask is None else x * mask / (1 - rate)
+    """F.dropout draws a mask of its own, and scales it like this."""
+    return x if mask is None else x * (mask / (1 - rate))
 
 
 LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": torch.add}

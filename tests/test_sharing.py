@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flint import arb
 
-from backends import backend, numpy_reference
+from backends import DEFAULT, backend, numpy_reference
 from backends.trajectory import cut
 from cases.layers import Skip
 from cases.optimizers import Norm, Value
@@ -278,6 +278,19 @@ def test_a_mask_of_a_short_batch(problem_of):
     masks = problem.masks["drop"].copy()
     masks[2::3, 1] = 1 - masks[2::3, 1]
     assert judge(problem, numpy_reference.run(replace(problem, masks={"drop": masks}))).message == ""
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+def test_what_is_dropped_is_zero_however_large_its_cotangent(problem_of, name):
+    """The cotangent over 1 - rate overflows, and 0 times infinity is NaN."""
+    problem = problem_of(
+        "float16", network=[{"dropout": {"rate": 0.998, "mask": [[0]]}}, {"dense": {"units": 1, "bias": False}}],
+        parameters={"dense1.weight": [[1]]}, data={"inputs": [[1]], "targets": [[70]]},
+        loss={"squared_error": {"factor": 1, "reduction": "sum"}},
+    )  # fmt: skip
+    run = backend(name).run(problem)
+    assert run.cotangents["dropout1"].ravel()[0] == -140
+    assert judge(problem, run).message == ""
 
 
 def test_a_mask_after_the_last_step_is_named(example):
