@@ -34,3 +34,17 @@ def problem_of():
         return materialise(Case.model_validate(settings), dtype)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """JAX's programs as LLVM makes them without optimising: small ones run for less time than that takes.
+
+    The cases, the campaigns and the tests that are about compiled code have them as users do.
+    """
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", val=True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", val=False)
+    jax.clear_caches()

@@ -17,6 +17,8 @@ from report import judge as judge_module
 from report.checks import checks_of_steps
 from report.judge import Ledger, cut, judge
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 LATE = 37
 VALUES = ["hidden", "tanh1", "readout", "sigmoid1"]
 PARAMETERS = ["hidden.weight", "hidden.bias", "readout.weight"]

@@ -15,6 +15,8 @@ from reference.rounding import exact, precision_of
 from report.judge import judge
 from tests.trial.oracle import criteria, name_of, targets_for
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SAMPLES, OUTPUTS = 400, 2
 
 

@@ -17,6 +17,8 @@ from report.checks import rate_check
 from report.judge import judge
 from tests.test_optimizers import name_of
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 RATE = 0.3
 MOST_USED = 0.15  # of the allowance, by torch's schedulers
 

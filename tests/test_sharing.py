@@ -20,6 +20,8 @@ from report.judge import judge
 from report.pairs import compare
 from tests.trial.planting import gradients_only
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 STEPS, LATE, MAXIMUM = 12, 7, 8.0  # the third step of an epoch, 2, 5, 8 and 11, has one sample; the others have two
 RANDOM = np.random.default_rng(0)
 SHARING = {
