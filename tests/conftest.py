@@ -1,5 +1,7 @@
 """A small training scenario that the tests of the backends, the judge and the report share."""
 
+import sys
+
 import pytest
 
 from cases.problem import Problem, materialise
@@ -42,9 +44,14 @@ def quickly_compiled():
 
     The cases, the campaigns and the tests that are about compiled code have them as users do.
     """
-    import jax
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # for when JAX is imported: not every test needs it
+        _disable_most_optimizations(True)
+        yield
+    _disable_most_optimizations(False)
 
-    jax.config.update("jax_disable_most_optimizations", val=True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", val=False)
-    jax.clear_caches()
+
+def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
+    if jax := sys.modules.get("jax"):
+        jax.config.update("jax_disable_most_optimizations", value)
+        jax.clear_caches()
