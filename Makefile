@@ -60,4 +60,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) results build *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) .backproof_cache results build *.egg-info .hypothesis .pytest_cache .ruff_cache

@@ -1,30 +1,60 @@
-"""`python -m backends`: what is installed, and how it is set up."""
+"""`python -m backends`: what is installed, and how it is set up; and a file to begin one's own with."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
+from pathlib import Path
 
 from tabulate import tabulate
 
 import backends
 from cases.command import run_command
 
+USAGE, MISSING = 2, 3
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one row a backend; exit 3 if one is missing that runs by default."""
+    """Print one row a backend, exit 3 if one is missing that runs by default; or write a file for one's own."""
     parser = argparse.ArgumentParser(
         prog="python -m backends",
-        description="List the backends: versions, threads, and whether float64 stays float64.",
+        description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
+        "file for gradients of your own.",
     )
-    parser.parse_args(argv)
-    return run_command(_list)
+    parser.add_argument(
+        "--new", nargs=2, type=Path, metavar=("FILE.py", "CASE"), help="write a file to fill in, for this case"
+    )
+    arguments = parser.parse_args(argv)
+    return run_command(partial(_new, *arguments.new) if arguments.new else _list)
 
 
 def _list() -> int:
-    rows = [backends.describe(name) for name in backends.BACKENDS]
+    rows = [backends.describe(name) for name in backends.known()]
     print(tabulate(rows, headers="keys", disable_numparse=True))
-    return 0 if all("threads" in row for row in rows if row["backend"] in backends.DEFAULT) else 3
+    return 0 if all("threads" in row for row in rows if row["backend"] in backends.DEFAULT) else MISSING
+
+
+def _new(file: Path, case_file: Path) -> int:
+    from backends.template import template
+    from cases.load import InvalidCase, load
+
+    try:
+        text = template(load(case_file), case_file, file)
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except (InvalidCase, ValueError) as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except FileExistsError:
+        print(f"{file} is there already, and stays as it is", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"cannot write {file}: {error.strerror}", file=sys.stderr)
+        return USAGE
+    print(f"{file} is written. Fill it in, and judge it:")
+    print(f"python -m report {case_file} --backend mine={file}:gradients")
+    return 0
 
 
 if __name__ == "__main__":

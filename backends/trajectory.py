@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Trajectory:
         seconds: wall time of the run.
         learning_rates: (R,) float64, of each update, where a schedule changes it; else None.
         scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
-            `final_values` holds the last layer only.
+            `final_values` holds the last layer only, or nothing.
     """
 
     steps: np.ndarray
@@ -51,6 +52,45 @@ class Trajectory:
     def has_layers(self) -> bool:
         """Values and cotangents are recorded, so that every operation can be judged by itself."""
         return self.scope == "layers"
+
+
+GROUPS = (
+    "values", "cotangents", "gradients", "before", "after", "state_before", "state_after", "final_values",
+)  # fmt: skip
+ALONE = ("steps", "loss", "final_loss", "learning_rates")
+
+
+def flat(trajectory: Trajectory) -> Arrays:
+    """All arrays in one dictionary: `loss`, `values/hidden`, `gradients/hidden.weight`, `state_after/mean/hidden.b`."""
+    grouped = {
+        f"{group}/{name}": array for group in GROUPS for name, array in (getattr(trajectory, group) or {}).items()
+    }
+    alone = {name: getattr(trajectory, name) for name in ALONE}
+    return {name: array for name, array in (alone | grouped).items() if array is not None}
+
+
+def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> Trajectory:
+    """The trajectory of arrays that are named like its fields, `{"values": {"hidden": ...}}`, or as `flat` does it.
+
+    `steps` are those of the problem, where the arrays do not say. Without values and cotangents the scope is
+    `gradients`. What else is missing is told by the judge.
+
+    Raises:
+        ValueError: if a name is not one of a trajectory's; the message has the names there are.
+    """
+    fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None} | {group: {} for group in GROUPS}
+    for name, value in arrays.items():
+        group, slash, key = str(name).partition("/")
+        if group in GROUPS and slash:
+            fields[group][key] = value
+        elif group in GROUPS and isinstance(value, Mapping):
+            fields[group] |= value
+        elif name in (*ALONE, "seconds", "scope"):
+            fields[name] = value
+        else:
+            raise ValueError(f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}")
+    scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
+    return Trajectory(**{"scope": scope, "seconds": seconds} | fields)
 
 
 def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
@@ -79,7 +119,7 @@ class Recorder:
         self.size = problem.batches.shape[1]
         self.losses: list = []
         self.rates: list = []
-        self.tensors: dict[str, dict[str, list]] = {}
+        self.tensors: dict[str, dict[str, list]] = {"values": {}, "cotangents": {}}
 
     def add(self, loss, values: Arrays, cotangents: Arrays, learning_rate: float | None, **others: Arrays) -> None:
         """Keep one step: its loss, its rate, and dictionaries of arrays named like the fields of `Trajectory`."""
@@ -103,5 +143,5 @@ class Recorder:
 
 
 def _padded(arrays: Arrays, size: int) -> Arrays:
-    missing = size - len(next(iter(arrays.values())))
+    missing = size - len(next(iter(arrays.values()))) if arrays else 0
     return {name: np.pad(array, ((0, missing), (0, 0))) for name, array in arrays.items()} if missing else arrays

@@ -17,6 +17,15 @@ from reference.optimizers import at_rate, clipped, init, update
 from reference.schedules import learning_rates
 
 
+class Derivatives(NamedTuple):
+    """What is computed on a batch: the loss, and its derivatives by everything."""
+
+    loss: Any
+    values: dict[str, Any]
+    cotangents: dict[str, Any]
+    gradients: dict[str, Any]
+
+
 class Step(NamedTuple):
     """One step: what was computed on its batch, and the parameters and state before and after its update."""
 
@@ -82,12 +91,25 @@ def total_loss(problem: Problem, parameters: dict, y, t):
     return loss_forward(problem.loss, y, t) + penalty_forward(problem.penalties, parameters)
 
 
+def derivatives(problem: Problem, parameters: dict, masks: dict, x, t) -> Derivatives:
+    """Forward and backward on a batch of inputs x and targets t."""
+    numbers = operands(problem, parameters, masks)
+    values = forward(problem.network, numbers, x)
+    y = values[problem.network[-1].name]
+    cotangents, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, y, t))
+    gradients = trained(problem, parameters, gradients, problem.trained)
+    return Derivatives(total_loss(problem, parameters, y, t), values, cotangents, gradients)
+
+
 def train(
-    problem: Problem, number: Callable[[np.ndarray], Any] = np.asarray, real: Callable[[float], Any] = float
+    problem: Problem,
+    number: Callable[[np.ndarray], Any] = np.asarray,
+    real: Callable[[float], Any] = float,
+    differentiate: Callable[..., Derivatives] = derivatives,
 ) -> Iterator[Step]:
     """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
 
-    `real` does so with the learning rates of a schedule, one by one.
+    `real` does so with the learning rates of a schedule, one by one; `differentiate` may be somebody else's.
     """
     inputs, targets = number(problem.inputs), number(problem.targets)
     parameters = {path: number(values) for path, values in problem.parameters.items()}
@@ -97,13 +119,8 @@ def train(
         samples = rows[rows >= 0]
         x, t = inputs[samples], targets[samples]
         masks = {name: number(mask[: len(samples)]) for name, mask in problem.masks_at(number_of_step).items()}
-        numbers = operands(problem, parameters, masks)
-        values = forward(problem.network, numbers, x)
-        y = values[problem.network[-1].name]
-        cotangents, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, y, t))
-        gradients = trained(problem, parameters, gradients, problem.trained)
-        used = clipped(problem.clip, gradients)
+        found = differentiate(problem, parameters, masks, x, t)
+        used = clipped(problem.clip, found.gradients)
         after, state_after = update(at_rate(problem.optimizer, rate), parameters, used, state, number_of_step)
-        loss = total_loss(problem, parameters, y, t)
-        yield Step(loss, values, cotangents, gradients, parameters, after, state, state_after, rate)
+        yield Step(*found, parameters, after, state, state_after, rate)
         parameters, state = after, state_after

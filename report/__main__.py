@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -16,14 +17,18 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backends import BACKENDS, DEFAULT
-from cases.command import run_command
+from backends import DEFAULT, chosen, free_name, label
+from cases.command import INTERRUPTED, run_command
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
 
-USAGE, INCOMPLETE, NOTHING = 2, 3, 5
+USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
-CASES_WORTH_A_PROCESS = 8
+FAIL_ON = ("difference", "incomplete", "unsupported")
+EPILOG = (
+    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (error, crash, timeout, out of "
+    "memory, out of range, missing backend), 5 nothing selected, 130 interrupted"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +37,45 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(partial(_report, arguments))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m report",
+        description="Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
+        "against the proved truth, and write results/report.md, report.json and figures/.",
+        epilog=EPILOG,
+    )
+    add = parser.add_argument
+    add("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
+    add("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
+    add("--output", type=Path, default=Path("results"), help="folder to write to (default: results)")
+    add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
+    add("--fail-on", choices=FAIL_ON, default="incomplete", help="the least that fails (default: incomplete)")
+    add = parser.add_argument_group("what is judged").add_argument
+    add("--backend", action="append", type=_backend, metavar="NAME", help="run this backend only; repeatable. "
+        "NAME=FILE.py:FUNCTION is a function of your own (docs/your-own.md)")  # fmt: skip
+    add("--run", action="append", type=_own_run, metavar="NAME=FILE", default=[], help="judge the run in this file "
+        "too; repeatable (docs/runs.md)")  # fmt: skip
+    add("--save-runs", action="store_true", help="leave every run in OUTPUT/runs")
+    add("--from-runs", type=Path, metavar="FOLDER", help="judge the runs in FOLDER/runs in place of new ones")
+    add = parser.add_argument_group("how it is run").add_argument
+    add("--jobs", type=_whole, help="runs at a time (default: one a core)")
+    add("--time-limit", type=_positive, metavar="SECONDS", help="of a run (default: 600)")
+    add("--memory-limit", type=_positive, metavar="GIB", help="of a run (default: a job's share of 80 %% of it)")
+    add("--no-cache", action="store_true", help="run everything anew, and keep nothing")
+    add("--executor", default="processes", type=_executor, help="processes (default), dask://HOST:PORT, or inline: "
+        "everything in this process, for debuggers")  # fmt: skip
+    return parser
+
+
 def _report(arguments: argparse.Namespace) -> int:
+    from backends.runs import NotARun, read_header
+
+    try:
+        runs = tuple((name, read_header(file), file) for name, file in arguments.run)
+    except NotARun as reason:
+        print(reason, file=sys.stderr)
+        return USAGE
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
@@ -41,56 +84,119 @@ def _report(arguments: argparse.Namespace) -> int:
         return NOTHING
     if not cases:
         return USAGE
+    if wrong := _wrong_choice(arguments, cases, runs):
+        print(wrong, file=sys.stderr)
+        return USAGE
     try:
-        return run(arguments, cases, mistakes)
-    except BrokenProcessPool:
-        print("a process that runs cases died; --jobs 1 shows at which case", file=sys.stderr)
-        return INCOMPLETE
+        return run(arguments, _wanted(arguments, cases, runs), mistakes, runs)
     except CannotWriteError as error:
         print(error, file=sys.stderr)
         return USAGE
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m report",
-        description="Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
-        "against the proved truth, and write results/report.md, report.json and figures/.",
-        epilog="exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (error, out of "
-        "range, missing backend), 5 nothing selected, 130 interrupted",
-    )
-    parser.add_argument("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
-    parser.add_argument("--backend", action="append", choices=list(BACKENDS), help="run this backend only; repeatable")
-    parser.add_argument("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder to write to (default: results)")
-    parser.add_argument("--jobs", type=_positive, help="processes to run cases in (default: one a core, if many cases)")
-    parser.add_argument("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
-    return parser
+def _wrong_choice(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> str:
+    """What is wrong with the choice of backends and runs; empty if nothing is."""
+    names = [*map(label, arguments.backend or ()), *(name for name, _ in arguments.run)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        several = {(name, header.case, header.dtype) for name, header, _ in runs}
+        if len(several) < len(runs) or len({*map(label, arguments.backend or ())}) < len(arguments.backend or ()):
+            return f"{twice} is given twice"
+    known = {(case.name, dtype) for case in cases for dtype in case.dtypes}
+    for name, header, file in runs:
+        if (header.case, header.dtype) not in known:
+            return f"{name}={file} is a run of {header.case} in {header.dtype}, which is no case here"
+    if arguments.from_runs and not (arguments.from_runs / "runs").is_dir():
+        return f"there is no folder {arguments.from_runs / 'runs'}; --save-runs makes it"
+    return ""
 
 
-def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake]) -> int:
+def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
+    """The cases; those that have a run, where only runs are named."""
+    if arguments.cases or not (runs or arguments.from_runs):
+        return cases
+    names = {header.case for _, header, _ in runs}
+    saved = arguments.from_runs and arguments.from_runs / "runs"
+    return [case for case in cases if case.name in names or (saved and (saved / case.name.lstrip("/")).is_dir())]
+
+
+def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple) -> int:
     """Everything after reading; the modules that are slow to import are imported here."""
-    from report.environment import describe_environment
-    from report.markdown import summary, verdict_sentence
-    from report.results import exit_code, write_results
-    from report.story import Plan, prepare, tell_cases, write_story
+    from report.executors import UnreachableError, site
+    from report.isolation import limits
+    from report.story import Plan, Work, descriptions
 
-    backends, dtypes = arguments.backend or list(DEFAULT), arguments.dtype or DTYPES
-    plan = Plan(tuple(dtypes), tuple(backends), not arguments.no_exact, arguments.output)
-    jobs = arguments.jobs or (os.cpu_count() if len(cases) >= CASES_WORTH_A_PROCESS else 1)
-    with _writing(plan.output):
-        prepare(plan.output)
-    with _progress() as progress:
-        chapters = list(progress.track(tell_cases(plan, cases, min(jobs, len(cases))), total=len(cases)))
+    backends = tuple(dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT))
+    plan = Plan(tuple(arguments.dtype or DTYPES), backends, not arguments.no_exact, runs, arguments.from_runs)
+    jobs = arguments.jobs or os.cpu_count()
+    limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _writing(arguments.output):  # now, rather than when everything is done
+        (arguments.output / "figures").mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=arguments.output).close()
+    with _folder(arguments) as (cache, folder):
+        interrupted = False
+        try:
+            with site(arguments.executor, jobs, limit, folder) as place, _progress() as progress:
+                work, described = Work(plan, cases, place, cache), None
+                try:
+                    described = descriptions(plan, place, cache)
+                    list(progress.track(work.chapters(), total=len(work.cases)))
+                except KeyboardInterrupt:
+                    interrupted = True
+        except UnreachableError as error:
+            print(error, file=sys.stderr)
+            return USAGE
+        return _write(arguments, work, mistakes, described or [], interrupted=interrupted)
+
+
+def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], described: list, *, interrupted: bool) -> int:
+    """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
+    from report.environment import describe_environment
+    from report.files import write_all, write_summary
+    from report.markdown import summary, verdict_sentence
+    from report.results import exit_code, results_json
+    from report.story import story
+
+    chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
+    unfinished = f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. " if interrupted else ""
+    chapters += work.unfinished()
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
-    environment, verdict = describe_environment(backends), verdict_sentence(comparisons, mistakes)
-    with _writing(plan.output):
-        write_story(plan.output, chapters, mistakes, environment)
-        write_results(plan.output / "report.json", comparisons, verdict, environment)
+    output = arguments.output / "unfinished" if interrupted else arguments.output
+    environment, verdict = describe_environment(described), verdict_sentence(comparisons, mistakes, unfinished)
+    with _writing(output):
+        files = story(chapters, mistakes, environment, unfinished)
+        files |= {"report.json": results_json(comparisons, verdict, environment, complete=not interrupted)}
+        write_all(output, files, "figures/*.svg")
+        write_summary(files["report.md"])
+        if arguments.save_runs:
+            work.save_runs(output)
     print(summary(comparisons), "", textwrap.fill(verdict, 80), sep="\n")
-    print(f"\nThe report is in {plan.output / 'report.md'}.")
-    return exit_code(comparisons, invalid=bool(mistakes))
+    print(f"\nThe report is in {output / 'report.md'}.")
+    return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
+
+
+def _saved_backends(folder: Path | None) -> list[str]:
+    """The names of the backends that have left a run there."""
+    files = (folder / "runs").rglob("*-*.safetensors") if folder else ()
+    names = {file.stem.partition("-")[2] for file in files}
+    return [*(name for name in DEFAULT if name in names), *sorted(names - {*DEFAULT})]
+
+
+@contextmanager
+def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
+    """The cache, or none, and a folder for new runs."""
+    from report.cache import FOLDER, Cache
+
+    if arguments.no_cache or arguments.executor == "inline":
+        with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
+            yield None, Path(folder)
+        return
+    with _writing(FOLDER):
+        cache = Cache(FOLDER)
+        folder = tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER, ignore_cleanup_errors=True)
+    with folder:
+        yield cache, Path(folder.name)
+    cache.shrink()
 
 
 class CannotWriteError(Exception):
@@ -105,10 +211,43 @@ def _writing(output: Path) -> Iterator[None]:
         raise CannotWriteError(f"cannot write to {output}: {error.strerror}") from None
 
 
-def _positive(text: str) -> int:
+# ---------------------------------------------------------------- arguments
+
+
+def _backend(text: str) -> str:
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _own_run(text: str) -> tuple[str, Path]:
+    name, equals, file = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE, found {text!r}")
+    try:
+        return free_name(name), Path(file)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _executor(text: str) -> str:
+    if text not in ("processes", "inline") and not text.startswith("dask://"):
+        raise argparse.ArgumentTypeError(f"expected processes, inline or dask://HOST:PORT, found {text!r}")
+    return text
+
+
+def _whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
 
 
 def _progress() -> Progress:

@@ -8,25 +8,26 @@ import shlex
 import sys
 from pathlib import Path
 
-from backends import describe
 
-
-def describe_environment(names: list[str]) -> dict[str, str]:
-    """One line a fact."""
-    backends = {
-        row.pop("backend"): ", ".join(value if key == "packages" else f"{key}: {value}" for key, value in row.items())
-        for row in map(describe, names)
+def describe_environment(backends: list[dict[str, str]]) -> dict[str, str]:
+    """One line a fact; the backends as they describe themselves."""
+    told = {
+        row["backend"]: ", ".join(
+            value if key == "packages" else f"{key}: {value}" for key, value in row.items() if key != "backend"
+        )
+        for row in backends
     }
     return {
         "command": shlex.join(["python", "-m", "report", *sys.argv[1:]]),
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{_processor()}, {os.cpu_count()} cores",
-        **backends,
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        **told,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine computes with."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

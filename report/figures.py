@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import cycle
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -25,7 +25,8 @@ STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 POINTS = 240
 LINE_OF_LEGEND = 0.18
 STYLE = {
-    "svg.hashsalt": "backproof", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif",
+    "svg.hashsalt": "backproof", "svg.fonttype": "none", "text.parse_math": False,
+    "font.size": 9, "font.family": "sans-serif",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 8,
     "figure.facecolor": "white",
@@ -33,18 +34,19 @@ STYLE = {
 
 
 @contextmanager
-def _figure(path: Path, panels: int, size: tuple[float, float]):
+def _figure(picture: BytesIO, panels: int, size: tuple[float, float]):
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
         yield axes[0]
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
 
 
-def draw_run(path: Path, comparisons: list[Comparison]) -> None:
+def draw_run(comparisons: list[Comparison]) -> bytes:
     """One case over its steps: the loss, the budget of each backend, and how far each pair drifts."""
+    picture = BytesIO()
     pairs = max(len(comparison.pairs) for comparison in comparisons)
-    with _figure(path, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (loss, budget, drift):
+    with _figure(picture, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (loss, budget, drift):
         for comparison in comparisons:
             _draw_losses(loss, comparison)
             _draw_budgets(budget, comparison)
@@ -58,6 +60,7 @@ def draw_run(path: Path, comparisons: list[Comparison]) -> None:
         for panel in (loss, budget, drift):
             if panel.get_legend_handles_labels()[0]:
                 panel.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    return picture.getvalue()
 
 
 def _draw_losses(panel, comparison: Comparison) -> None:
@@ -99,9 +102,10 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return steps[edges - 1] + 1, np.fmax.reduceat(values, starts)
 
 
-def draw_depth(path: Path, networks: dict[str, list[LayerGradient]]) -> None:
+def draw_depth(networks: dict[str, list[LayerGradient]]) -> bytes:
     """The cotangent of each layer's preactivation relative to the last one's (solid), and its bound (dotted)."""
-    with _figure(path, 1, (8.4, 4.2)) as (panel,):
+    picture = BytesIO()
+    with _figure(picture, 1, (8.4, 4.2)) as (panel,):
         for number, (name, layers) in enumerate(networks.items()):
             back = np.arange(len(layers))[::-1]
             sizes, bounds = (np.array([getattr(layer, field) for layer in layers]) for field in ("cotangent", "bound"))
@@ -111,3 +115,4 @@ def draw_depth(path: Path, networks: dict[str, list[LayerGradient]]) -> None:
         panel.set(title="size of the cotangent, relative to the last layer (dotted: its bound)")
         panel.set(xlabel="dense layers back from the last", yscale="log")
         panel.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return picture.getvalue()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from cases.load import Mistake
 from report.depth import LayerGradient
+from report.escape import code, text
 from report.judge import Ledger
 from report.published import Published
 from report.run import Comparison, Pair, Result, suspect
 from report.table import cell, printed, table
 
 DEEP = 4
-ABREAST = 3
+ABREAST, TERMINAL = 3, 80
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
@@ -27,15 +29,17 @@ def whole_report(
     mistakes: list[Mistake],
     depth: dict[str, list[LayerGradient]],
     environment: dict[str, str],
+    unfinished: str = "",
 ) -> str:
-    """The report, from all comparisons and the sections of the cases."""
+    """The report, from all comparisons and the sections of the cases; `unfinished` says what is not in it."""
     parts = [
-        "# backproof report", f"**{verdict_sentence(comparisons, mistakes)}**",
-        "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True), *_invalid(mistakes),
+        "# backproof report", f"**{text(verdict_sentence(comparisons, mistakes, unfinished))}**",
+        "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True),
+        *map(text, _end_to_end(comparisons)), *_invalid(mistakes),
         "## What was compared", _ledger(comparisons), *_wrong_prints(comparisons),
         "## Free-running differences", *_pairs(comparisons),
         *_depth(depth), "## Cases", _cases_legend(), *sections,
-        "## Environment", table([[key, value] for key, value in environment.items()], ["", ""]),
+        "## Environment", table([[text(key), text(value)] for key, value in environment.items()], ["", ""]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -43,8 +47,11 @@ def whole_report(
 # ---------------------------------------------------------------- all cases
 
 
-def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake]) -> str:
-    """The result in one sentence, the first failure in another, and what the result does not say in a third."""
+def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake], unfinished: str = "") -> str:
+    """The result in one sentence, the first failure in another, and what the result does not say in a third.
+
+    A report that is not finished says so before anything else.
+    """
     results = [(comparison, result) for comparison in comparisons for result in comparison.results]
     outside = [
         (comparison, pair) for comparison in comparisons for pair in comparison.pairs if pair.status == "outside"
@@ -57,10 +64,10 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake]) -> 
     ]
     parts += [f"{_counted(len(outside), 'pair')} outside the tolerance"] if outside else []
     parts += [f"{_counted(len(mistakes), 'mistake')} in case files"] if mistakes else []
-    all_well = results and len(parts) == 1
+    all_well = results and len(parts) == 1 and not unfinished
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
     failure = _first_failure(results) or _first_outside(outside)
-    return f"{sentence}.{failure}{_caveat(comparisons)}"
+    return f"{unfinished}{sentence}.{failure}{_caveat(comparisons)}"
 
 
 def _all_certified(comparisons: list[Comparison], runs: int) -> str:
@@ -101,9 +108,29 @@ def _caveat(comparisons: list[Comparison]) -> str:
 
 def summary(comparisons: list[Comparison]) -> str:
     """The matrix in plain text, with as many backends abreast as a terminal takes, and the others below."""
+    tables = next(
+        tables
+        for abreast in range(ABREAST, 0, -1)
+        if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
+    )
+    return "\n\n".join([*tables, *_end_to_end(comparisons)])
+
+
+def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
     names = backend_names(comparisons)
-    parts = [names[first : first + ABREAST] for first in range(0, len(names), ABREAST)] or [names]
-    return "\n\n".join(matrix(comparisons, part, "simple") for part in parts)
+    parts = [names[first : first + abreast] for first in range(0, len(names), abreast)] or [names]
+    return [matrix(comparisons, part, "simple") for part in parts]
+
+
+def _fit(tables: list[str]) -> bool:
+    return all(len(line) <= TERMINAL for lines in tables for line in lines.splitlines())
+
+
+def _end_to_end(comparisons: list[Comparison]) -> list[str]:
+    """What a star means, if there is one."""
+    scopes = {result.judgement.scope for comparison in comparisons for result in comparison.finished}
+    words = "* judged end to end, from gradients alone; in brackets the error that may pass"
+    return [words] if "gradients" in scopes else []
 
 
 def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:
@@ -112,7 +139,7 @@ def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", 
     for comparison in comparisons:
         cells = {result.backend: cell(result) for result in comparison.results}
         name = comparison.case.name
-        case = f"[{name}](#{anchor(name)})" if link else name
+        case = f"[{text(name)}](#{anchor(name)})" if link else name
         rows.append([case, comparison.dtype, *(cells.get(backend, "") for backend in names)])
     return table(rows, ["case", "dtype", *names], form)
 
@@ -124,7 +151,7 @@ def backend_names(comparisons: list[Comparison]) -> list[str]:
 
 def anchor(name: str) -> str:
     """The link target that Markdown viewers make of a heading."""
-    return name.replace("/", "").replace(".", "")
+    return re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
 
 
 def _legend() -> str:
@@ -136,7 +163,7 @@ def _legend() -> str:
 
 
 def _invalid(mistakes: list[Mistake]) -> list[str]:
-    return ["### Case files with mistakes", "\n".join(f"- `{mistake}`" for mistake in mistakes)] if mistakes else []
+    return ["### Case files with mistakes", "\n".join(f"- {code(mistake)}" for mistake in mistakes)] if mistakes else []
 
 
 def total(comparisons: list[Comparison]) -> Ledger:
@@ -173,11 +200,11 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
                 found.setdefault((comparison.case.name, i), []).append(number)
     rows = [
         [
-            f"[{name}](#{anchor(name)})",
-            entry.source,
-            f"{entry.tensor} at {entry.step}",
+            f"[{text(name)}](#{anchor(name)})",
+            text(entry.source),
+            text(f"{entry.tensor} at {entry.step}"),
             printed(entry.value),
-            entry.wrong,
+            text(entry.wrong),
         ]
         for (name, _), numbers in found.items()
         for entry in [numbers[0].entry]
@@ -208,7 +235,7 @@ def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
 def _pairs_table(pairs: list[tuple[Comparison, Pair]]) -> str:
     rows = [
         [
-            comparison.case.name, comparison.dtype, "-".join(pair.names), _power(pair.drift.gradient),
+            text(comparison.case.name), comparison.dtype, "-".join(pair.names), _power(pair.drift.gradient),
             _power(pair.drift.parameter), f"{pair.drift.step:,}", pair.status,
         ]
         for comparison, pair in pairs
@@ -226,7 +253,7 @@ def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
         return []
     rows = [
         [
-            name, len(layers), f"{layers[0].gradient:.3g}", f"{layers[-1].gradient:.3g}",
+            text(name), len(layers), f"{layers[0].gradient:.3g}", f"{layers[-1].gradient:.3g}",
             f"{layers[0].cotangent / layers[-1].cotangent:.3g}", f"{layers[0].bound / layers[-1].cotangent:.3g}",
         ]
         for name, layers in networks.items()

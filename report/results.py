@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 from report.run import INCOMPLETE, Comparison, Pair, Result
 
 SCHEMA = 1
 
 
-def exit_code(comparisons: list[Comparison], *, invalid: bool) -> int:
-    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 5 nothing was compared."""
+def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "incomplete") -> int:
+    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 5 nothing was compared.
+
+    `fail_on` is the least that fails: only a `difference` (and an invalid case), what is `incomplete` too, or even
+    what is `unsupported`.
+    """
     verdicts = {result.verdict for comparison in comparisons for result in comparison.results}
-    if "differs" in verdicts or any(
-        pair.status == "outside" for comparison in comparisons for pair in comparison.pairs
-    ):
+    outside = any(pair.status == "outside" for comparison in comparisons for pair in comparison.pairs)
+    fails = {"difference": set(), "incomplete": {*INCOMPLETE}, "unsupported": {*INCOMPLETE, "unsupported"}}[fail_on]
+    if "differs" in verdicts or outside:
         return 1
     if invalid:
         return 2
-    if verdicts & set(INCOMPLETE):
+    if verdicts & fails:
         return 3
     return 0 if "certified" in verdicts else 5
 
 
-def write_results(path: Path, comparisons: list[Comparison], verdict: str, environment: dict) -> None:
-    """Write `report.json`."""
+def results_json(comparisons: list[Comparison], verdict: str, environment: dict, *, complete: bool) -> bytes:
+    """The content of `report.json`; it is not complete after an interruption."""
     content = {
         "schema": SCHEMA,
         "verdict": verdict,
+        "complete": complete,
         "environment": environment,
         "results": [_result(comparison, result) for comparison in comparisons for result in comparison.results],
         "pairs": [_pair(comparison, pair) for comparison in comparisons for pair in comparison.pairs],
     }
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _result(comparison: Comparison, result: Result) -> dict:

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from backends import Missing, Unsupported, backend, framework
+from backends import Missing, Unsupported, backend, framework, label
 from backends.trajectory import Trajectory
 from cases.problem import Problem
 from cases.schema import Case
@@ -17,12 +17,15 @@ from reference.proof import ExactRun
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
 
-INCOMPLETE = ("out of range", "error", "out of memory", "missing")
+INCOMPLETE = ("out of range", "error", "crash", "timeout", "out of memory", "missing")
 
 
 @dataclass
 class Result:
-    """What came of one backend: a verdict, and what there is behind it; `accuracy` where the targets are classes."""
+    """What came of one backend: a verdict, and what there is behind it.
+
+    `accuracy` is there where the targets are classes, `output` is what a process that did not finish has printed.
+    """
 
     backend: str
     verdict: str
@@ -31,6 +34,7 @@ class Result:
     judgement: Judgement | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     accuracy: float | None = None
+    output: str = ""
 
 
 @dataclass
@@ -71,27 +75,36 @@ class Comparison:
 def attempt(problem: Problem, name: str) -> Result:
     """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
     try:
-        trajectory = backend(name).run(problem)
-        start = time.perf_counter()
-        judgement = judge(problem, trajectory)
-    except Missing as reason:
-        return Result(name, "missing", str(reason))
-    except Unsupported as reason:
-        return Result(name, "unsupported", str(reason))
-    except MemoryError:
-        return Result(name, "out of memory", "the run needs more memory than there is")
+        return judged(problem, label(name), backend(name).run(problem))
     except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
-        return Result(name, "error", _one_line(error))
+        return failed(label(name), error)
+
+
+def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
+    """What came of a trajectory that a backend left."""
+    start = time.perf_counter()
+    judgement = judge(problem, trajectory)
     seconds = {"run": trajectory.seconds, "judge": time.perf_counter() - start}
     share = accuracy(problem, trajectory) if judgement.ledger.steps else None
     return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds, share)
 
 
+def failed(name: str, error: BaseException) -> Result:
+    """The verdict on a backend that left none."""
+    if isinstance(error, Missing):
+        return Result(name, "missing", str(error))
+    if isinstance(error, Unsupported):
+        return Result(name, "unsupported", str(error))
+    if isinstance(error, MemoryError):
+        return Result(name, "out of memory", "the run needs more memory than there is")
+    return Result(name, "error", _one_line(error))
+
+
 def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
     """The share of all samples whose largest final output is that of their class; None where there is no class."""
-    output, targets = trajectory.final_values[problem.network[-1].name], problem.targets
+    output, targets = trajectory.final_values.get(problem.network[-1].name), problem.targets
     one_class = problem.loss.by_class and np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all()
-    if not one_class or not np.isfinite(output).all():
+    if output is None or not one_class or not np.isfinite(output).all():
         return None
     return float((output.argmax(axis=1) == targets.argmax(axis=1)).mean())
 
@@ -149,5 +162,5 @@ def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:
     return pairs <= agree and all((other.step, other.phase) == (first.step, first.phase) for other in others)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -14,6 +14,7 @@ from cases.schema import Case
 from reference.proof import balls, floats, sizes, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient
+from report.escape import block, text
 from report.run import Comparison, Result, suspect
 from report.table import cell, printed, short, some, table
 
@@ -28,24 +29,39 @@ def case_section(comparisons: list[Comparison], layers: list[LayerGradient]) -> 
 
 def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> Iterator[str]:
     case = comparisons[0].case
-    yield f"### {case.name}"
-    yield f"{case.title}." + (f" *Source: {case.source}.*" if case.source else "")
-    yield _scenario(comparisons[0])
+    yield f"### {text(case.name)}"
+    yield f"{text(case.title)}." + (f" *Source: {text(case.source)}.*" if case.source else "")
+    yield text(_scenario(comparisons[0]))
     if case.note:
-        yield "\n".join(f"> {line}" for line in case.note.strip().splitlines())
+        yield "\n".join(f"> {text(line)}" for line in case.note.strip().splitlines())
     yield _runs_table(comparisons)
+    yield from _outputs(comparisons)
     for comparison in comparisons:
         if who := suspect(comparison):
-            yield f"**{comparison.dtype}: {who}.**"
-    if figure := figure_name(comparisons[0]):
+            yield f"**{comparison.dtype}: {text(who)}.**"
+    if (figure := figure_name(comparisons[0])) and any(map(_has_numbers, comparisons)):
         yield f"![]({quote(figure)})"
     if len(layers) > 1:
         yield f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
     for comparison in comparisons:
-        if comparison.whole:
+        if _has_numbers(comparison):
             yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
             yield from _numbers(comparison)
             yield "</details>"
+
+
+def _has_numbers(comparison: Comparison) -> bool:
+    """There is a whole trajectory at hand; of a case that is not told there are verdicts only."""
+    return any(result.trajectory for result in comparison.whole)
+
+
+def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
+    """What the processes have left that did not finish."""
+    for comparison in comparisons:
+        for result in comparison.results:
+            if result.output:
+                what = f"{comparison.dtype} {result.backend}: the output of the process"
+                yield f"<details><summary>{what}</summary>\n\n{block(result.output)}\n\n</details>"
 
 
 def figure_name(comparison: Comparison) -> str | None:
@@ -113,14 +129,14 @@ def _runs_table(comparisons: list[Comparison]) -> str:
     for comparison in comparisons:
         for result in comparison.results:
             row = [comparison.dtype, result.backend, cell(result)]
-            rows.append(row + (_run_cells(result) if result.judgement else [result.message, "", "", "", ""]))
+            rows.append(row + (_run_cells(result) if result.judgement else [text(result.message), "", "", "", ""]))
     headers = ["dtype", "backend", "verdict", "largest budget at", "resolution", "elements", "resolved", "run + judge"]
     return table(rows, headers)
 
 
 def _run_cells(result: Result) -> list[str]:
     judgement, where = result.judgement, result.judgement.where
-    place = str(where) if result.verdict != "certified" else where.place if where else ""
+    place = text(where if result.verdict != "certified" else where.place if where else "")
     resolution = "" if judgement.resolution is None else f"{judgement.resolution:.1e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
@@ -130,7 +146,7 @@ def _layers_table(layers: list[LayerGradient]) -> str:
     behind = [*layers[1:], None]
     rows = [
         [
-            layer.layer, f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}",
+            text(layer.layer), f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}",
             f"{layer.cotangent / after.cotangent:.3g}" if after and after.cotangent else "",
             f"{layer.bound / after.bound:.3g}" if after and after.bound else "",
         ]
@@ -161,7 +177,7 @@ def _step_zero(comparison: Comparison) -> str:
         budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
         shape = "×".join(map(str, check.actual.shape[1:])) or "number"
         what = check.phase if check.phase == check.tensor else f"{check.phase} {check.tensor}"
-        rows.append([what, shape, some(floats(check.truth.value[0])), *budgets])
+        rows.append([text(what), shape, some(floats(check.truth.value[0])), *budgets])
     return table(rows, ["", "shape", "truth", *(result.backend for result in results)])
 
 
@@ -188,10 +204,11 @@ def _trajectory(comparison: Comparison) -> str:
         if with_digits
         else "The exact run in ball arithmetic was not made: it takes too long here, or no run is certified."
     )
-    output = some(first.final_values[comparison.problem.network[-1].name])
+    output = first.final_values.get(comparison.problem.network[-1].name)
+    shown = "" if output is None else f", the output {some(output)}"
     return (
         f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
-        f"{float(first.final_loss):.6g}, the output {output}.{_accuracy(comparison)}"
+        f"{float(first.final_loss):.6g}{shown}.{_accuracy(comparison)}"
     )
 
 
@@ -220,5 +237,5 @@ def _published(comparison: Comparison) -> str:
     for numbers in zip(*(result.judgement.published for result in results), strict=True):
         entry = numbers[0].entry
         statuses = (number.status for number in numbers)
-        rows.append([entry.source, f"{entry.tensor} at {entry.step}", printed(entry.value), *statuses])
+        rows.append([text(entry.source), text(f"{entry.tensor} at {entry.step}"), printed(entry.value), *statuses])
     return table(rows, ["source", "tensor and step", "printed", *(result.backend for result in results)])

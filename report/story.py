@@ -2,78 +2,282 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from backends import BACKENDS, describe, label
+from backends.runs import SUFFIX, Header, load_run
 from cases.load import Mistake
 from cases.problem import materialise
 from cases.schema import Case
 from reference.proof import BITS, exact_run
+from report.cache import Cache, judgement_key, key_of, machine, run_key, sources
 from report.depth import LayerGradient, gradients_by_layer
+from report.executors import Site
 from report.figures import draw_depth, draw_run
+from report.isolation import DiedError
 from report.markdown import DEEP, whole_report
-from report.processes import processes
-from report.run import Comparison, attempt, pairs_of
+from report.run import Comparison, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
+from report.units import Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
+KEPT = ("certified", "differs", "out of range", "unsupported")  # what the same run would come to again
+TELLER = "teller"
+DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 
 class Plan(NamedTuple):
-    """What to do with every case: at these dtypes of its own, on these backends, with the exact run or without."""
+    """What to do with every case.
+
+    Attributes:
+        dtypes: those of the case that are among these.
+        backends: what to run.
+        exact: make the exact runs in ball arithmetic too.
+        runs: name, header and file of runs that somebody else made.
+        saved: a folder with runs of an earlier report, which are judged in place of new ones.
+    """
 
     dtypes: tuple[str, ...]
     backends: tuple[str, ...]
-    exact: bool
-    output: Path
+    exact: bool = True
+    runs: tuple[tuple[str, Header, Path], ...] = ()
+    saved: Path | None = None
+
+    def units(self, case: Case) -> Iterator[Unit]:
+        """The units of a case, in the order of the report."""
+        for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
+            for name in self.backends:
+                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case.name, dtype, name))
+            for name, header, file in self.runs:
+                if (header.case, header.dtype) == (case.name, dtype):
+                    yield Unit(case, dtype, name, file)
 
 
 class Chapter(NamedTuple):
-    """What is left of a case once it is told: verdicts without trajectories, its section, its gradients by layer."""
+    """What is left of a case once it is told: verdicts without trajectories, its section, its layers, its figure."""
 
     comparisons: list[Comparison]
     section: str
     layers: list[LayerGradient]
+    figure: bytes | None = None
 
 
-def tell_cases(plan: Plan, cases: list[Case], jobs: int) -> Iterator[Chapter]:
-    """The chapters of the cases, in order, by so many processes; a single one is this process itself."""
-    tell = partial(tell_case, plan)
-    if jobs == 1:
-        yield from map(tell, cases)
-        return
-    with processes(jobs) as pool:
-        yield from pool.map(tell, cases)
+def saved_run(folder: Path, case: str, dtype: str, name: str) -> Path:
+    """Where a report leaves a run that it saves."""
+    return folder / "runs" / case.lstrip("/") / f"{dtype}-{label(name)}{SUFFIX}"
 
 
-def tell_case(plan: Plan, case: Case) -> Chapter:
-    """Run a case at its dtypes on the backends, draw it, and write its section."""
+# ---------------------------------------------------------------- all cases
+
+
+@dataclass
+class _Open:
+    """A case of which some units are not done yet, or which is not told."""
+
+    number: int
+    case: Case
+    units: list[Unit]
+    done: dict[int, Done] = field(default_factory=dict)
+    keys: dict[int, str | None] = field(default_factory=dict)
+
+
+class Work:
+    """The units of all cases, done so many at a time; a case is told as soon as its units are done."""
+
+    def __init__(self, plan: Plan, cases: list[Case], site: Site, cache: Cache | None):
+        self.plan, self.site, self.cache = plan, site, cache
+        opened = (_Open(number, case, [*plan.units(case)]) for number, case in enumerate(cases))
+        self.cases = [one for one in opened if one.units]
+        self.told: dict[int, Chapter] = {}
+
+    def chapters(self) -> Iterator[Chapter]:
+        """The chapters, as they are finished; `told` has them by the number of their case."""
+        waiting = deque((one, position) for one in self.cases for position in range(len(one.units)))
+        pending: dict[Future, Any] = {}
+        while waiting or pending:
+            while waiting and len(pending) < 2 * self.site.jobs:
+                one, position = waiting.popleft()
+                if future := self._begin(one, position):
+                    pending[future] = partial(self._finish, one, position)
+                if chapter := self._next(one, pending):
+                    yield chapter
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                one = pending.pop(future)(future)
+                if one.number in self.told:
+                    yield self.told[one.number]
+                elif chapter := self._next(one, pending):
+                    yield chapter
+
+    # ------------------------------------------------------------ units
+
+    def _begin(self, one: _Open, position: int) -> Future | None:
+        """Begin a unit, unless it need not be done again."""
+        unit = one.units[position]
+        key = None
+        if unit.file is None and self.cache:
+            run = run_key(materialise(unit.case, unit.dtype), unit.backend)
+            key = run and judgement_key(run)
+            file = run and self.cache.run(run)
+            result = key and self.cache.get(key)
+            if result and (file or result.judgement is None):
+                one.keys[position], one.done[position] = key, Done(result, file)
+                return None
+            one.keys[position] = run
+            unit = unit._replace(file=file or None)
+        elif unit.file and not unit.file.is_file():
+            missing = Result(label(unit.backend), "missing", f"there is no run {unit.file}")
+            one.done[position] = Done(missing)
+            return None
+        return self.site.unit(unit)
+
+    def _finish(self, one: _Open, position: int, future: Future[Done]) -> _Open:
+        """Keep what came of a unit."""
+        try:
+            done = future.result()
+        except Exception as error:  # noqa: BLE001, a cluster may lose a unit in many ways
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            done = Done(Result(label(one.units[position].backend), "error", why))
+        run = one.keys.get(position)
+        if run and done.result.verdict in KEPT:
+            if done.file and done.file != (kept := self.cache.run_file(run)):
+                done = done._replace(file=done.file.replace(kept))
+            one.keys[position] = judgement_key(run)
+            self.cache.put(one.keys[position], done.result)
+        else:
+            one.keys[position] = None
+        one.done[position] = done
+        return one
+
+    # ------------------------------------------------------------ telling
+
+    def _next(self, one: _Open, pending: dict) -> Chapter | None:
+        """Tell a case whose units are done: at once, if it has been told before."""
+        if len(one.done) < len(one.units):
+            return None
+        keys = [one.keys.get(position) for position in range(len(one.units))]
+        key = key_of(self.plan.exact, one.case, keys, sources("report.story"), machine()) if all(keys) else None
+        if key and (chapter := self.cache.get(key)):
+            self.told[one.number] = chapter
+            return chapter
+        done: dict[str, list[Done]] = {}
+        for position, unit in enumerate(one.units):
+            done.setdefault(unit.dtype, []).append(one.done[position])
+        future = self.site.call(TELLER, tell_case, self.plan.exact, one.case, done)
+        pending[future] = partial(self._told, one, done, key)
+        return None
+
+    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Chapter]) -> _Open:
+        try:
+            chapter = future.result()
+            if key:
+                self.cache.put(key, chapter)
+        except DiedError as death:
+            chapter = _untold(one.case, done, death)
+        self.told[one.number] = chapter
+        return one
+
+    def unfinished(self) -> list[Chapter]:
+        """What there is of cases that are not told: the verdicts of the units that are done."""
+        return [_verdicts_alone(one) for one in self.cases if one.done and one.number not in self.told]
+
+    def save_runs(self, output: Path) -> None:
+        """Leave the runs beside the report, where `--from-runs` looks for them."""
+        for one in self.cases:
+            for position, done in one.done.items():
+                unit = one.units[position]
+                saved = saved_run(output, one.case.name, unit.dtype, unit.backend)
+                if done.file is None:
+                    saved.unlink(missing_ok=True)
+                elif done.file != saved:
+                    saved.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(done.file, saved)
+
+
+def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
+    """What each backend says of itself, in a process of its own; and which runs were given."""
+    keys = {
+        name: key_of("settings", name, sources(BACKENDS[name]), machine()) if cache and name in BACKENDS else None
+        for name in plan.backends
+    }
+    rows = {name: cache.get(key) for name, key in keys.items() if key}
+    asked = {name: site.call(name, describe, name) for name in plan.backends if not rows.get(name)}
+    for name, future in asked.items():
+        try:
+            rows[name] = future.result()
+            if keys[name]:
+                cache.put(keys[name], rows[name])
+        except DiedError as death:
+            rows[name] = {"backend": label(name), "packages": death.message}
+    given = [{"backend": name, "packages": f"the run in {file}"} for name, _, file in plan.runs]
+    return [*(rows[name] for name in plan.backends), *given]
+
+
+# ---------------------------------------------------------------- one case
+
+
+def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter:  # noqa: FBT001
+    """Compare what the backends left of a case, draw it, and write its section."""
     comparisons: list[Comparison] = []
-    for dtype in (dtype for dtype in case.dtypes if dtype in plan.dtypes):
+    for dtype, units in done.items():
         bits = max((other.exact.bits for other in comparisons if other.exact), default=BITS)
-        comparisons.append(_compare(plan, case, dtype, bits))
-    if not comparisons:
-        return Chapter([], "", [])
+        comparisons.append(_compare(case, dtype, units, bits if exact else None))
     layers = _layers(comparisons[0])
     section = case_section(comparisons, layers)
-    if (figure := figure_name(comparisons[0])) and any(comparison.finished for comparison in comparisons):
-        draw_run(plan.output / figure, comparisons)
-    for comparison in comparisons:
-        comparison.exact = None
-        for result in comparison.results:
-            result.trajectory = None
-    return Chapter(comparisons, section, layers)
+    figure = None
+    if figure_name(comparisons[0]) and any(comparison.finished for comparison in comparisons):
+        figure = draw_run(comparisons)
+    return Chapter(_without_trajectories(comparisons), section, layers, figure)
 
 
-def _compare(plan: Plan, case: Case, dtype: str, bits: int) -> Comparison:
+def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
     comparison = Comparison(case, materialise(case, dtype))
-    comparison.results = [attempt(comparison.problem, name) for name in plan.backends]
+    comparison.results = [
+        replace(unit.result, trajectory=load_run(unit.file)) if unit.result.judgement else unit.result for unit in done
+    ]
     comparison.pairs = list(pairs_of(comparison))
-    if plan.exact and any(result.verdict == "certified" for result in comparison.results):
+    if bits and any(result.verdict == "certified" for result in comparison.results):
         comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
     return comparison
+
+
+def _without_trajectories(comparisons: list[Comparison]) -> list[Comparison]:
+    results = ([replace(result, trajectory=None) for result in comparison.results] for comparison in comparisons)
+    return [
+        replace(comparison, results=kept, exact=None) for comparison, kept in zip(comparisons, results, strict=True)
+    ]
+
+
+def _untold(case: Case, done: dict[str, list[Done]], death: DiedError) -> Chapter:
+    """The verdicts of a case that could not be told, each with the reason; none of them stands."""
+    why = f"judged, but not compared with the others: {death.message}"
+    results = {
+        dtype: [
+            Result(unit.result.backend, death.verdict, why, output=death.output) if unit.file else unit.result
+            for unit in units
+        ]
+        for dtype, units in done.items()
+    }
+    return _of_results(case, results)
+
+
+def _verdicts_alone(one: _Open) -> Chapter:
+    results: dict[str, list[Result]] = {}
+    for position, done in sorted(one.done.items()):
+        results.setdefault(one.units[position].dtype, []).append(done.result)
+    return _of_results(one.case, results)
+
+
+def _of_results(case: Case, results: dict[str, list[Result]]) -> Chapter:
+    comparisons = [Comparison(case, materialise(case, dtype), found) for dtype, found in results.items()]
+    return Chapter(comparisons, case_section(comparisons, []), [])
 
 
 def _layers(comparison: Comparison) -> list[LayerGradient]:
@@ -84,18 +288,18 @@ def _layers(comparison: Comparison) -> list[LayerGradient]:
     return layers if layers and layers[-1].cotangent else []
 
 
-def prepare(output: Path) -> None:
-    """Make the folders, without figures of an earlier report."""
-    (output / "figures").mkdir(parents=True, exist_ok=True)
-    for stale in (output / "figures").glob("*.svg"):
-        stale.unlink()
+# ---------------------------------------------------------------- the whole
 
 
-def write_story(output: Path, chapters: list[Chapter], mistakes: list[Mistake], environment: dict[str, str]) -> None:
-    """Write `report.md` and the figure that compares the cases."""
+def story(
+    chapters: list[Chapter], mistakes: list[Mistake], environment: dict[str, str], unfinished: str = ""
+) -> dict[str, bytes]:
+    """The files of the report but for the JSON, by name; `unfinished` says what is missing in it."""
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
+    files = {figure_name(chapter.comparisons[0]): chapter.figure for chapter in chapters if chapter.figure}
     if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
-        draw_depth(output / "figures" / "_gradients_by_layer.svg", deep)
-    report = whole_report(comparisons, [chapter.section for chapter in chapters], mistakes, depth, environment)
-    (output / "report.md").write_text(report, encoding="utf-8")
+        files[DEPTH_FIGURE] = draw_depth(deep)
+    sections = [chapter.section for chapter in chapters]
+    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished)
+    return files | {"report.md": report.encode()}

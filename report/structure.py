@@ -29,7 +29,7 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[in
     """The shape of every tensor, by field and name."""
     recorded, (_, size), samples = len(problem.recorded), problem.batches.shape, len(problem.inputs)
     layers = problem.widths if run.has_layers else {}
-    final = layers or dict([[*problem.widths.items()][-1]])
+    final = layers or (dict([[*problem.widths.items()][-1]]) if run.final_values else {})
     parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
     trained = {path: problem.parameters[path] for path in problem.trained}
     gradients = {path: parameters[path] for path in trained}

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from tabulate import tabulate
 
+from report.escape import plain
 from report.run import Result
 
 SHOWN_ELEMENTS = 4
+BARE_BAR = re.compile(r"(?<!\\)\|")
 
 
 def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
     """A table whose cells are taken as they are, each on one line; in Markdown `|` is escaped."""
-    bar = "\\|" if form == "pipe" else "|"
-    rows, (headers,) = ([[_line(cell, bar) for cell in row] for row in part] for part in (rows, [headers]))
+    rows, (headers,) = ([[_line(cell, form) for cell in row] for row in part] for part in (rows, [headers]))
     return tabulate(rows, headers, tablefmt=form, disable_numparse=True)
 
 
-def _line(cell: object, bar: str) -> str:
-    return " ".join(str(cell).splitlines()).replace("|", bar)
+def _line(cell: object, form: str) -> str:
+    line = plain(cell)
+    return BARE_BAR.sub(r"\|", line) if form == "pipe" else line
 
 
 def cell(result: Result) -> str:
-    """A verdict with its budget; with its resolution where only gradients were there to judge."""
+    """A verdict with its budget; with its resolution and a star where only gradients were there to judge."""
     if (judgement := result.judgement) is None:
         return result.verdict
     if judgement.only_print_missed:
         return f"{result.verdict} (print)"
     if result.verdict == "out of range":
         return f"out of range at {judgement.where.step}"
-    end_to_end = f", end to end, resolves {judgement.resolution:.0e}" if judgement.scope == "gradients" else ""
+    end_to_end = f" ({_power(judgement.resolution)})*" if judgement.scope == "gradients" else ""
     return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
+
+
+def _power(resolution: float | None) -> str:
+    return "nothing" if resolution is None else f"{resolution:.0e}"
 
 
 def short(share: float) -> str:

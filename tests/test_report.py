@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from cases.problem import materialise
 from cases.schema import CASES
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
-from report import figures, story
+from report import figures, units
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
 from report.markdown import summary
@@ -75,7 +74,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def report(*arguments: str, names=("numpy",)) -> int:
-    return main([*arguments, *(f"--backend={name}" for name in names)])
+    """In this process, where a test can put a wrong backend."""
+    return main([*arguments, "--executor=inline", *(f"--backend={name}" for name in names)])
 
 
 def results() -> dict:
@@ -92,7 +92,12 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     (folder / "a|b.yaml").write_text(GOOD, encoding="utf-8")
     (folder / "chain.yaml").write_text(CHAIN, encoding="utf-8")
-    assert main([str(folder / "a|b.yaml"), str(folder / "chain.yaml"), "--output", str(folder / "out")]) == 0
+    assert (
+        main(
+            [str(folder / "a|b.yaml"), str(folder / "chain.yaml"), "--executor=inline", "--output", str(folder / "out")]
+        )
+        == 0
+    )
     return folder / "out"
 
 
@@ -119,7 +124,8 @@ PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_diffe
 
 def test_json_has_the_promised_keys(written):
     content = json.loads((written / "report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert list(content) == ["schema", "verdict", "environment", "results", "pairs"]
+    assert list(content) == ["schema", "verdict", "complete", "environment", "results", "pairs"]
+    assert content["complete"] is True
     assert content["schema"] == 1
     assert content["verdict"].startswith("All 9 runs are certified: ")
     assert len(content["results"]) == len(content["pairs"]) == 9
@@ -520,7 +526,7 @@ def test_interrupted(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     Path("case.yaml").write_text(GOOD)
-    monkeypatch.setattr(story, "attempt", interrupted)
+    monkeypatch.setattr(units, "run_unit", interrupted)
     assert report("case.yaml") == 130
     assert "Traceback" not in capsys.readouterr().err
 
@@ -616,11 +622,3 @@ def test_processes_tell_the_same():
         row.pop("seconds")
     assert one["results"] == two["results"]
     assert {path.name for path in Path("results/figures").iterdir()} == {"a.svg", "b.svg"}
-
-
-@pytest.mark.usefixtures("folder")
-def test_a_process_that_dies(monkeypatch, capsys):
-    Path("case.yaml").write_text(GOOD)
-    monkeypatch.setattr(story, "tell_cases", lambda *_: (_ for _ in ()).throw(BrokenProcessPool))
-    assert report("case.yaml") == 3
-    assert "--jobs 1" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""Words from a file on their way into a report: they are shown as they are, and nothing in them is Markdown or HTML."""
+
+from __future__ import annotations
+
+import re
+
+ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+# A single _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
+SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
+BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)]))")
+
+
+def plain(words: object) -> str:
+    """On one line, without characters that a terminal takes for commands."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(str(words).split()))
+
+
+def text(words: object) -> str:
+    """For Markdown, in a table too."""
+    escaped = SPECIAL.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), plain(words))
+    return BEGINNING.sub(lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", escaped)
+
+
+def code(words: object) -> str:
+    """As a code span."""
+    content, fence = plain(words), _fence(plain(words), 1)
+    space = " " if "`" in content else ""
+    return f"{fence}{space}{content}{space}{fence}"
+
+
+def block(words: str) -> str:
+    """As a block of code; its lines stay."""
+    lines = "\n".join("".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in y) for y in words.splitlines())
+    fence = _fence(lines, 3)
+    return f"{fence}text\n{lines}\n{fence}"
+
+
+def _fence(content: str, least: int) -> str:
+    longest = max(map(len, re.findall("`+", content)), default=0)
+    return "`" * max(least, longest + 1)

@@ -1,0 +1,53 @@
+"""A folder of files that changes all at once: nothing of the old goes before all of the new is on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+SUMMARY, MOST_IN_SUMMARY = "GITHUB_STEP_SUMMARY", 2**20
+CUT = "\n\n*The rest is cut off here: a summary has room for 1 MiB. The whole report is in the file report.md.*\n"
+
+
+def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
+    """Write the files, and remove what else there is of the pattern `stale`.
+
+    Raises:
+        OSError: if one can't be written; then all is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    try:
+        for name, content in files.items():
+            path = new / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).replace(folder / name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    for path in folder.glob(stale):
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+
+
+def write_summary(report: bytes) -> None:
+    """Append the report to the summary of a GitHub job, if this is one: as much of it as there is room for."""
+    if path := os.environ.get(SUMMARY):
+        with Path(path).open("ab") as summary:
+            summary.write(cut_off(report, MOST_IN_SUMMARY - summary.tell()))
+
+
+def cut_off(report: bytes, most: int) -> bytes:
+    """At most so many bytes, cut between two lines, with what is folded closed again, and the words that it is cut."""
+    if len(report) <= most:
+        return report
+    closing = b"\n\n</details>" * 2
+    room = max(most - len(CUT.encode()) - len(closing), 0)
+    kept = report[: report.rfind(b"\n", 0, room) + 1]
+    fence = b"\n```" if kept.count(b"\n```") % 2 else b""
+    opened = kept.count(b"<details>") - kept.count(b"</details>")
+    return (kept + fence + b"\n\n</details>" * opened + CUT.encode())[: max(most, 0)]

@@ -1,0 +1,76 @@
+"""The unit of work: one case at one dtype on one backend, run and judged in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from backends import label
+from backends.runs import NotARun, load_run, save_run
+from cases.problem import materialise
+from cases.schema import Case
+from report.isolation import DiedError, NoWorkers, Workers
+from report.run import Result, failed, judged
+
+JUDGE = "judge"
+
+
+class Unit(NamedTuple):
+    """What is to be run, on a backend or from a file; where there is a file, nothing is run."""
+
+    case: Case
+    dtype: str
+    backend: str
+    file: Path | None = None
+
+
+class Done(NamedTuple):
+    """What came of a unit, without the trajectory, and the file that holds it; none where there is no trajectory."""
+
+    result: Result
+    file: Path | None = None
+
+
+def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
+    """Run and judge a unit; the trajectory goes into a file of the folder. Whatever goes wrong is its verdict.
+
+    The judge never shares a process with what it judges.
+    """
+    name = label(unit.backend)
+    handle, unfinished = tempfile.mkstemp(suffix=".safetensors", dir=folder)
+    os.close(handle)
+    file = Path(unfinished)
+    try:
+        if unit.file is None and (failure := workers.call(unit.backend, run_unit, unit, file)):
+            file.unlink()
+            return Done(failure)
+        if unit.file:
+            file.unlink()
+            file = unit.file
+        return Done(workers.call(JUDGE, judge_unit, unit, file), file)
+    except DiedError as death:
+        return Done(Result(name, death.verdict, death.message, output=death.output))
+
+
+def run_unit(unit: Unit, file: Path) -> Result | None:
+    """Run a unit and leave its trajectory in the file; a result where there is none."""
+    from backends import backend
+
+    try:
+        problem = materialise(unit.case, unit.dtype)
+        save_run(backend(unit.backend).run(problem), file, problem)
+    except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
+        return failed(label(unit.backend), error)
+    return None
+
+
+def judge_unit(unit: Unit, file: Path) -> Result:
+    """Judge the trajectory in a file."""
+    try:
+        trajectory = load_run(file)
+    except NotARun as reason:
+        return Result(label(unit.backend), "error", str(reason))
+    return replace(judged(materialise(unit.case, unit.dtype), label(unit.backend), trajectory), trajectory=None)
