@@ -61,8 +61,8 @@ def read_header(path: Path) -> Header:
     return _header(path, _opened(path).metadata() or {})
 
 
-def load_run(path: Path) -> Trajectory:
-    """The run in a file.
+def load_run(path: Path, problem: Problem) -> Trajectory:
+    """The run in a file; where it does not say which steps it holds, they are those that the problem asks for.
 
     Raises:
         NotARun: if there is none in it.
@@ -71,7 +71,7 @@ def load_run(path: Path) -> Trajectory:
     header = _header(path, file.metadata() or {})
     try:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
-        return of_arrays({"scope": header.scope} | arrays, np.zeros(0, int), header.seconds)
+        return of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise NotARun(f"{path}: {_reason(error)}") from None
 

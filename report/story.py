@@ -240,7 +240,8 @@ def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter: 
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
     comparison = Comparison(case, materialise(case, dtype))
     comparison.results = [
-        replace(unit.result, trajectory=load_run(unit.file)) if unit.result.judgement else unit.result for unit in done
+        replace(unit.result, trajectory=unit.result.judgement and load_run(unit.file, comparison.problem))
+        for unit in done
     ]
     comparison.pairs = list(pairs_of(comparison))
     if bits and any(result.verdict == "certified" for result in comparison.results):

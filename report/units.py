@@ -69,8 +69,9 @@ def run_unit(unit: Unit, file: Path) -> Result | None:
 
 def judge_unit(unit: Unit, file: Path) -> Result:
     """Judge the trajectory in a file."""
+    problem = materialise(unit.case, unit.dtype)
     try:
-        trajectory = load_run(file)
+        trajectory = load_run(file, problem)
     except NotARun as reason:
         return Result(label(unit.backend), "error", str(reason))
-    return replace(judged(materialise(unit.case, unit.dtype), label(unit.backend), trajectory), trajectory=None)
+    return replace(judged(problem, label(unit.backend), trajectory), trajectory=None)
