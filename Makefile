@@ -5,7 +5,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help report test lint schema reference accuracy trial fuzz mutation docs clean
+.PHONY: help report test lint schema reference own accuracy trial fuzz mutation docs clean
 
 help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      check the style (ruff)"
 	@echo "make schema    write the JSON Schema of the case format for editors"
 	@echo "make reference write docs/reference.md, every kind of the case format and its spellings"
+	@echo "make own       run the examples of docs/your-own.md, write what they print into it"
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
 	@echo "make trial     put the harness on trial, write docs/trial.md and its headline in the README"
 	@echo "make fuzz      judge N random scenarios (N=10000) on every backend; goes on where it stopped"
@@ -35,6 +36,9 @@ schema: $(READY)
 
 reference: $(READY)
 	$(RUN) -m tests.reference_page
+
+own: $(READY)
+	$(RUN) -m tests.your_own_page
 
 accuracy: $(READY)
 	$(RUN) -m pytest tests/test_accuracy.py -rP -q

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 import pytest
 
-from backends import BACKENDS, DEFAULT
+from backends import DEFAULT, chosen, label
 from cases.load import SUFFIXES, InvalidCase, load
 from cases.problem import materialise
 from cases.schema import Case
@@ -16,11 +17,21 @@ from cases.schema import Case
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The choice of backends, and whether all of them must be there."""
     group = parser.getgroup("backproof")
-    group.addoption("--backend", action="append", choices=list(BACKENDS), help="run the cases on this backend only")
+    group.addoption(
+        "--backend", action="append", type=_backend, metavar="NAME",
+        help="run the cases on this backend only; NAME=FILE.py:FUNCTION is a function of your own",
+    )  # fmt: skip
     group.addoption(
         "--require-backend", action="store_true", default=os.environ.get("CI") == "true",
         help="a missing backend fails instead of skipping (the default where the variable CI is true)",
     )  # fmt: skip
+
+
+def _backend(text: str) -> str:
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
@@ -45,7 +56,9 @@ class CaseFile(pytest.File):
         for dtype in case.dtypes:
             backends = self.config.getoption("--backend") or list(DEFAULT)
             for backend in backends:
-                yield CaseItem.from_parent(self, name=f"{dtype}-{backend}", case=case, dtype=dtype, backend=backend)
+                yield CaseItem.from_parent(
+                    self, name=f"{dtype}-{label(backend)}", case=case, dtype=dtype, backend=backend
+                )
             if dtype in case.tolerance and len(backends) > 1:
                 yield PairsItem.from_parent(self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends)
 
@@ -94,7 +107,7 @@ class CaseItem(_Item):
         ):
             pytest.skip(f"{result.verdict}: {result.message}")
         if result.verdict != "certified":
-            where = f"{self.case.name} {self.dtype} {self.backend}"
+            where = f"{self.case.name} {self.dtype} {label(self.backend)}"
             raise Refused(f"{where}: {result.verdict}\n  {result.message}")
 
 

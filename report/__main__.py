@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from backends import DEFAULT, chosen, free_name, label
 from cases.command import INTERRUPTED, run_command
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
+from report.escape import plain
 
 USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
@@ -78,7 +80,7 @@ def _report(arguments: argparse.Namespace) -> int:
         return USAGE
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
-        print(mistake, file=sys.stderr)
+        print(plain(mistake), file=sys.stderr)
     if not cases and not mistakes:
         print("no case found", file=sys.stderr)
         return NOTHING
@@ -170,7 +172,7 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
         write_summary(files["report.md"])
         if arguments.save_runs:
             work.save_runs(output)
-    print(summary(comparisons), "", textwrap.fill(verdict, 80), sep="\n")
+    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80), sep="\n")
     print(f"\nThe report is in {output / 'report.md'}.")
     return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
@@ -232,7 +234,7 @@ def _own_run(text: str) -> tuple[str, Path]:
 
 
 def _executor(text: str) -> str:
-    if text not in ("processes", "inline") and not text.startswith("dask://"):
+    if text not in ("processes", "inline") and not re.fullmatch(r"dask://[\w.-]+:\d+", text):
         raise argparse.ArgumentTypeError(f"expected processes, inline or dask://HOST:PORT, found {text!r}")
     return text
 

@@ -7,7 +7,7 @@ import re
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A single _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
-BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)]))")
+BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
 
 
 def plain(words: object) -> str:

@@ -125,7 +125,7 @@ def cluster(address: str) -> Iterator[Any]:
     except ModuleNotFoundError:
         raise UnreachableError('a Dask cluster needs the package distributed: pip install ".[dask]"') from None
     try:
-        client = Client(address.removeprefix(DASK), timeout=10, set_as_default=False)
+        client = Client(address.removeprefix(DASK), timeout=5, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UnreachableError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:

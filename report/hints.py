@@ -59,8 +59,8 @@ def _fits(found: np.ndarray, truth: np.ndarray, mistaken: np.ndarray, rounding: 
 def _factors(problem: Problem, samples: int, phase: str, truth: np.ndarray) -> Mistakes:
     """The truth times a number."""
     size, outputs = problem.batches.shape[1], problem.targets.shape[1]
-    trained = phase == "update"
-    yield "a parameter that is frozen" if trained else "a derivative that is never computed", 0 * truth
+    zero = {"update": "a parameter that is frozen", "loss": "a loss that is never computed"}
+    yield zero.get(phase, "a derivative that is never computed"), 0 * truth
     yield "a step uphill" if trained else "a wrong sign", -truth
     yield "an update applied twice" if trained else "a missing factor ½", 2 * truth
     yield "a missing factor 2", truth / 2

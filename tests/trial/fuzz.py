@@ -14,9 +14,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,13 +29,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backends import DEFAULT, versions
 from cases.command import run_command
+from report.executors import UnreachableError, cluster
 from report.processes import processes
 from tests.trial.scenarios import FalseAlarm, Scenarios, judge_everywhere, judge_on, scenarios, write_case
 from tests.trial.shrink import smallest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES_A_UNIT, MOST_ALARMS = 40, 10
-FOUND, INCOMPLETE = 1, 3
+FOUND, USAGE, INCOMPLETE = 1, 2, 3
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "optax", "hypothesis")
 PROGRAMS = ("cases", "reference", "backends", "report")
 VERDICTS = ("certified", "out of range", "nothing to compare")
@@ -166,11 +167,11 @@ def fingerprint() -> str:
     return _digest(texts | versions(*PACKAGES))
 
 
-def run_campaign(campaign: Campaign, jobs: int, progress: Progress) -> None:
-    """Run units until enough scenarios are certified, or ten refused."""
+def run_campaign(campaign: Campaign, place: AbstractContextManager[Executor], jobs: int, progress: Progress) -> None:
+    """Run units until enough scenarios are certified, or ten refused; `place` is where, so many at a time."""
     bar = progress.add_task("scenarios", total=campaign.wanted, completed=campaign.certified)
     seeds, pending = campaign.seeds(), set[Future]()
-    with processes(jobs) as pool:
+    with place as pool:
         while not campaign.ended:
             while len(pending) < 2 * jobs:
                 pending.add(pool.submit(run_unit, next(seeds), campaign.examples, campaign.output))
@@ -208,6 +209,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trial.fuzz", description=__doc__.partition("\n\n")[0])
     parser.add_argument("scenarios", type=int, nargs="?", default=10_000, help="how many to certify (default: 10000)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="worker processes (default: one a core)")
+    parser.add_argument("--executor", metavar="dask://HOST:PORT", help="a Dask cluster that shares these folders")
     parser.add_argument("--seed", type=int, default=0, help="of the first unit (default: 0)")
     parser.add_argument("--examples", type=int, default=EXAMPLES_A_UNIT, help="shapes to draw in a unit")
     parser.add_argument("--output", type=Path, default=Path("results/fuzz"), help="default: results/fuzz")
@@ -221,7 +223,16 @@ def _main(arguments: argparse.Namespace) -> int:
         with Progress(
             *texts, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
         ) as progress:
-            run_campaign(campaign, max(1, arguments.jobs), progress)
+            if arguments.executor:
+                with cluster(arguments.executor) as client:
+                    there = client.get_executor(pure=False)
+                    run_campaign(campaign, there, sum(client.ncores().values()), progress)
+            else:
+                jobs = max(1, arguments.jobs)
+                run_campaign(campaign, processes(jobs), jobs, progress)
+    except UnreachableError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     except BrokenProcessPool:
         print("a worker died; the finished units are kept, so the same command goes on", file=sys.stderr)
         return INCOMPLETE

@@ -1,0 +1,218 @@
+"""What is not done again, what is; and reports that change all at once."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from report import cache, files
+from report.cache import Cache, key_of, run_key, sources
+from report.files import CUT, cut_off, write_all, write_summary
+
+ROOT = Path(__file__).parents[1]
+CASE = """\
+title: A neuron
+dtypes: [float64]
+network: [{dense: {name: neuron, units: 1}}, sigmoid]
+parameters: {neuron.weight: [[0.5], [-0.5]], neuron.bias: [0]}
+data: {inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}
+loss: {squared_error: {factor: 0.5, reduction: sum}}
+training: {steps: 3, optimizer: {sgd: {learning_rate: 0.5}}}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of two cases, and of two backends that are quick to start, which a test may change."""
+    for name in ("backends", "cases", "reference", "report"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml", "__pycache__"))
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(CASE)
+    registry = tmp_path / "backends" / "__init__.py"
+    registry.write_text(registry.read_text().replace("backends.torch_autograd", "backends.second"))
+    (tmp_path / "backends" / "second.py").write_text("from backends.numpy_reference import PACKAGES, run, settings\n")
+    return tmp_path
+
+
+def report(checkout: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "report", "one.yaml", "two.yaml", "--no-exact", *arguments]
+    environment = {"PATH": os.environ["PATH"]}
+    options |= {"cwd": checkout, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run(command, check=False, **options)
+
+
+def ran(checkout: Path, *arguments: str) -> set[str]:
+    """The runs that a report had to make: their files are new."""
+    folder = checkout / ".backproof_cache"
+    before = {path.name: path.stat().st_ino for path in folder.glob("*.safetensors")}
+    done = report(checkout, "--backend=numpy", "--backend=torch", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = {path.name: path.stat().st_ino for path in folder.glob("*.safetensors")}
+    return {name for name, number in after.items() if before.get(name) != number}
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def test_only_what_was_changed_is_run_again(checkout):
+    assert len(ran(checkout)) == 4
+    first = (checkout / "results" / "report.md").read_text()
+    assert ran(checkout) == set()
+    assert (checkout / "results" / "report.md").read_text() == first  # the seconds of the runs too
+    append(checkout / "backends" / "second.py", "\n# changed\n")
+    assert len(ran(checkout)) == 2
+    (checkout / "two.yaml").write_text(CASE.replace("[1, 1]]", "[1, 2]]"))
+    assert len(ran(checkout)) == 2
+    append(checkout / "report" / "judge.py", "\n# changed\n")
+    assert ran(checkout) == set()
+    assert ran(checkout, "--no-cache") == set()
+    (checkout / "one.yaml").write_text(CASE.replace("steps: 3", "steps: 4"))
+    assert len(ran(checkout)) == 2
+
+
+def test_a_damaged_cache_is_no_harm(checkout):
+    ran(checkout)
+    for path in (checkout / ".backproof_cache").glob("*.pickle"):
+        path.write_bytes(path.read_bytes()[:20])
+    ran(checkout)
+    for path in (checkout / ".backproof_cache").glob("*.safetensors"):
+        path.unlink()
+    assert len(ran(checkout)) == 4
+
+
+def test_one_s_own_code_is_always_run(problem_of):
+    assert run_key(problem_of(), "mine=mine.py:gradients") is None
+    assert run_key(problem_of(), "numpy") is not None
+
+
+def test_keys_differ_wherever_a_problem_does(problem_of):
+    problem = problem_of()
+    other = [
+        replace(problem, name="other"),
+        replace(problem, loss=problem.loss.model_copy(update={"factor": 0.5000000001})),
+        replace(problem, inputs=np.nextafter(problem.inputs, 9)),
+        replace(problem, parameters=dict(reversed(problem.parameters.items()))),
+        replace(problem, recorded=problem.recorded[:3]),
+        replace(problem, trained=problem.trained[:1]),
+        problem_of("float32"),
+    ]
+    keys = [run_key(one, "numpy") for one in (problem, *other)] + [run_key(problem, "torch")]
+    assert len({*keys}) == len(keys)
+    assert run_key(problem_of(), "numpy") == keys[0]
+    assert key_of([1], [2]) != key_of([1, 2])
+
+
+def test_sources_are_those_that_a_module_imports(monkeypatch):
+    """Those of torch are not of JAX; the reference is the NumPy backend's."""
+    read = []
+    original = cache._file
+    monkeypatch.setattr(cache, "_file", lambda name: read.append(name) or original(name))
+    sources.cache_clear()
+    sources("backends.torch_autograd")
+    assert "cases.problem" in read
+    assert not {"backends.jax_autograd", "reference.backprop", "report.judge"} & {*read}
+    read.clear()
+    sources("backends.numpy_reference")
+    assert "reference.rounding" not in read
+    assert "reference.activations" in read
+    sources.cache_clear()
+
+
+def test_what_was_used_longest_ago_is_forgotten(tmp_path):
+    kept = Cache(tmp_path)
+    for number, name in enumerate("abc"):
+        kept.put(name, bytes(1000))
+        os.utime(tmp_path / f"{name}.pickle", (number, number))
+    assert kept.get("a") == bytes(1000)  # and is used now
+    kept.shrink(2500)
+    assert [kept.get(name) is not None for name in "abc"] == [True, False, True]
+    assert (tmp_path / ".gitignore").read_text() == "*\n"
+
+
+# ---------------------------------------------------------------- all at once
+
+
+def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
+    write_all(tmp_path, {"report.md": b"good", "figures/a.svg": b"old", "figures/b.svg": b"old"}, "figures/*.svg")
+    write, written = Path.write_bytes, []
+
+    def full(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
+    assert (tmp_path / "report.md").read_bytes() == b"good"
+    assert (tmp_path / "figures" / "a.svg").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
+    monkeypatch.undo()
+    write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
+    assert (tmp_path / "report.md").read_bytes() == b"new"
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.svg"]
+
+
+def test_a_report_that_does_not_fit_leaves_the_good_one(checkout):
+    """No file may grow beyond 6 KiB: runs fit, the report does not."""
+    assert report(checkout, "--backend=numpy").returncode == 0
+    before = {path: path.read_bytes() for path in (checkout / "results").rglob("*.*")}
+    small = report(
+        checkout, "--backend=numpy", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6144, 6144))
+    )
+    assert small.returncode == 2
+    assert small.stderr.splitlines()[-1] == "cannot write to results: File too large"
+    assert {path: path.read_bytes() for path in (checkout / "results").rglob("*.*")} == before
+
+
+# ---------------------------------------------------------------- GitHub
+
+
+def test_the_summary_of_a_job_gets_the_report(tmp_path, monkeypatch):
+    write_summary(b"nobody reads this\n")
+    path = tmp_path / "summary"
+    path.write_text("before\n")
+    monkeypatch.setenv(files.SUMMARY, str(path))
+    write_summary(b"# report\n")
+    assert path.read_text() == "before\n# report\n"
+    write_summary(b"a line of the report\n" * 100_000)
+    text = path.read_text()
+    assert len(text) <= 2**20
+    assert text.endswith(f"a line of the report\n{CUT}")
+
+
+def test_a_summary_that_is_cut_is_closed():
+    report = b"<details><summary>x</summary>\n\n```text\n" + b"row\n" * 400 + b"```\n\n</details>\n"
+    cut = cut_off(report, 800).decode()
+    assert len(cut) <= 800
+    assert cut.count("<details>") == cut.count("</details>") == 1
+    assert cut.count("```") == 2
+    assert cut_off(report, 10_000) == report
+    assert cut_off(report, 0) == b""
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("difference", 0), ("incomplete", 3), ("unsupported", 3)])
+def test_fail_on_decides_what_an_incomplete_run_means(checkout, fail_on, code):
+    (checkout / "mine.py").write_text("def run(problem): raise RuntimeError('no')")
+    arguments = ("--backend=numpy", "--backend=mine=mine.py:run", f"--fail-on={fail_on}")
+    assert report(checkout, *arguments).returncode == code
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("difference", 0), ("incomplete", 0), ("unsupported", 3)])
+def test_fail_on_decides_what_is_unsupported(checkout, fail_on, code):
+    text = "from backends import Unsupported\ndef run(problem): raise Unsupported('not this')"
+    (checkout / "mine.py").write_text(text)
+    arguments = ("--backend=numpy", "--backend=mine=mine.py:run", f"--fail-on={fail_on}")
+    assert report(checkout, *arguments).returncode == code
+    rows = json.loads((checkout / "results" / "report.json").read_text())["results"]
+    assert {row["verdict"] for row in rows} == {"certified", "unsupported"}

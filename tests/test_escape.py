@@ -1,0 +1,87 @@
+"""A hostile case cannot break the report, or inject anything into it or into a terminal."""
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from report.__main__ import main
+from report.escape import block, code, plain, text
+
+HOSTILE = [
+    "<script>alert(1)</script>", "a | b || c", "`code` and ``more``", "*bold* _it_ __x__ ~~no~~", "[a](http://x)",
+    "![a](http://x)", "[a]: http://x", "# heading", "- item", "1. item", "> quote", "--- | ---", "\\| \\` \\", "$x$",
+    "</details></summary>", "&lt;b&gt;", "one\ntwo", "\x1b[31mred\x07", "a\u202eb", "```", "<!-- ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_words_stay_words(words):
+    """Nothing is left of what Markdown or HTML would read: what a backslash stands before is taken literally."""
+    escaped = text(words)
+    assert not re.search(r"[<>]|(?<!&lt;)&(?!(lt|gt|amp);)", escaped)
+    unescaped = re.sub(r"\\[\\`*<>&|$~_\]!#+=.)-]", "x", escaped)
+    assert not re.search(r"[`*|~$]|\]\(|\]\[|\]:|!\[|(?<!\w)_|_(?!\w)|\\", unescaped)
+    assert not re.match(r"#|-|\+|=|\d+[.)]", unescaped)
+    assert escaped.isprintable()
+    assert plain(words).isprintable()
+
+
+@pytest.mark.parametrize(
+    "words", ["hidden.weight", "three_two_one", "[0, 1]", "1e-05", "0.5", "±", "budget 5.9e+09", "a-b", "x (y)"]
+)
+def test_what_is_harmless_is_left_alone(words):
+    assert text(words) == words
+
+
+def test_code_is_fenced_by_more_than_it_has():
+    assert code("a") == "`a`"
+    assert code("a ``b`` c") == "``` a ``b`` c ```"
+    assert block("a\n```\nb\x1b") == "````text\na\n```\nb\ufffd\n````"
+
+
+CASE = """\
+title: "{hostile}"
+source: "{hostile}"
+note: "{hostile}"
+dtypes: [float64]
+network: [{{dense: {{name: neuron, units: 1}}}}, sigmoid]
+parameters: {{neuron.weight: [[0.5], [-0.5]], neuron.bias: [0]}}
+data: {{inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}}
+loss: {{squared_error: {{factor: 0.5, reduction: sum}}}}
+training: {{steps: 3, optimizer: {{sgd: {{learning_rate: 0.5}}}}}}
+published:
+  - {{tensor: parameter/neuron.bias, step: 0, value: "0", source: "{hostile}"}}
+  - {{tensor: parameter/neuron.bias, step: 0, value: "1", source: "{hostile}", wrong: "{hostile}"}}
+"""
+
+
+def test_a_report_of_hostile_cases_is_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    hostile = r"# </details><script>x</script> | `b` [l](http://h) <!-- *c* \n"
+    name = "a|b `c` $d$ <i> [e](f) \x1b[31m.yaml"
+    (tmp_path / name).write_text(CASE.format(hostile=hostile.replace("\\", "\\\\").replace('"', "")))
+    (tmp_path / "bad.yaml").write_text("title: `</summary><b>` | x\n")
+    (tmp_path / "mine.py").write_text(f"def run(problem): raise RuntimeError({hostile!r} * 2)")
+    assert main([".", "--backend=numpy", "--backend=mine=mine.py:run", "--executor=inline"]) == 2
+    report = Path("results/report.md").read_text(encoding="utf-8")
+    outside_code = re.sub(r"`+[^`\n]+`+", "", report)
+    assert not re.search(r"<(?!/?details>|/?summary>)[a-z!]", outside_code)
+    assert report.count("<details>") == report.count("</details>")
+    assert not re.search(r"(?<!\\)\]\(http", outside_code)
+    for lines in re.findall(r"(?:^\|.*\n)+", report, re.MULTILINE):
+        bars = {len(re.findall(r"(?<!\\)\|", line)) for line in lines.splitlines()}
+        assert len(bars) == 1, lines
+    printed = capsys.readouterr()
+    assert "\x1b[31m" not in printed.out + printed.err
+    for figure in Path("results/figures").iterdir():
+        ET.parse(figure)  # noqa: S314, our own
+
+
+def test_the_headings_are_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text(CASE.format(hostile="# heading"))
+    assert main(["one.yaml", "--backend=numpy", "--executor=inline", "--no-exact"]) == 0
+    headings = re.findall(r"^#+ .*", Path("results/report.md").read_text(), re.MULTILINE)
+    assert not [line for line in headings if line.endswith("heading")]
