@@ -59,6 +59,7 @@ def _fits(found: np.ndarray, truth: np.ndarray, mistaken: np.ndarray, rounding: 
 def _factors(problem: Problem, samples: int, phase: str, truth: np.ndarray) -> Mistakes:
     """The truth times a number."""
     size, outputs = problem.batches.shape[1], problem.targets.shape[1]
+    trained = phase == "update"
     zero = {"update": "a parameter that is frozen", "loss": "a loss that is never computed"}
     yield zero.get(phase, "a derivative that is never computed"), 0 * truth
     yield "a step uphill" if trained else "a wrong sign", -truth
