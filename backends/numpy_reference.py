@@ -81,7 +81,7 @@ def _what(found: object) -> str:
 def _run(problem: Problem, differentiate: Callable, of_all_samples: Callable) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
-        for number, step in enumerate(train(problem, half, differentiate=differentiate)):
+        for number, step in enumerate(train(problem, half, float, differentiate)):
             if number in record.wanted:
                 record.add(**{field: _plain(numbers) for field, numbers in step._asdict().items()})
         values, loss = of_all_samples(problem, step.after)
