@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -193,6 +194,26 @@ def test_a_worker_that_dies_at_its_start(folder, tmp_path):
 # ---------------------------------------------------------------- Ctrl-C
 
 
+@contextmanager
+def at_work(folder: Path, *arguments):
+    """A report with a worker at work, and nothing of it afterwards."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who ignores it makes its children ignore it
+    program = subprocess.Popen(
+        command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
+    try:
+        deadline = time.monotonic() + 30
+        while len(started_by(folder)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        yield program
+    finally:
+        for process in started_by(folder):
+            process.kill()
+        program.communicate()
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_what_was_finished_and_no_process(folder, stop):
     """Beside the whole report of before, which stays."""
@@ -200,18 +221,15 @@ def test_an_interruption_leaves_what_was_finished_and_no_process(folder, stop):
     whole = command("--backend=numpy", "--output", output)
     subprocess.run(whole, cwd=folder, env=environment(), check=True, capture_output=True)
     before = (output / "report.md").read_text()
-    hanging = command("--backend=numpy", "--backend=hang=faults.py:hang_and_ignore", "--output", output)
-    program = subprocess.Popen(hanging, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while len(started_by(folder)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    start = time.monotonic()
-    program.send_signal(stop)
-    printed, _ = program.communicate(timeout=30)
-    assert time.monotonic() - start < 2
+    with at_work(
+        folder, "--backend=numpy", "--backend=hang=faults.py:hang_and_ignore", "--output", output
+    ) as program:  # fmt: skip
+        start = time.monotonic()
+        program.send_signal(stop)
+        printed, _ = program.communicate(timeout=30)
+        assert time.monotonic() - start < 2
+        assert started_by(folder) == []
     assert program.returncode == 130
-    assert started_by(folder) == []
     assert (output / "report.md").read_text() == before
     unfinished = json.loads((output / "unfinished" / "report.json").read_text())
     assert [(row["backend"], row["verdict"]) for row in unfinished["results"]] == [("numpy", "certified")]
