@@ -20,8 +20,12 @@ from cases.problem import Problem
 
 __all__ = ["PACKAGES", "run", "settings"]
 
-# In its vectorised code inductor computes expm1(x) as exp(x) - 1, which has no correct digits near 0.
-OPTIONS = {"cpp.simdlen": 1}
+# What inductor does by default and no formula allows for is in docs/frameworks.md, "What compilers change".
+OPTIONS = {
+    "cpp.simdlen": 1,
+    "cpp.vec_isa_ok": False,  # it need not try, for seconds, which vectors there are
+    "emulate_precision_casts": True,
+}
 
 
 Tensors = dict[str, Tensor]

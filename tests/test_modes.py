@@ -58,6 +58,17 @@ def test_one_program_for_full_batches_and_one_for_the_short_one(runs):
     assert runs[1] == 2 * len(DTYPES)
 
 
+def test_sixteen_bits_are_rounded_between_operations_that_are_fused(problem_of, monkeypatch):
+    """By default inductor sums the two cotangents of a batch as they were before they were rounded."""
+    random = np.random.default_rng(0)
+    data = {name: random.normal(size=(4, units)).tolist() for name, units in (("inputs", 2), ("targets", 1))}
+    training = {"steps": 6, "batch": {"size": 2}, **SGD}
+    problem = problem_of("float16", dtypes=["float16"], data=data, training=training)
+    assert judge(problem, torch_compile.run(problem)).verdict == "certified"
+    monkeypatch.delitem(torch_compile.OPTIONS, "emulate_precision_casts")
+    assert judge(problem, torch_compile.run(problem)).where.phase == "gradient"
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tap_changes_no_bit(problems, dtype):
     """Not the sign of a zero either."""
