@@ -21,7 +21,7 @@ from difflib import unified_diff
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
-from itertools import groupby
+from itertools import chain, groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +70,7 @@ ORDER = re.compile(r"_[LG]tE?$")
 
 
 class Mutant(NamedTuple):
-    """A file with one change, and the function or class that it is in."""
+    """A file with one change, and the function or class that it is in; without one of these, nothing is changed."""
 
     path: str
     definition: str
@@ -168,12 +168,13 @@ def _run_tests(mutant: Mutant, suspects: list[str], pipe: int) -> int:
     right = SourceFileLoader.get_code
 
     def get_code(loader: SourceFileLoader, name: str):
-        mine = Path(loader.path) == ROOT / mutant.path
+        mine = mutant.definition and Path(loader.path) == ROOT / mutant.path
         return compile(mutant.source, loader.path, "exec", dont_inherit=True) if mine else right(loader, name)
 
     SourceFileLoader.get_code = get_code
     failure, code = FirstFailure(), 0
-    every = [f"tests/test_{name}.py" for name in dict.fromkeys(TESTS[mutant.path])]
+    names = TESTS[mutant.path] if mutant.definition else chain(*TESTS.values())
+    every = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-k", "not torch and not jax"]
     for tests in filter(None, (suspects, every)):
@@ -247,14 +248,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time (one a core)")
     arguments = parser.parse_args()
     os.chdir(ROOT)
-    for path in arguments.files:
-        if killer := killer_of(Mutant(path, "", (ROOT / path).read_text("utf-8")), []):
-            sys.exit(f"{killer} fails without any change of {path}: see `pytest`")
     found = Found(FOUND)
     with get_context("fork").Pool(arguments.jobs) as pool:
+        unchanged = pool.apply_async(killer_of, (Mutant("", "", ""), []))
         every = [mutant for of_file in pool.imap(mutants, arguments.files) for mutant in of_file]
         result = {mutant: killer for mutant in every if (killer := found.get(mutant)) is not None}
         print(f"{len(every):,} mutants, of which {len(result):,} have been tried before", flush=True)
+        if killer := unchanged.get():
+            sys.exit(f"{killer} fails without any change: see `pytest`")
         groups = list(_together([mutant for mutant in every if mutant not in result]))
         for group, of_group in zip(groups, pool.imap(killers, groups), strict=True):
             for mutant, killer in zip(group, of_group, strict=True):
