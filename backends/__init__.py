@@ -66,7 +66,7 @@ def chosen(text: str) -> str:
     from backends import your_own
 
     name, equals, where = text.partition("=")
-    if not equals and name not in known():
+    if not equals and name not in BACKENDS and name not in known():
         raise ValueError(f"unknown backend {name!r}; expected {', '.join(known())}, or NAME=FILE.py:FUNCTION")
     if equals:
         free_name(name)
@@ -107,7 +107,7 @@ def backend(name: str) -> Any:
     from backends import your_own
 
     name, own, where = name.partition("=")
-    where = where or known()[name]
+    where = where or BACKENDS.get(name) or known()[name]
     try:
         if own or ":" in where:
             return your_own.load(your_own.place(where), importlib.import_module(BACKENDS["numpy"]).run_gradients)

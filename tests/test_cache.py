@@ -32,7 +32,7 @@ training: {steps: 3, optimizer: {sgd: {learning_rate: 0.5}}}
 def checkout(tmp_path):
     """A checkout of two cases, and of two backends that are quick to start, which a test may change."""
     for name in ("backends", "cases", "reference", "report"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml", "__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml"))
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(CASE)
     registry = tmp_path / "backends" / "__init__.py"

@@ -26,7 +26,7 @@ NUMPY = ("--backend", "numpy")
 def checkout(tmp_path):
     """A checkout with one case of its own in `cases/` and another one outside of it."""
     for name in ("backends", "cases", "reference", "report"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml", "__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml"))
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "cases" / "mine.yaml").write_text(CASE)
