@@ -14,6 +14,7 @@ from report.run import Comparison
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatter, NullLocator
 
 COLOURS = {
     "numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73", "torch-compile": "#e69f00", "jax-eager": "#56b4e9",
@@ -24,6 +25,7 @@ PAIR_COLOURS = (
 STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 POINTS = 240
 LINE_OF_LEGEND = 0.18
+WIDE = 100  # an axis of two decades
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "text.parse_math": False,
     "font.size": 9, "font.family": "sans-serif",
@@ -58,6 +60,7 @@ def draw_run(comparisons: list[Comparison]) -> bytes:
         scale = _scale(comparisons)
         drift.set(title="largest difference of a parameter", xlabel="step", xscale="log", yscale=scale)
         for panel in (loss, budget, drift):
+            _ticks(panel)
             if panel.get_legend_handles_labels()[0]:
                 panel.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return picture.getvalue()
@@ -93,6 +96,17 @@ def _scale(comparisons: list[Comparison]) -> str:
     return "log" if any(((drift > 0) & np.isfinite(drift)).any() for drift in drifts) else "linear"
 
 
+def _ticks(panel) -> None:
+    """In plain text; and none between the powers of ten of a wide axis, where they take half of the time."""
+    for axis in (panel.xaxis, panel.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(LogFormatter())
+            axis.set_minor_formatter(LogFormatter())
+            low, high = axis.get_view_interval()
+            if high > WIDE * low:
+                axis.set_minor_locator(NullLocator())
+
+
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most some hundred points, spaced by the logarithm, each the largest value since the one before."""
     if len(steps) == 0:
@@ -114,5 +128,6 @@ def draw_depth(networks: dict[str, list[LayerGradient]]) -> bytes:
             panel.plot(back, bounds / sizes[-1], ":", color=colour, linewidth=1.2)
         panel.set(title="size of the cotangent, relative to the last layer (dotted: its bound)")
         panel.set(xlabel="dense layers back from the last", yscale="log")
+        _ticks(panel)
         panel.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return picture.getvalue()

@@ -293,6 +293,8 @@ def test_every_backend_and_every_pair_is_drawn(monkeypatch):
     pairs = ["-".join(pair) for pair in combinations(backends.BACKENDS, 2)]
     for label in (*backends.BACKENDS, *pairs):
         assert f">{label} float64</text>" in figure, label
+    assert ">1</text>" in figure  # steps, on a logarithmic axis, in plain text
+    assert "$" not in figure
     assert len(set(figures.PAIR_COLOURS)) >= len(pairs)
     assert len({figures.COLOURS[name] for name in backends.BACKENDS}) == len(backends.BACKENDS)
 

@@ -1,7 +1,7 @@
 """Bounded arrays allow every correct program, enclose the exact result, and refuse what is wrong by 0.1 %."""
 
 from dataclasses import FrozenInstanceError, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import permutations, product
 
 import numpy as np
@@ -61,19 +61,20 @@ class Arithmetic:
             t = t * (1 + way * roundings * self.half_ulp)
             if self.dtype == np.float16:  # underflow is gradual
                 t = t + way * np.where(subnormal, np.minimum(abs(t), float(info.smallest_subnormal) / 2), 0)
-        flushed = subnormal & (self.random.random(t.shape) < 0.5)
-        return t if self.dtype == np.float16 else np.where(flushed, 0, t)
+        if self.dtype == np.float16 or not subnormal.any():
+            return t
+        return np.where(subnormal & (self.random.random(t.shape) < 0.5), 0, t)
 
     def way(self, shape: tuple[int, ...]):
         """Up or down for each number, or neither."""
-        return self.random.choice({"up": [1], "down": [-1]}.get(self.rounding, [-1, 0, 1]), shape)
+        return {"up": 1, "down": -1}.get(self.rounding) or self.random.integers(-1, 2, shape)
 
-    @property
+    @cached_property
     def half_ulp(self) -> float:
         """Of 1, but for the roundings of these tests."""
         return float(finfo(self.dtype).eps) / 2 - 8 * np.finfo(np.longdouble).eps
 
-    @property
+    @cached_property
     def inner(self) -> "Arithmetic":
         """How it adds up: in float32 at least."""
         return replace(self, dtype=np.dtype(np.float32)) if self.dtype.itemsize == 2 else self
