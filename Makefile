@@ -17,7 +17,7 @@ help:
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
 	@echo "make trial     put the harness on trial, write docs/trial.md and its headline in the README"
 	@echo "make fuzz      judge N random scenarios (N=10000) on every backend; goes on where it stopped"
-	@echo "make mutation change our own code in every place, one by one: a test must fail (half an hour)"
+	@echo "make mutation change our own code in every place, one by one: a test must fail (hours)"
 	@echo "make docs      take the figure of the README from a new report"
 	@echo "make clean     remove what the others made"
 

@@ -103,7 +103,7 @@ def in_double():
 
 @pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("optimizer", OF_TORCH, ids=name_of)
-def test_the_reference_is_torch_optim(optimizer):
+def test_the_reference_is_the_library_s(optimizer):
     """Over 50 steps with gradients of all sizes, zeros among them."""
     random = np.random.default_rng(0)
     w = {"w": (start := random.normal(size=(3, 2)))}
@@ -117,6 +117,17 @@ def test_the_reference_is_torch_optim(optimizer):
         w, state = update(optimizer, w, {"w": g}, state, step)
         np.testing.assert_allclose(w["w"], tensors["w"].detach().numpy(), rtol=1e-11, atol=1e-12)
     assert (w["w"] != start).all()
+
+
+def test_a_beta1_that_fades():
+    """By the first version of the paper: the average of step t has the decay β₁ λ^(t - 1); torch.optim has none."""
+    optimizer = Adam(learning_rate=0.01, beta1=0.8, beta1_decay=0.7)
+    moment, state, w = 0.0, init(optimizer, {"w": np.zeros(1)}), {"w": np.zeros(1)}
+    for step, g in enumerate((1.0, -0.3, 2.0, 0.7)):
+        w, state = update(optimizer, w, {"w": np.array([g])}, state, step)
+        beta = 0.8 * 0.7**step
+        moment = beta * moment + (1 - beta) * g
+        np.testing.assert_allclose(state["first_moment/w"], moment, rtol=1e-14)
 
 
 @every_optimizer
