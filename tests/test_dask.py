@@ -124,6 +124,15 @@ def test_a_worker_of_the_cluster_that_is_killed_loses_nothing(scheduler, folder)
     assert len((folder / "begun").read_text().splitlines()) >= CASES * 2
 
 
+def test_a_campaign_is_done_by_the_cluster(scheduler, folder):
+    address, _ = scheduler
+    campaign = [sys.executable, "-m", "tests.trial.fuzz", "2", "--examples=1", f"--executor=dask://{address}"]
+    done = subprocess.run(campaign, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "random scenarios certified on each of numpy, torch, jax" in done.stdout
+    assert "0 false alarms" in done.stdout
+
+
 def test_no_cluster(folder):
     quickly = environment() | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2"}
     command_line = command("localhost:1", "--backend=numpy")

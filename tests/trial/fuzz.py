@@ -179,10 +179,8 @@ def run_campaign(campaign: Campaign, place: AbstractContextManager[Executor], jo
             for unit in done:
                 campaign.keep(unit.result())
             progress.update(bar, completed=campaign.certified)
-        pool.shutdown(cancel_futures=True)
-        for unit in pending:
-            if not unit.cancelled():
-                campaign.keep(unit.result())
+        for unit in [unit for unit in pending if not unit.cancel()]:  # those that are at work
+            campaign.keep(unit.result())
 
 
 def tell(summary: dict) -> str:
