@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from cases.schema import Case
 from reference.backprop import Step, backward, forward, train
 from reference.losses import loss_backward, loss_forward
 
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 ULPS = 64
 
 
@@ -88,42 +91,10 @@ def test_the_program_of_the_notes_on_batches_and_epochs():
     assert_close(last.cotangents["hidden"], -layer1_delta)
 
 
-class NeuralNetwork:
-    """A Step-by-Step Implementation of Gradient Descent and Backpropagation."""
-
-    def __init__(self):
-        np.random.seed(10)  # for generating the same results
-        self.wij = np.random.rand(3, 4)  # input to hidden layer weights
-        self.wjk = np.random.rand(4, 1)  # hidden layer to output weights
-
-    def sigmoid(self, x, w):
-        z = np.dot(x, w)
-        return 1 / (1 + np.exp(-z))
-
-    def sigmoid_derivative(self, x, w):
-        return self.sigmoid(x, w) * (1 - self.sigmoid(x, w))
-
-    def gradient_descent(self, x, y, iterations):
-        for _ in range(iterations):
-            Xi = x
-            Xj = self.sigmoid(Xi, self.wij)
-            yhat = self.sigmoid(Xj, self.wjk)
-            # gradients for hidden to output weights
-            g_wjk = np.dot(Xj.T, (y - yhat) * self.sigmoid_derivative(Xj, self.wjk))
-            # gradients for input to hidden weights
-            g_wij = np.dot(
-                Xi.T,
-                np.dot((y - yhat) * self.sigmoid_derivative(Xj, self.wjk), self.wjk.T)
-                * self.sigmoid_derivative(Xi, self.wij),
-            )
-            # update weights
-            self.wij += g_wij
-            self.wjk += g_wjk
-
-
 def test_the_program_of_the_step_by_step_implementation():
+    """A Step-by-Step Implementation of Gradient Descent and Backpropagation."""
     X, y = np.array([[0, 0, 1], [1, 1, 1], [1, 0, 1], [0, 1, 1]]), np.array([[0, 1, 1, 0]]).T
-    neural_network = NeuralNetwork()
+    neural_network = run_path(str(EXAMPLES / "three_four_one.py"))["NeuralNetwork"]()
     neural_network.gradient_descent(X, y, 50)
     problem = case(
         random={"generator": "mt19937", "seed": 10},

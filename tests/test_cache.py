@@ -15,17 +15,9 @@ import pytest
 from report import cache, files
 from report.cache import Cache, key_of, run_key, sources
 from report.files import CUT, cut_off, write_all, write_summary
+from tests.test_isolation import CASE
 
 ROOT = Path(__file__).parents[1]
-CASE = """\
-title: A neuron
-dtypes: [float64]
-network: [{dense: {name: neuron, units: 1}}, sigmoid]
-parameters: {neuron.weight: [[0.5], [-0.5]], neuron.bias: [0]}
-data: {inputs: [[0, 1], [1, 0], [1, 1]], targets: [[0], [1], [1]]}
-loss: {squared_error: {factor: 0.5, reduction: sum}}
-training: {steps: 3, optimizer: {sgd: {learning_rate: 0.5}}}
-"""
 
 
 @pytest.fixture
