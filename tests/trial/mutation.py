@@ -24,6 +24,7 @@ from importlib.machinery import SourceFileLoader
 from itertools import chain, groupby
 from multiprocessing import get_context
 from pathlib import Path
+from time import process_time
 from typing import NamedTuple
 
 import hypothesis  # noqa: F401, loaded once, before the forks
@@ -40,7 +41,7 @@ import cases.problem  # noqa: F401, likewise
 
 ROOT = Path(__file__).parents[2]
 SCORE = 95
-SECONDS, BYTES = 150, 2**34
+SECONDS, BYTES = 15, 2**34
 TOGETHER, REMEMBERED = 30, 4
 FOUND = ROOT / ".hypothesis" / "mutation.tsv"
 EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
@@ -127,24 +128,25 @@ def _meaning(source: str) -> str:
 # ---------------------------------------------------------------- what notices
 
 
-class FirstFailure:
-    """A pytest plugin: the item that failed."""
+class Progress:
+    """A pytest plugin: tells the pipe what is about to run, and lets no test run too long."""
 
-    item = ""
+    def __init__(self, pipe: int):
+        self.pipe = pipe
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Of a test."""
-        if report.failed:
-            self.item = self.item or report.nodeid
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Of a test, which has as many seconds of the processor as any other."""
+        os.write(self.pipe, f"{nodeid}\n".encode())
+        resource.setrlimit(resource.RLIMIT_CPU, (int(process_time()) + SECONDS, resource.RLIM_INFINITY))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Of a file that could not be imported."""
         if report.failed:
-            self.item = self.item or report.nodeid
+            os.write(self.pipe, f"{report.nodeid}\n".encode())
 
 
 def killer_of(mutant: Mutant, suspects: list[str]) -> str | None:
-    """The test that fails with the mutant, the suspects first; "the process" where that dies; None where all pass."""
+    """The test that fails with the mutant, the suspects first; "the process" where none had begun; None: all pass."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -152,16 +154,16 @@ def killer_of(mutant: Mutant, suspects: list[str]) -> str | None:
         os._exit(_run_tests(mutant, suspects, writing))
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        item = pipe.read().decode()
+        begun = pipe.read().decode().splitlines()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}:
         raise RuntimeError(f"pytest ran no tests: exit code {code}")
-    return None if code == 0 else item or "the process"
+    return None if code == 0 else (begun or ["the process"])[-1]
 
 
 def _run_tests(mutant: Mutant, suspects: list[str], pipe: int) -> int:
-    """Run the tests of this process until one fails; too long a run, or one with too much memory, dies."""
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    """Run the tests of this process until one fails; too long a test, or one with too much memory, dies."""
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
@@ -172,16 +174,14 @@ def _run_tests(mutant: Mutant, suspects: list[str], pipe: int) -> int:
         return compile(mutant.source, loader.path, "exec", dont_inherit=True) if mine else right(loader, name)
 
     SourceFileLoader.get_code = get_code
-    failure, code = FirstFailure(), 0
     names = TESTS[mutant.path] if mutant.definition else chain(*TESTS.values())
     every = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-k", "not torch and not jax"]
     for tests in filter(None, (suspects, every)):
-        if code := pytest.main([*options, *tests], [failure]):
-            break
-    os.write(pipe, failure.item.encode())
-    return code
+        if code := pytest.main([*options, *tests], [Progress(pipe)]):
+            return code
+    return 0
 
 
 def killers(together: list[Mutant]) -> list[str | None]:
@@ -229,9 +229,13 @@ class Found:
 
 @cache
 def _evidence(killer: str) -> str:
-    """The tests that this stands on: the file of the one that fails, or all of them."""
+    """The tests that this stands on: the file of the one that fails, or all that may have run, and what they import."""
     name = killer.partition("::")[0]
-    return _digest(*([ROOT / name] if name.endswith(".py") else sorted(ROOT.glob("tests/**/*.py"))))
+    if name.endswith(".py"):
+        return _digest(ROOT / name)
+    run = {f"test_{name}.py" for name in chain(*TESTS.values())}
+    every = sorted(ROOT.glob("tests/**/*.py"))
+    return _digest(*(file for file in every if file.name in run or not file.name.startswith("test_")))
 
 
 def _digest(*paths: Path) -> str:
