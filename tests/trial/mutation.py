@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import os
 import re
 import resource
@@ -235,7 +236,8 @@ def _evidence(killer: str) -> str:
         return _digest(ROOT / name)
     run = {f"test_{name}.py" for name in chain(*TESTS.values())}
     every = sorted(ROOT.glob("tests/**/*.py"))
-    return _digest(*(file for file in every if file.name in run or not file.name.startswith("test_")))
+    helpers = (file for file in every if not file.name.startswith("test_") and file != Path(__file__))
+    return _digest(*(file for file in every if file.name in run), *helpers)
 
 
 def _digest(*paths: Path) -> str:
@@ -253,6 +255,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     found = Found(FOUND)
+    _preload()
     with get_context("fork").Pool(arguments.jobs) as pool:
         unchanged = pool.apply_async(killer_of, (Mutant("", "", ""), []))
         every = [mutant for of_file in pool.imap(mutants, arguments.files) for mutant in of_file]
@@ -269,6 +272,13 @@ def main() -> int:
                     print(mutant.diff(), flush=True)
             print(f"{len(result):,} of {len(every):,} mutants, {[*result.values()].count('')} alive", flush=True)
     return report(every, [mutant for mutant in every if not result[mutant]])
+
+
+def _preload() -> None:
+    """Have pytest's plugins loaded before the forks, and nothing for their garbage collectors to go through."""
+    pytest.main(["--version"])
+    gc.collect()
+    gc.freeze()
 
 
 def _together(todo: list[Mutant]) -> Iterator[list[Mutant]]:
