@@ -39,6 +39,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 import cases.load
 import cases.problem  # noqa: F401, likewise
+from report.cache import sources
 
 ROOT = Path(__file__).parents[2]
 SCORE = 95
@@ -206,9 +207,7 @@ class Found:
 
     def __init__(self, path: Path):
         self.path = path
-        self.sources = _digest(
-            *sorted(path for name in ("cases", "reference", "report") for path in ROOT.glob(f"{name}/*.py"))
-        )
+        self.sources = sources("cases.load") + sources("report.run")
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         self.known = {key: (killer, stands) for key, killer, stands in (line.split("\t") for line in lines)}
 
