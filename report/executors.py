@@ -16,6 +16,7 @@ from report.run import Result
 from report.units import Done, Unit, do
 
 PROCESSES, INLINE, DASK = "processes", "inline", "dask://"
+PATIENCE = 5  # seconds until a scheduler must have answered
 
 
 class UnreachableError(Exception):
@@ -125,7 +126,7 @@ def cluster(address: str) -> Iterator[Any]:
     except ModuleNotFoundError:
         raise UnreachableError('a Dask cluster needs the package distributed: pip install ".[dask]"') from None
     try:
-        client = Client(address.removeprefix(DASK), timeout=5, set_as_default=False)
+        client = Client(address.removeprefix(DASK), timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UnreachableError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:

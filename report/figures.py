@@ -8,13 +8,11 @@ from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullLocator
 
 from report.depth import LayerGradient
 from report.run import Comparison
-
-mpl.use("agg")
-import matplotlib.pyplot as plt
-from matplotlib.ticker import LogFormatter, NullLocator
 
 COLOURS = {
     "numpy": "#0072b2", "torch": "#d55e00", "jax": "#009e73", "torch-compile": "#e69f00", "jax-eager": "#56b4e9",
@@ -38,10 +36,9 @@ STYLE = {
 @contextmanager
 def _figure(picture: BytesIO, panels: int, size: tuple[float, float]):
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
-        yield axes[0]
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure.subplots(1, panels, squeeze=False)[0]
         figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None})
-        plt.close(figure)
 
 
 def draw_run(comparisons: list[Comparison]) -> bytes:
@@ -123,7 +120,7 @@ def draw_depth(networks: dict[str, list[LayerGradient]]) -> bytes:
         for number, (name, layers) in enumerate(networks.items()):
             back = np.arange(len(layers))[::-1]
             sizes, bounds = (np.array([getattr(layer, field) for layer in layers]) for field in ("cotangent", "bound"))
-            colour = plt.get_cmap("tab10")(number % 10)
+            colour = mpl.colormaps["tab10"](number % 10)
             panel.plot(back, sizes / sizes[-1], "o-", color=colour, markersize=3, linewidth=1, label=name)
             panel.plot(back, bounds / sizes[-1], ":", color=colour, linewidth=1.2)
         panel.set(title="size of the cotangent, relative to the last layer (dotted: its bound)")

@@ -20,16 +20,14 @@ from reference.proof import BITS, exact_run
 from report.cache import Cache, judgement_key, key_of, machine, run_key, sources
 from report.depth import LayerGradient, gradients_by_layer
 from report.executors import Site
-from report.figures import draw_depth, draw_run
 from report.isolation import DiedError
 from report.markdown import DEEP, whole_report
 from report.run import Comparison, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
-from report.units import Done, Unit
+from report.units import JUDGE, Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
 KEPT = ("certified", "differs", "out of range", "unsupported")  # what the same run would come to again
-TELLER = "teller"
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 
@@ -170,7 +168,7 @@ class Work:
         done: dict[str, list[Done]] = {}
         for position, unit in enumerate(one.units):
             done.setdefault(unit.dtype, []).append(one.done[position])
-        future = self.site.call(TELLER, tell_case, self.plan.exact, one.case, done)
+        future = self.site.call(JUDGE, tell_case, self.plan.exact, one.case, done)
         pending[future] = partial(self._told, one, done, key)
         return None
 
@@ -233,6 +231,8 @@ def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter: 
     section = case_section(comparisons, layers)
     figure = None
     if figure_name(comparisons[0]) and any(comparison.finished for comparison in comparisons):
+        from report.figures import draw_run
+
         figure = draw_run(comparisons)
     return Chapter(_without_trajectories(comparisons), section, layers, figure)
 
@@ -300,6 +300,8 @@ def story(
     depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
     files = {figure_name(chapter.comparisons[0]): chapter.figure for chapter in chapters if chapter.figure}
     if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
+        from report.figures import draw_depth
+
         files[DEPTH_FIGURE] = draw_depth(deep)
     sections = [chapter.section for chapter in chapters]
     report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from report import cache, files
+from report.__main__ import main
 from report.cache import Cache, key_of, run_key, sources
 from report.files import CUT, cut_off, write_all, write_summary
 from tests.test_isolation import CASE
@@ -63,25 +64,21 @@ def append(path: Path, text: str) -> None:
 
 
 def test_only_what_was_changed_is_run_again(checkout):
+    """And what is damaged: verdicts that can't be read are found again, and a run that is gone is made again."""
+    assert ran(checkout, "--no-cache") == set()
     assert len(ran(checkout)) == 4
-    first = (checkout / "results" / "report.md").read_text()
+    for path in (checkout / ".backproof_cache").glob("*.pickle"):
+        path.write_bytes(path.read_bytes()[:20])
+    next((checkout / ".backproof_cache").glob("*.safetensors")).unlink()
+    assert len(ran(checkout)) == 1
+    before = (checkout / "results" / "report.md").read_text()
     assert ran(checkout) == set()
-    assert (checkout / "results" / "report.md").read_text() == first  # the seconds of the runs too
+    assert (checkout / "results" / "report.md").read_text() == before  # the seconds of the runs too
     append(checkout / "backends" / "second.py", "\n# changed\n")
     assert len(ran(checkout)) == 2
     append(checkout / "report" / "judge.py", "\n# changed\n")
     (checkout / "two.yaml").write_text(CASE.replace("[1, 1]]", "[1, 2]]"))
     assert len(ran(checkout)) == 2
-    assert ran(checkout, "--no-cache") == set()
-
-
-def test_a_damaged_cache_is_no_harm(checkout):
-    """Verdicts that can't be read are found again, and a run that is gone is made again."""
-    ran(checkout)
-    for path in (checkout / ".backproof_cache").glob("*.pickle"):
-        path.write_bytes(path.read_bytes()[:20])
-    next((checkout / ".backproof_cache").glob("*.safetensors")).unlink()
-    assert len(ran(checkout)) == 1
 
 
 def test_one_s_own_code_is_always_run(problem_of):
@@ -194,18 +191,25 @@ def test_a_summary_that_is_cut_is_closed():
     assert cut_off(report, 0) == b""
 
 
-@pytest.mark.parametrize(("fail_on", "code"), [("difference", 0), ("incomplete", 3), ("unsupported", 3)])
-def test_fail_on_decides_what_an_incomplete_run_means(checkout, fail_on, code):
-    (checkout / "mine.py").write_text("def run(problem): raise RuntimeError('no')")
-    arguments = ("--backend=numpy", "--backend=mine=mine.py:run", f"--fail-on={fail_on}", "--executor=inline")
-    assert report(checkout, *arguments).returncode == code
+RAISES = "from backends import Unsupported\ndef run(problem): raise {}('not this')\n"
 
 
-@pytest.mark.parametrize(("fail_on", "code"), [("difference", 0), ("incomplete", 0), ("unsupported", 3)])
-def test_fail_on_decides_what_is_unsupported(checkout, fail_on, code):
-    text = "from backends import Unsupported\ndef run(problem): raise Unsupported('not this')"
-    (checkout / "mine.py").write_text(text)
-    arguments = ("--backend=numpy", "--backend=mine=mine.py:run", f"--fail-on={fail_on}", "--executor=inline")
-    assert report(checkout, *arguments).returncode == code
-    rows = json.loads((checkout / "results" / "report.json").read_text())["results"]
-    assert {row["verdict"] for row in rows} == {"certified", "unsupported"}
+@pytest.mark.parametrize(
+    ("error", "fail_on", "code"),
+    [
+        ("RuntimeError", "difference", 0),
+        ("RuntimeError", "incomplete", 3),
+        ("RuntimeError", "unsupported", 3),
+        ("Unsupported", "difference", 0),
+        ("Unsupported", "incomplete", 0),
+        ("Unsupported", "unsupported", 3),
+    ],
+)
+def test_fail_on_decides_what_a_run_without_numbers_means(tmp_path, monkeypatch, error, fail_on, code):
+    monkeypatch.chdir(tmp_path)
+    Path("one.yaml").write_text(CASE)
+    Path("mine.py").write_text(RAISES.format(error))
+    backends = ("--backend=numpy", "--backend=mine=mine.py:run")
+    assert main(["one.yaml", "--no-exact", "--executor=inline", f"--fail-on={fail_on}", *backends]) == code
+    rows = json.loads(Path("results", "report.json").read_text())["results"]
+    assert [row["verdict"] for row in rows] == ["certified", "error" if error == "RuntimeError" else "unsupported"]

@@ -29,13 +29,13 @@ from backends import numpy_reference
 def run(problem):
     with open("begun", "a") as file:
         file.write(f"{problem.name} {problem.dtype}\\n")
-    time.sleep(1)
+    time.sleep(0.5)
     return numpy_reference.run(problem)
 
 def crash(problem):
     os.abort()
 """
-CASES = 4
+CASES = 3
 
 
 def environment() -> dict[str, str]:
@@ -69,17 +69,18 @@ def until(condition, seconds=60):
     return found
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
     for number in range(CASES):
-        (tmp_path / f"case{number}.yaml").write_text(CASE % (0.1 + number))
-    (tmp_path / "slow.py").write_text(SLOW)
-    return tmp_path
+        (folder / f"case{number}.yaml").write_text(CASE % (0.1 + number))
+    (folder / "slow.py").write_text(SLOW)
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def scheduler(folder):
-    """The address of a scheduler with two workers."""
+    """The address of a scheduler with two workers, one of which the last test kills."""
     quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     dask = (sys.executable, "-m", "dask")
     file = folder / "scheduler.json"
@@ -104,6 +105,28 @@ def command(address: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "report", ".", "--no-exact", cluster, *arguments]
 
 
+def test_a_campaign_is_done_by_the_cluster(scheduler, folder):
+    address, _ = scheduler
+    campaign = [sys.executable, "-m", "tests.trial.fuzz", "2", "--examples=1", f"--executor=dask://{address}"]
+    done = subprocess.run(campaign, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "random scenarios certified on each of numpy, torch, jax" in done.stdout
+    assert "0 false alarms" in done.stdout
+
+
+IMPATIENT = "from report import executors; executors.PATIENCE = 1; from report.__main__ import main; exit(main())"
+
+
+def test_no_cluster(folder):
+    program, arguments = [sys.executable, "-c", IMPATIENT], command("localhost:1", "--backend=numpy")[3:]
+    done = subprocess.run(
+        [*program, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no Dask scheduler answers at dask://localhost:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_worker_of_the_cluster_that_is_killed_loses_nothing(scheduler, folder):
     address, first = scheduler
     own = ("--backend=numpy", "--backend=slow=slow.py:run", "--backend=bad=slow.py:crash")
@@ -122,21 +145,3 @@ def test_a_worker_of_the_cluster_that_is_killed_loses_nothing(scheduler, folder)
         else:
             assert (row["verdict"], row["ledger"]["steps"]) == ("certified", 3)
     assert len((folder / "begun").read_text().splitlines()) >= CASES * 2
-
-
-def test_a_campaign_is_done_by_the_cluster(scheduler, folder):
-    address, _ = scheduler
-    campaign = [sys.executable, "-m", "tests.trial.fuzz", "2", "--examples=1", f"--executor=dask://{address}"]
-    done = subprocess.run(campaign, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "random scenarios certified on each of numpy, torch, jax" in done.stdout
-    assert "0 false alarms" in done.stdout
-
-
-def test_no_cluster(folder):
-    quickly = environment() | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2"}
-    command_line = command("localhost:1", "--backend=numpy")
-    done = subprocess.run(command_line, cwd=folder, env=quickly, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "no Dask scheduler answers at dask://localhost:1" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -16,6 +16,8 @@ from tests.trial.examples import problem_of
 from tests.trial.mutants import EQUIVALENT, MUTANTS
 from tests.trial.planting import DTYPES, gradients_only, outcome, planted
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 

@@ -69,7 +69,7 @@ def test_drawn_cases_have_no_mistake(drawn):
 
 def test_every_kind_and_every_setting_is_met():
     """Among so many structures, whatever Hypothesis begins with."""
-    drawn = examples(scenarios.structures(), 900)
+    drawn = examples(scenarios.structures(), 600)
     met = Counter(kind for case in drawn for kind in fuzz.kinds(case))
     expected = {kind.kind for choice in (Layer, Loss, Optimizer) for kind in members(choice)} | {"no training"}
     assert expected <= set(met)
