@@ -147,7 +147,7 @@ def hard_sigmoid_forward(x):
 
 def hard_sigmoid_backward(x, y, dy):
     """dx = dy / 6 where -3 < x < 3, else 0."""
-    return relu6_backward(x + 3, 6 * y, dy) / 6
+    return relu6_backward(x + 3, y, dy) / 6
 
 
 def hard_swish_forward(x):

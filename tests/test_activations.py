@@ -83,8 +83,9 @@ def test_the_framework_s_own_function_is_refused(name, layer, used, own, phase):
 
 def test_a_flushed_part_of_softsign_is_allowed_for():
     """Found by a random scenario: JAX flushes dy / (1 + |x|)² before it multiplies by x; dy / (1 + |x|) is left."""
-    x, dy = (np.array([[value]], np.float32) for value in (600.0, -3e-33))
+    x, dy = (np.array([[value]], np.float32) for value in (600.0, -4e-33))
     precision = precision_of(np.dtype(np.float32))
     truth = softsign_backward(exact(x, precision), exact(x / (1 + x), precision), exact(dy, precision))
     assert abs(dy / (1 + x) ** 2) < np.finfo(np.float32).smallest_normal
-    assert abs(dy / (1 + x) - truth.value) <= truth.allowance
+    off = abs(dy / (1 + x) - truth.value)
+    assert off <= truth.allowance < 1.1 * off

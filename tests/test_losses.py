@@ -66,11 +66,16 @@ def test_a_loss_is_certified(loss, name, dtype):
     assert judgement.ledger.resolved > problem.inputs.size
 
 
-def test_a_flushed_part_of_the_gaussian_derivative_is_allowed_for():
+@pytest.mark.parametrize(("reduction", "number"), [("sum", 1), ("batch_mean", 3), ("mean", 6)])
+def test_a_flushed_part_of_the_gaussian_derivative_is_allowed_for(reduction, number):
     """Found by a random scenario: JAX multiplies factor / 2 and exp(-s) first, which it flushes, and then m - t."""
-    loss = GaussianNll(factor=0.136, reduction="sum")
-    y, t = (np.array([[value]], np.float32) for value in (77.0, 1.0))
+    loss, smallest = GaussianNll(factor=0.136, reduction=reduction), float(np.finfo(np.float32).smallest_normal)
+    share = loss.factor / (2 * number)
+    s = math.log(share / (0.95 * smallest))
+    y, t = (np.array([row] * 3, np.float32) for row in ([77, 78, s, s], [1, 1]))
     precision = precision_of(np.dtype(np.float32))
-    truth = loss_backward(loss, exact(np.concatenate([y, 0 * y + 85.5], axis=1), precision), exact(t, precision))
-    assert 0 < loss.factor / 2 * math.exp(-85.5) < np.finfo(np.float32).smallest_normal < truth.value[0, 0]
-    assert truth.allowance[0, 0] >= truth.value[0, 0]
+    truth = loss_backward(loss, exact(y, precision), exact(t, precision))
+    means, allowance = truth.value[:, :2], truth.allowance[:, :2]
+    assert share * math.exp(-y[0, 2]) < smallest < means.min()
+    assert (allowance >= means).all()
+    assert (allowance < 1.2 * means).all()

@@ -405,6 +405,14 @@ def test_a_number_of_the_step_is_computed_in_float64_and_rounded_once(dtype):
         assert dtype is np.float64 or (used > 1).all()
 
 
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+def test_a_number_of_the_step_widens_no_float(dtype):
+    """One of a single step is a float of Python; of many steps there is an array."""
+    x = np.ones(3, dtype)
+    assert (x * of_step(x, lambda t, eta: np.sqrt(t) * eta, 4, 0.5)).dtype == dtype
+    assert of_step(x, lambda t, eta: t * eta, np.array([4, 2]), 0.5).tolist() == [2, 1]
+
+
 @pytest.mark.parametrize(
     "optimizer", [Asgd(learning_rate=0.1, lambd=0.1), Adam(learning_rate=0.1), Nadam(learning_rate=0.1),
                   Radam(learning_rate=0.1)], ids=name_of,

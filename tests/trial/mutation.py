@@ -3,8 +3,8 @@
 The changes are Cosmic Ray's (`cosmic_ray.operators`). A mutant is never written to disk: a forked process, which has
 the libraries already loaded, takes it in place of the file when it imports the module, and runs tests until one fails:
 first those that killed the last mutants of the same function, then all that need neither PyTorch nor JAX to compute.
-What survives is a gap in the tests, or explained in `docs/mutation.md`. What is found is kept, until a source or a test
-changes: a run that is stopped goes on where it was.
+What survives is a gap in the tests, or explained in `docs/mutation.md`. What is found is kept: a run that is stopped
+goes on where it was, and where a source or a test has changed, a mutant meets the test first that killed it before.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ ROOT = Path(__file__).parents[2]
 SCORE = 95
 SECONDS, BYTES = 15, 2**34
 TOGETHER, REMEMBERED = 30, 4
+RAN_NONE = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
 FOUND = ROOT / ".hypothesis" / "mutation.tsv"
 EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
 
@@ -52,7 +53,7 @@ EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutati
 OF_REFERENCE = ["oracle", "layers", "backprop", "proof", "sharing", "rounding", "judge"]
 OF_JUDGE = ["judge", "published", "sharing", "run"]
 TESTS = {
-    "reference/activations.py": [*OF_REFERENCE, "half"],
+    "reference/activations.py": [*OF_REFERENCE, "half", "activations"],
     "reference/backprop.py": ["backprop", *OF_REFERENCE],
     "reference/constants.py": [*OF_REFERENCE, "half"],
     "reference/half.py": ["half", *OF_REFERENCE],
@@ -158,7 +159,7 @@ def killer_of(mutant: Mutant, suspects: list[str]) -> str | None:
     with os.fdopen(reading, "rb") as pipe:
         begun = pipe.read().decode().splitlines()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}:
+    if code in RAN_NONE:
         raise RuntimeError(f"pytest ran no tests: exit code {code}")
     return None if code == 0 else (begun or ["the process"])[-1]
 
@@ -180,19 +181,18 @@ def _run_tests(mutant: Mutant, suspects: list[str], pipe: int) -> int:
     every = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-k", "not torch and not jax"]
-    for tests in filter(None, (suspects, every)):
-        if code := pytest.main([*options, *tests], [Progress(pipe)]):
-            return code
-    return 0
+    if suspects and (code := pytest.main([*options, *suspects], [Progress(pipe)])) not in {0, *RAN_NONE}:
+        return code
+    return pytest.main([*options, *every], [Progress(pipe)])
 
 
-def killers(together: list[Mutant]) -> list[str | None]:
-    """Of mutants of one function, which the same tests notice more often than not."""
+def killers(together: list[tuple[Mutant, str]]) -> list[str]:
+    """Of mutants of one function, each with its killer of before, where there is one; empty where all tests pass."""
     suspects, found = deque(maxlen=REMEMBERED), []
-    for mutant in together:
-        killer = killer_of(mutant, [*suspects])
+    for mutant, before in together:
+        killer = killer_of(mutant, [before] if before else [*suspects]) or ""
         found.append(killer)
-        if killer and "::" in killer:
+        if "::" in killer:
             if killer in suspects:
                 suspects.remove(killer)
             suspects.appendleft(killer)
@@ -203,28 +203,39 @@ def killers(together: list[Mutant]) -> list[str | None]:
 
 
 class Found:
-    """Killers of mutants in a file, each with what must not have changed since."""
+    """Killers of mutants in a file, each with the digest of what it was found with."""
 
     def __init__(self, path: Path):
         self.path = path
         self.sources = sources("cases.load") + sources("report.run")
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        self.known = {key: (killer, stands) for key, killer, stands in (line.split("\t") for line in lines)}
+        self.killers: dict[str, list[str]] = {}
+        self.standing: set[str] = set()
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            name, killer, stands = line.split("\t")
+            self.killers.setdefault(name, []).append(killer)
+            self.standing.add(stands)
 
-    def key(self, mutant: Mutant) -> str:
-        """Of the mutant and of everything around it."""
-        return sha256(f"{self.sources} {mutant.path} {mutant.source}".encode()).hexdigest()
+    def before(self, mutant: Mutant) -> list[str]:
+        """The killers that it has had, the last one first, empty where it had none."""
+        return self.killers.get(_name(mutant), [])[::-1]
 
-    def get(self, mutant: Mutant) -> str | None:
-        """Its killer, empty where it has none; None where that is to be found out."""
-        killer, stands = self.known.get(self.key(mutant), (None, ""))
-        return killer if killer is not None and stands == _evidence(killer) else None
+    def now(self, mutant: Mutant) -> str | None:
+        """Its killer, where nothing has changed since; None where that is to be found out."""
+        return next((killer for killer in self.before(mutant) if self._stands(mutant, killer) in self.standing), None)
 
     def put(self, mutant: Mutant, killer: str) -> None:
         """Add one."""
         self.path.parent.mkdir(exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{self.key(mutant)}\t{killer}\t{_evidence(killer)}\n")
+            file.write(f"{_name(mutant)}\t{killer}\t{self._stands(mutant, killer)}\n")
+
+    def _stands(self, mutant: Mutant, killer: str) -> str:
+        return _digest(self.sources, mutant.path, mutant.source, _evidence(killer))
+
+
+@cache
+def _name(mutant: Mutant) -> str:
+    return _digest(mutant.diff())
 
 
 @cache
@@ -232,15 +243,15 @@ def _evidence(killer: str) -> str:
     """The tests that this stands on: the file of the one that fails, or all that may have run, and what they import."""
     name = killer.partition("::")[0]
     if name.endswith(".py"):
-        return _digest(ROOT / name)
+        return (ROOT / name).read_text("utf-8") if (ROOT / name).exists() else ""
     run = {f"test_{name}.py" for name in chain(*TESTS.values())}
     every = sorted(ROOT.glob("tests/**/*.py"))
     helpers = (file for file in every if not file.name.startswith("test_") and file != Path(__file__))
-    return _digest(*(file for file in every if file.name in run), *helpers)
+    return "".join(file.read_text("utf-8") for file in [*(file for file in every if file.name in run), *helpers])
 
 
-def _digest(*paths: Path) -> str:
-    return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+def _digest(*texts: str) -> str:
+    return sha256("\0".join(texts).encode()).hexdigest()
 
 
 # ---------------------------------------------------------------- all of it
@@ -258,15 +269,16 @@ def main() -> int:
     with get_context("fork").Pool(arguments.jobs) as pool:
         unchanged = pool.apply_async(killer_of, (Mutant("", "", ""), []))
         every = [mutant for of_file in pool.imap(mutants, arguments.files) for mutant in of_file]
-        result = {mutant: killer for mutant in every if (killer := found.get(mutant)) is not None}
+        result = {mutant: killer for mutant in every if (killer := found.now(mutant)) is not None}
         print(f"{len(every):,} mutants, of which {len(result):,} have been tried before", flush=True)
         if killer := unchanged.get():
             sys.exit(f"{killer} fails without any change: see `pytest`")
         groups = list(_together([mutant for mutant in every if mutant not in result]))
-        for group, of_group in zip(groups, pool.imap(killers, groups), strict=True):
+        todo = [[(mutant, next(filter(None, found.before(mutant)), "")) for mutant in group] for group in groups]
+        for group, of_group in zip(groups, pool.imap(killers, todo), strict=True):
             for mutant, killer in zip(group, of_group, strict=True):
-                result[mutant] = killer or ""
-                found.put(mutant, killer or "")
+                result[mutant] = killer
+                found.put(mutant, killer)
                 if not killer:
                     print(mutant.diff(), flush=True)
             print(f"{len(result):,} of {len(every):,} mutants, {[*result.values()].count('')} alive", flush=True)
