@@ -18,13 +18,15 @@ from cases.optimizers import (
     Lion,
     Momentum,
     Nadam,
+    Norm,
     Radam,
     Rmsprop,
     Rprop,
     Sgd,
+    Value,
 )
 from reference.backprop import train
-from reference.optimizers import init, update
+from reference.optimizers import clipped, init, update
 from reference.proof import exact_run, floats, working_precision
 from report.judge import judge
 from tests.trial.planting import gradients_only
@@ -102,21 +104,77 @@ def in_double():
 
 
 @pytest.mark.usefixtures("in_double")
-@pytest.mark.parametrize("optimizer", OF_TORCH, ids=name_of)
+@pytest.mark.parametrize("optimizer", [*OF_TORCH, Radam(learning_rate=0.01, beta2=0.5)], ids=name_of)
 def test_the_reference_is_the_library_s(optimizer):
     """Over 50 steps with gradients of all sizes, zeros among them."""
-    random = np.random.default_rng(0)
-    w = {"w": (start := random.normal(size=(3, 2)))}
-    tensors = {"w": torch.tensor(w["w"], requires_grad=True)}
-    theirs = torch_autograd.OPTIMIZERS[optimizer.kind](optimizer, [*tensors.values()])
-    state = init(optimizer, w)
-    for step in range(50):
-        g = random.normal(size=(3, 2)) * 10 ** random.uniform(-4, 2, (3, 2)) * (random.random((3, 2)) < 0.9)
-        tensors["w"].grad = torch.tensor(g)
+    start, gradients = start_and_gradients()
+    w, state = {"w": start}, init(optimizer, {"w": start})
+    tensor = torch.tensor(start, requires_grad=True)
+    theirs = torch_autograd.OPTIMIZERS[optimizer.kind](optimizer, [tensor])
+    for step, g in enumerate(gradients):
+        tensor.grad = torch.tensor(g)
         theirs.step()
         w, state = update(optimizer, w, {"w": g}, state, step)
-        np.testing.assert_allclose(w["w"], tensors["w"].detach().numpy(), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(w["w"], tensor.detach().numpy(), rtol=1e-11, atol=1e-12)
+        if "average" in optimizer.state:
+            np.testing.assert_allclose(state["average/w"], theirs.state[tensor]["ax"].numpy(), rtol=1e-11)
     assert (w["w"] != start).all()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "theirs"),
+    [
+        (Adagrad(learning_rate=0.1, epsilon=1e-3, epsilon_inside=True), lambda optax: optax.adagrad(0.1, 0.0, 1e-3)),
+        (Rmsprop(learning_rate=0.1, epsilon=1e-3, epsilon_inside=True), lambda optax: optax.rmsprop(0.1, 0.99, 1e-3)),
+        (
+            Rmsprop(learning_rate=0.1, epsilon=1e-3, epsilon_inside=True, centered=True),
+            lambda optax: optax.rmsprop(0.1, 0.99, 1e-3, centered=True),
+        ),
+        (Lion(learning_rate=0.1), lambda optax: optax.lion(0.1, weight_decay=0.0)),
+    ],
+    ids=["adagrad", "rmsprop", "rmsprop centered", "lion"],
+)
+def test_the_reference_is_optax(optimizer, theirs):
+    """Likewise, where torch.optim has none."""
+    import optax
+    from jax import numpy as jnp
+
+    from backends import jax_autograd  # noqa: F401, turns float64 on
+
+    start, gradients = start_and_gradients()
+    w, state = {"w": start}, init(optimizer, {"w": start})
+    transformation, their_w = theirs(optax), jnp.asarray(start)
+    their_state = transformation.init(their_w)
+    for step, g in enumerate(gradients):
+        updates, their_state = transformation.update(jnp.asarray(g), their_state, their_w)
+        their_w = optax.apply_updates(their_w, updates)
+        w, state = update(optimizer, w, {"w": g}, state, step)
+        np.testing.assert_allclose(w["w"], their_w, rtol=1e-11, atol=1e-12)
+    assert (w["w"] != start).all()
+
+
+def start_and_gradients() -> tuple[np.ndarray, list[np.ndarray]]:
+    """Of 50 steps, (3, 2)."""
+    random = np.random.default_rng(0)
+    sizes = (10 ** random.uniform(-4, 2, (3, 2)) * (random.random((3, 2)) < 0.9) for _ in range(50))
+    return random.normal(size=(3, 2)), [random.normal(size=(3, 2)) * size for size in sizes]
+
+
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("maximum", [0.1, 3.0, 100.0])
+def test_gradients_are_clipped_as_the_library_does(maximum):
+    """By value, and by the norm of all of them, to which torch adds 1e-6."""
+    gradients = {"a.weight": np.array([[3.0, -4.0], [0.5, -12.0]]), "a.bias": np.array([0.0, -0.05])}
+    for clip, theirs in (
+        (Value(maximum=maximum), torch.nn.utils.clip_grad_value_),
+        (Norm(maximum=maximum, epsilon=1e-6), torch.nn.utils.clip_grad_norm_),
+    ):
+        tensors = {path: torch.zeros(g.shape) for path, g in gradients.items()}
+        for path, tensor in tensors.items():
+            tensor.grad = torch.tensor(gradients[path])
+        theirs([*tensors.values()], maximum)
+        for path, g in clipped(clip, gradients).items():
+            np.testing.assert_allclose(g, tensors[path].grad.numpy(), rtol=1e-13)
 
 
 def test_a_beta1_that_fades():
