@@ -1,10 +1,15 @@
-"""How one number is judged, and how many digits of the truth are told."""
+"""How one number is judged, what it is judged beside, and how many digits of the truth are told."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from backends import numpy_reference
+from cases.optimizers import Adagrad, Asgd, CosineDecay, Sgd, StepDecay
+from reference.proof import working_precision
 from reference.rounding import Bounded, exact, precision_of
-from report.checks import Check, digits
+from report.checks import Check, checks_of_steps, digits, rate_check
 
 FLOAT32 = precision_of(np.dtype("float32"))
 
@@ -70,3 +75,56 @@ def test_as_many_digits_are_told_as_the_allowance_leaves(truth, allowance, told)
 def test_a_number_without_a_scale_is_told_as_it_is(truth, allowance, told):
     """What has no allowance, and what has no logarithm."""
     assert digits(truth, allowance) == told
+
+
+# ---------------------------------------------------------------- learning rates and updates
+
+STEPS = np.array([0, 3, 9])
+
+
+def bound_of_rates(problem_of, schedule, learning_rate: float = 0.5) -> np.ndarray:
+    """What the judge allows at some steps of a schedule."""
+    training = {"steps": 12, "optimizer": {"sgd": dict(Sgd(learning_rate=learning_rate))}}
+    problem = problem_of(training=training | {"schedule": {schedule.kind: dict(schedule)}})
+    with working_precision(128):
+        return rate_check(problem, SimpleNamespace(steps=STEPS, learning_rates=np.ones(3))).truth.bound
+
+
+def test_a_rate_that_is_multiplied_is_rounded_eight_times_a_step(problem_of):
+    """Half an ulp of the rate each, which fades; where it has faded the smallest normal number is left."""
+    eight = 8 * np.array([1, 4, 10]) * 2.0**-53
+    np.testing.assert_array_equal(
+        bound_of_rates(problem_of, StepDecay(every=3, factor=0.5)), eight * [0.5, 0.25, 0.0625]
+    )
+    underflowing = bound_of_rates(problem_of, StepDecay(every=3, factor=1e-200))
+    assert underflowing[2] == np.finfo(np.float64).smallest_normal
+
+
+def test_a_rate_that_is_added_to_is_rounded_eight_times_a_step(problem_of):
+    """Half an ulp of the largest rate each, however small it has become."""
+    eight = 8 * np.array([1, 4, 10]) * 2.0**-53
+    np.testing.assert_array_equal(bound_of_rates(problem_of, CosineDecay(steps=10)), eight * 0.5)
+
+
+@pytest.mark.parametrize("optimizer", [Asgd(learning_rate=0.1), Adagrad(learning_rate=0.1)], ids=lambda o: o.kind)
+def test_only_an_average_of_the_new_parameters_is_told_behind_them(problem_of, optimizer):
+    """In the order of computation: other state is what the update is computed from."""
+    problem = problem_of(training={"steps": 3, "optimizer": {optimizer.kind: dict(optimizer)}})
+    phases = [check.phase for check in checks_of_steps(problem, numpy_reference.run(problem))]
+    updated = [phase for phase in phases if phase in ("state", "update")]
+    expected = ["state"] * 3 + ["update"] * 3
+    assert updated == (expected[::-1] if optimizer.kind == "asgd" else expected)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "taken"),
+    [
+        ({}, "the gradient is taken"),
+        ({"schedule": {"cosine_decay": {"steps": 9}}}, "the gradient and the learning rate are"),
+    ],
+)
+def test_what_is_taken_as_recorded_is_told(problem_of, schedule, taken):
+    """Of an update; a rate is judged by itself where there is a schedule."""
+    problem = problem_of(training={"steps": 3, "optimizer": {"sgd": {"learning_rate": 0.1}}} | schedule)
+    *_, update = checks_of_steps(problem, numpy_reference.run(problem))
+    assert update.look.startswith(taken)

@@ -439,6 +439,15 @@ def test_a_wrong_state(remembering, field, phase):
     assert place(refused(problem, wrong)) == (LATE, phase, "velocity/hidden.bias", (1,))
 
 
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_a_state_that_does_not_start_where_the_optimizer_does(remembering, path):
+    problem, run = remembering
+    at = (0,) * run.before[path].ndim
+    finding = refused(problem, changed(run, "state_before", f"velocity/{path}", planted(at, 0.5)))
+    assert place(finding) == (0, "start", f"velocity/{path}", at[1:])
+    assert finding.message == "the run starts from a state of 0.5, but the optimizer from 0.0"
+
+
 # ---------------------------------------------------------------- nothing compared, and end to end
 
 
@@ -471,6 +480,13 @@ def test_end_to_end(example):
     finding = refused(problem, gradients_only(wrong))
     assert place(finding)[:3] == (0, "gradient", "hidden.bias")
     assert "only gradients are recorded" in finding.message
+
+
+def test_a_wrong_output_is_seen_end_to_end(example):
+    """At the end, where the loss is computed from what is on record."""
+    problem, run = example
+    wrong = changed(run, "final_values", "sigmoid1", planted((2, 0), lambda number: number * 1.01))
+    assert place(refused(problem, gradients_only(wrong))) == (40, "value", "sigmoid1", (2, 0))
 
 
 # ---------------------------------------------------------------- runs that leave the range of their dtype

@@ -405,6 +405,10 @@ def test_a_number_of_the_step_is_computed_in_float64_and_rounded_once(dtype):
         assert dtype is np.float64 or (used > 1).all()
 
 
+def test_a_number_of_the_step_is_not_rounded_again_in_float64():
+    assert given(0.0, np.float64).in_float64(lambda t: t, 3.0).bound == 0
+
+
 @pytest.mark.parametrize("dtype", WIDE_DTYPES)
 def test_a_number_of_the_step_widens_no_float(dtype):
     """One of a single step is a float of Python; of many steps there is an array."""
@@ -704,6 +708,13 @@ def test_balls_in_place_of_long_double_give_the_same_verdict(without_long_double
     assert [budget <= 1 for budget in used[0]] == [wrong == 1] * len(actual)
 
 
+def test_the_complementary_error_function_of_balls_is_one(without_long_double):
+    """It is not cut to the floats that there are."""
+    with working_precision(128):
+        values = erfc(exact(np.array([0.3]), without_long_double)).value
+        assert sizes(values - erfc(balls(np.array([0.3])))).max() < 2.0**-120
+
+
 def test_a_kink_that_no_precision_decides(without_long_double):
     """tanh 0.3 - tanh 0.3 is 0, and its ball never proves it: either side of relu is within, and encloses the truth."""
     with working_precision(128):
@@ -777,6 +788,9 @@ SHARP = {
     "product": (lambda: uncertain(5, 0.25) * uncertain(-3, 0.5), rounded(15, 5 * 0.5 + 0.25 * 3.5 + 2 * TINY)),
     "square": (lambda: np.square(uncertain(5, 0.25)), rounded(25, 5 * 0.25 + 0.25 * 5.25 + 2 * TINY)),
     "product with 0": (lambda: given([0.0]) * uncertain(3, 0.5), 0.0),
+    "product with 0 behind": (lambda: given([3.0]) * given([0.0]), 0.0),
+    "product of zeros": (lambda: given([0.0]) * given([0.0]), 0.0),
+    "product of small numbers": (lambda: given([TINY]) * given([0.5]), rounded(TINY / 2, 2 * TINY)),
     "product with what may be 0": (lambda: uncertain(0, 0.25) * given([3.0]), rounded(0, 0.75 + 2 * TINY)),
     "quotient": (lambda: uncertain(6, 0.3) / uncertain(2, 0.1), rounded(3, (0.3 + 3 * 0.1) / 1.9, 2)),
     "quotient by a huge number": (
@@ -836,6 +850,12 @@ SHARP = {
         lambda: uncertain(0.5, 0.001) ** -3,
         rounded(8, 8 * (0.998**-3 * (1 + U) ** 3 - 1)),
     ),
+    "power of 0": (lambda: given([0.0]) ** 2, rounded(0, 0)),
+    "power 1": (lambda: uncertain(0.5, 0.125) ** 1, rounded(0.5, 0.125)),
+    "fractional power above 1": (
+        lambda: uncertain(0.5, 0.125) ** given([1.5]),
+        rounded(0.5**1.5, 0.5**1.5 * (1.25**1.5 * (1 + U) ** 16 - 1)),
+    ),
     "power 0": (lambda: uncertain(0.5, 0.001) ** 0, rounded(1, 0)),
     "fractional power": (
         lambda: uncertain(0.5, 0.125) ** 0.75,
@@ -847,6 +867,8 @@ SHARP = {
     ),
     "power that overflows": (lambda: given([1e20]) ** 2, np.inf),
     "power of what may be 0": (lambda: uncertain(0.5, 0.5) ** 0.5, np.inf),
+    "power of what may be below 0": (lambda: uncertain(0.5, 1) ** 0.5, np.inf),
+    "flushed with a factor": (lambda: given([TINY]).flushed_with(0.25), 4 * TINY),
     "largest of a row": (lambda: np.maximum.reduce(given(ROW), axis=-1), 0),
     "largest of uncertain ones": (lambda: np.maximum.reduce(uncertain(2, 0.5)[None], axis=0), 0.5),
     "difference of equals": (lambda: given([1.0]) - 1, 0),
@@ -917,6 +939,13 @@ def test_the_largest_number_may_be_rounded_beyond_it(dtype):
     assert (given([largest * dtype(0.99)], dtype) * 1).bound < np.inf
 
 
+@pytest.mark.parametrize(("a", "b"), [(1e-310, 1e-20), (1e-20, 1e-310)])
+def test_a_bound_that_is_itself_flushed_makes_no_zero(a, b):
+    """The product of a subnormal number's bound is 0 in float64; a program may find something else than 0."""
+    product = given([a], np.float64) * given([b], np.float64)
+    assert product.bound >= np.finfo(np.float64).smallest_normal
+
+
 @pytest.mark.parametrize("dtype", WIDE_DTYPES)
 def test_a_partial_sum_may_leave_the_range(dtype):
     """Its order is not ours to choose."""
@@ -955,7 +984,8 @@ TRUTH_BOUND_OF_ONE = 2 * 2.0**-53 / U
     ("value", "bound", "unknown", "undecided"),
     [
         (0, 0, False, False), (2, 1, False, False), (1, 1, True, False), (1, 2, True, False), (0, 1, True, True),
-        (TRUTH_BOUND_OF_ONE, 1, True, True), (2 * TRUTH_BOUND_OF_ONE, 1, True, False),
+        (TRUTH_BOUND_OF_ONE, 1, True, True), (2 * TRUTH_BOUND_OF_ONE, 1, True, False), (TINY, 0, False, False),
+        (TINY / 2, 0, True, False),
     ],
 )  # fmt: skip
 def test_which_side_of_a_kink(value, bound, unknown, undecided):

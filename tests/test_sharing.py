@@ -184,6 +184,22 @@ def test_a_wrong_tied_gradient_is_named(example, whole, wrong):
     assert refused(problem, faulty) == (LATE, "gradient", "hidden.weight")
 
 
+def test_a_weight_of_a_later_layer_is_judged_with_the_first_that_uses_it(problem_of):
+    """Its gradient is complete when the backward pass has come to the hidden layer."""
+    problem = sharing(
+        problem_of,
+        tied={"hidden.weight": {"parameter": "second.weight", "transposed": True}},
+        penalties=None,
+        parameters={
+            name.replace("hidden.weight", "second.weight"): value for name, value in SHARING["parameters"].items()
+        },
+    )
+    run = numpy_reference.run(problem)
+    assert judge(problem, run).message == ""
+    places = [check[:2] for check in checks_of_steps(problem, cut(run, np.array([0]), 2))]
+    assert places.index(("gradient", "second.weight")) > places.index(("cotangent", "tanh1"))
+
+
 def test_a_tied_weight_that_went_its_own_way_is_named(problem_of):
     """The second layer was run with a copy that was never updated."""
     problem = sharing(problem_of)

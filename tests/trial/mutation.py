@@ -230,7 +230,7 @@ class Found:
             file.write(f"{_name(mutant)}\t{killer}\t{self._stands(mutant, killer)}\n")
 
     def _stands(self, mutant: Mutant, killer: str) -> str:
-        return _digest(self.sources, mutant.path, mutant.source, _evidence(killer))
+        return _digest(self.sources, mutant.path, mutant.source, _evidence(mutant.path, killer))
 
 
 @cache
@@ -239,12 +239,12 @@ def _name(mutant: Mutant) -> str:
 
 
 @cache
-def _evidence(killer: str) -> str:
-    """The tests that this stands on: the file of the one that fails, or all that may have run, and what they import."""
+def _evidence(path: str, killer: str) -> str:
+    """The tests that this stands on: the file of the one that fails, or all that are to notice, and what they import."""
     name = killer.partition("::")[0]
     if name.endswith(".py"):
         return (ROOT / name).read_text("utf-8") if (ROOT / name).exists() else ""
-    run = {f"test_{name}.py" for name in chain(*TESTS.values())}
+    run = {f"test_{name}.py" for name in TESTS[path]}
     every = sorted(ROOT.glob("tests/**/*.py"))
     helpers = (file for file in every if not file.name.startswith("test_") and file != Path(__file__))
     return "".join(file.read_text("utf-8") for file in [*(file for file in every if file.name in run), *helpers])
