@@ -240,7 +240,7 @@ def _name(mutant: Mutant) -> str:
 
 @cache
 def _evidence(path: str, killer: str) -> str:
-    """The tests that this stands on: the file of the one that fails, or all that are to notice, and what they import."""
+    """The tests that this stands on: the file of the one that fails, or those that may, and what they import."""
     name = killer.partition("::")[0]
     if name.endswith(".py"):
         return (ROOT / name).read_text("utf-8") if (ROOT / name).exists() else ""
