@@ -121,6 +121,23 @@ def test_the_reference_is_the_library_s(optimizer):
     assert (w["w"] != start).all()
 
 
+@pytest.mark.parametrize(("inside", "after"), [(True, 0.0), (False, -0.5e-10)])
+def test_a_gradient_whose_square_is_flushed_moves_nothing_inside_the_root(inside, after):
+    """As optax has it: w where s = 0; outside the root g is divided by what is added."""
+    optimizer = Adagrad(learning_rate=0.5, epsilon=1e-20, epsilon_inside=inside)
+    weights, state = update(optimizer, {"w": np.zeros(1, np.float32)}, {"w": np.full(1, 1e-30, np.float32)},
+                            {"accumulator/w": np.zeros(1, np.float32)}, 0)  # fmt: skip
+    assert state["accumulator/w"] == 0
+    np.testing.assert_allclose(weights["w"], [after], rtol=1e-6)
+
+
+def test_lion_stands_still_where_nothing_pulls():
+    """sign(0) = 0."""
+    weights, _ = update(Lion(learning_rate=0.5), {"w": np.ones(2)}, {"w": np.array([0.0, 3.0])},
+                        {"first_moment/w": np.zeros(2)}, 0)  # fmt: skip
+    assert weights["w"].tolist() == [1, 0.5]
+
+
 @pytest.mark.parametrize(
     ("optimizer", "theirs"),
     [
