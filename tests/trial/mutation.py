@@ -308,12 +308,16 @@ def report(every: list[Mutant], alive: list[Mutant]) -> int:
     explained = EXPLAINED.read_text("utf-8") if EXPLAINED.exists() else ""
     diffs = sorted({mutant.diff() for mutant in alive}, key=lambda diff: diff in explained)
     unexplained = sum(diff not in explained for diff in diffs)
+    told = re.findall(r"```diff\n(.*?)```", explained, re.DOTALL)
+    outdated = sum(diff.partition(",")[0] in of_file and diff not in diffs for diff in told)
     SURVIVORS.parent.mkdir(exist_ok=True)
     SURVIVORS.write_text("".join(f"```diff\n{diff}```\n\n" for diff in diffs), "utf-8")
     killed, score = len(every) - len(alive), 100 * (1 - len(alive) / len(every))
     print(f"{len(alive)} survive, {unexplained} of them unexplained; they are in {SURVIVORS.relative_to(ROOT)}.")
+    if outdated:
+        print(f"{outdated} explanations in {EXPLAINED.relative_to(ROOT)} are of changes that do not survive.")
     print(f"{killed:,} of {len(every):,} mutants are killed: {score:.1f} %")
-    return int(score < SCORE or unexplained > 0)
+    return int(score < SCORE or unexplained > 0 or outdated > 0)
 
 
 if __name__ == "__main__":
