@@ -10,8 +10,9 @@ from cases.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from cases.problem import Problem, materialise
 from cases.schema import Case
 from reference.activations import softsign_backward
-from reference.rounding import Bounded, exact, precision_of
+from reference.rounding import Bounded
 from report.judge import judge
+from tests.trial.bounds import SMALLEST_NORMAL, given
 from tests.trial.oracle import activations, name_of
 from tests.trial.planting import run_planted
 
@@ -81,24 +82,20 @@ def test_the_framework_s_own_function_is_refused(name, layer, used, own, phase):
     assert (where.phase, where.tensor) == (phase, "a" if phase == "value" else "copy")
 
 
-FLOAT32 = precision_of(np.dtype(np.float32))
-SMALLEST = float(np.finfo(np.float32).smallest_normal)
-
-
 def backward_of_softsign(x: float, dy: float) -> Bounded:
     """Of one number, as it is judged."""
-    return softsign_backward(*(exact(np.array([value], np.float32), FLOAT32) for value in (x, x / (1 + x), dy)))
+    return softsign_backward(given([x]), given([x / (1 + x)]), given([dy]))
 
 
 def test_a_flushed_part_of_softsign_is_allowed_for():
     """Found by a random scenario: JAX flushes dy / (1 + |x|)² before it multiplies by x; dy / (1 + |x|) is left."""
     x, dy = np.float32(600), np.float32(-4e-33)
     truth = backward_of_softsign(x, dy)
-    assert abs(dy / (1 + x) ** 2) < SMALLEST
+    assert abs(dy / (1 + x) ** 2) < SMALLEST_NORMAL
     off = abs(dy / (1 + x) - truth.value)
     assert off <= truth.allowance < 1.1 * off
 
 
 def test_no_more_than_the_flushed_part_of_softsign_is_allowed_for():
     """The smallest normal number times 1 + |x|, and once more for the division."""
-    np.testing.assert_allclose(backward_of_softsign(1, 0).bound, [3 * SMALLEST], rtol=1e-6)
+    np.testing.assert_allclose(backward_of_softsign(1, 0).bound, [3 * SMALLEST_NORMAL], rtol=1e-6)

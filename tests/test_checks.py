@@ -1,15 +1,13 @@
 """How one number is judged, what it is judged beside, and how many digits of the truth are told."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from backends import numpy_reference
-from cases.optimizers import Adagrad, Asgd, CosineDecay, Sgd, StepDecay
-from reference.proof import working_precision
-from reference.rounding import Bounded, exact, precision_of
-from report.checks import Check, checks_of_steps, digits, rate_check
+from cases.optimizers import Adagrad, Asgd
+from reference.rounding import Bounded, precision_of
+from report.checks import Check, checks_of_steps, digits
+from tests.trial.bounds import given, uncertain
 
 FLOAT32 = precision_of(np.dtype("float32"))
 
@@ -18,28 +16,24 @@ def check(actual: list, truth: Bounded) -> Check:
     return Check("value", "layer", np.array(actual, np.float32), truth, "look here")
 
 
-def bounded(value: float, bound: float, *, undecided: bool = False) -> Bounded:
-    return Bounded(np.array([value]), np.array([bound]), FLOAT32, undecided=undecided)
-
-
 def test_a_copy_must_be_equal():
     """It uses nothing of an allowance if it is, and is never within if it is not."""
     numbers = np.array([0.5, 0.5, 0.0, np.nan], np.float32)
-    budget = check([0.5, np.nextafter(np.float32(0.5), 1), 1e-40, np.nan], exact(numbers, FLOAT32)).budget()
+    budget = check([0.5, np.nextafter(np.float32(0.5), 1), 1e-40, np.nan], given(numbers)).budget()
     assert budget[:2].tolist() == [0, np.inf]
     assert not (budget[3:] <= 1).any()
 
 
 def test_a_subnormal_copy_may_be_flushed():
     tiny = np.array([1e-40, 1e-40], np.float32)
-    assert (check([1e-40, 0], exact(tiny, FLOAT32)).budget() <= 1).all()
+    assert (check([1e-40, 0], given(tiny)).budget() <= 1).all()
 
 
 @pytest.mark.parametrize(("distance", "budget"), [(0, 0.5), (1, 1), (2, 1.5), (-1, 1), (-2, 1.5)])
 def test_the_uncertainty_of_the_truth_counts_against_a_number(distance, budget):
     """Where all is uncertain the truth may be one bound away, and a right number one bound on either side of that."""
     bound = 0.25
-    truth = bounded(1, bound, undecided=True)
+    truth = uncertain(1, bound, undecided=True)
     assert check([1 + distance * bound], truth).budget() == pytest.approx(budget, rel=1e-15)
 
 
@@ -77,33 +71,7 @@ def test_a_number_without_a_scale_is_told_as_it_is(truth, allowance, told):
     assert digits(truth, allowance) == told
 
 
-# ---------------------------------------------------------------- learning rates and updates
-
-STEPS = np.array([0, 3, 9])
-
-
-def bound_of_rates(problem_of, schedule, learning_rate: float = 0.5) -> np.ndarray:
-    """What the judge allows at some steps of a schedule."""
-    training = {"steps": 12, "optimizer": {"sgd": dict(Sgd(learning_rate=learning_rate))}}
-    problem = problem_of(training=training | {"schedule": {schedule.kind: dict(schedule)}})
-    with working_precision(128):
-        return rate_check(problem, SimpleNamespace(steps=STEPS, learning_rates=np.ones(3))).truth.bound
-
-
-def test_a_rate_that_is_multiplied_is_rounded_eight_times_a_step(problem_of):
-    """Half an ulp of the rate each, which fades; where it has faded the smallest normal number is left."""
-    eight = 8 * np.array([1, 4, 10]) * 2.0**-53
-    np.testing.assert_array_equal(
-        bound_of_rates(problem_of, StepDecay(every=3, factor=0.5)), eight * [0.5, 0.25, 0.0625]
-    )
-    underflowing = bound_of_rates(problem_of, StepDecay(every=3, factor=1e-200))
-    assert underflowing[2] == np.finfo(np.float64).smallest_normal
-
-
-def test_a_rate_that_is_added_to_is_rounded_eight_times_a_step(problem_of):
-    """Half an ulp of the largest rate each, however small it has become."""
-    eight = 8 * np.array([1, 4, 10]) * 2.0**-53
-    np.testing.assert_array_equal(bound_of_rates(problem_of, CosineDecay(steps=10)), eight * 0.5)
+# ---------------------------------------------------------------- updates
 
 
 @pytest.mark.parametrize("optimizer", [Asgd(learning_rate=0.1), Adagrad(learning_rate=0.1)], ids=lambda o: o.kind)

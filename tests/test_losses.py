@@ -11,8 +11,8 @@ from cases.losses import GaussianNll
 from cases.problem import Problem, materialise
 from cases.schema import Case
 from reference.losses import loss_backward
-from reference.rounding import exact, precision_of
 from report.judge import judge
+from tests.trial.bounds import SMALLEST_NORMAL, given
 from tests.trial.oracle import criteria, name_of, targets_for
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -69,13 +69,12 @@ def test_a_loss_is_certified(loss, name, dtype):
 @pytest.mark.parametrize(("reduction", "number"), [("sum", 1), ("batch_mean", 3), ("mean", 6)])
 def test_a_flushed_part_of_the_gaussian_derivative_is_allowed_for(reduction, number):
     """Found by a random scenario: JAX multiplies factor / 2 and exp(-s) first, which it flushes, and then m - t."""
-    loss, smallest = GaussianNll(factor=0.136, reduction=reduction), float(np.finfo(np.float32).smallest_normal)
+    loss = GaussianNll(factor=0.136, reduction=reduction)
     share = loss.factor / (2 * number)
-    s = math.log(share / (0.95 * smallest))
+    s = math.log(share / (0.95 * SMALLEST_NORMAL))
     y, t = (np.array([row] * 3, np.float32) for row in ([77, 78, s, s], [1, 1]))
-    precision = precision_of(np.dtype(np.float32))
-    truth = loss_backward(loss, exact(y, precision), exact(t, precision))
+    truth = loss_backward(loss, given(y), given(t))
     means, allowance = truth.value[:, :2], truth.allowance[:, :2]
-    assert share * math.exp(-y[0, 2]) < smallest < means.min()
+    assert share * math.exp(-y[0, 2]) < SMALLEST_NORMAL < means.min()
     assert (allowance >= means).all()
     assert (allowance < 1.2 * means).all()

@@ -13,7 +13,7 @@ from backends import jax_autograd, numpy_reference, torch_autograd
 from cases.optimizers import CosineDecay, ExponentialDecay, LinearDecay, OneCycle, Sgd, StepDecay, WarmUp
 from reference.proof import working_precision
 from reference.schedules import factor, learning_rates
-from report.checks import rate_check
+from report.checks import Check, rate_check
 from report.judge import judge
 from tests.test_optimizers import name_of
 
@@ -60,10 +60,15 @@ def of_floats(schedule, steps: int) -> np.ndarray:
     return np.array([RATE * factor(schedule, k, float) for k in range(steps)])
 
 
+def check_of(problem, rates: np.ndarray) -> Check:
+    """Of these learning rates of the first steps; its truth is made of balls."""
+    return rate_check(problem, SimpleNamespace(steps=np.arange(len(rates)), learning_rates=rates))
+
+
 def used(problem, rates: np.ndarray) -> float:
-    """The largest budget of these learning rates of the first steps."""
+    """The largest budget of them."""
     with working_precision(128):
-        return rate_check(problem, SimpleNamespace(steps=np.arange(len(rates)), learning_rates=rates)).budget().max()
+        return check_of(problem, rates).budget().max()
 
 
 @pytest.fixture
@@ -159,6 +164,23 @@ def test_a_rate_that_has_faded_is_resolved(scheduled, schedule):
         rates = of_floats(schedule, 400)
         rates[300] *= wrong
         assert not used(scheduled(schedule), rates) <= 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (StepDecay(every=3, factor=0.5), [RATE, RATE / 2, RATE / 8]),
+        (StepDecay(every=3, factor=1e-200), [RATE, RATE * 1e-200, 0]),
+        (CosineDecay(steps=10), [RATE] * 3),
+    ],
+    ids=["fading", "underflowing", "added to"],
+)
+def test_a_rate_may_be_rounded_eight_times_a_step(scheduled, schedule, rates):
+    """By half an ulp of the rate each time, or of the largest one where it is added to; and flushed at last."""
+    steps, smallest = np.array([0, 3, 9]), float(np.finfo(np.float64).smallest_normal)
+    with working_precision(128):
+        bound = check_of(scheduled(schedule), np.ones(10)).truth.bound[steps]
+    np.testing.assert_allclose(bound, 8 * (steps + 1) * 2.0**-53 * rates + smallest, rtol=1e-15, atol=0)
 
 
 # ---------------------------------------------------------------- whole runs

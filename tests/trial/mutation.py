@@ -2,7 +2,7 @@
 
 The changes are Cosmic Ray's (`cosmic_ray.operators`). A mutant is never written to disk: a forked process, which has
 the libraries already loaded, takes it in place of the file when it imports the module, and runs tests until one fails:
-first those that killed the last mutants of the same function, then all that need neither PyTorch nor JAX to compute.
+first those that killed the last mutants of the same function, then all but those of PyTorch's and JAX's backends.
 What survives is a gap in the tests, or explained in `docs/mutation.md`. What is found is kept: a run that is stopped
 goes on where it was, and where a source or a test has changed, a mutant meets the test first that killed it before.
 """
@@ -50,7 +50,7 @@ FOUND = ROOT / ".hypothesis" / "mutation.tsv"
 EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
 
 # The tests that are to notice, those of the file itself first.
-OF_REFERENCE = ["oracle", "layers", "backprop", "proof", "sharing", "rounding", "judge"]
+OF_REFERENCE = ["oracle", "layers", "backprop", "proof", "sharing", "rounding", "sharpness", "judge"]
 OF_JUDGE = ["judge", "published", "sharing", "run"]
 TESTS = {
     "reference/activations.py": [*OF_REFERENCE, "half", "activations"],
@@ -61,9 +61,9 @@ TESTS = {
     "reference/losses.py": [*OF_REFERENCE, "losses"],
     "reference/optimizers.py": ["optimizers", *OF_REFERENCE],
     "reference/proof.py": ["proof", *OF_REFERENCE],
-    "reference/rounding.py": ["rounding", *OF_REFERENCE, "half"],
+    "reference/rounding.py": ["sharpness", "rounding", *OF_REFERENCE, "half"],
     "reference/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
-    "report/checks.py": ["checks", *OF_JUDGE],
+    "report/checks.py": ["checks", *OF_JUDGE, "schedules"],
     "report/judge.py": OF_JUDGE,
     "report/structure.py": OF_JUDGE,
 }
@@ -305,11 +305,10 @@ def report(every: list[Mutant], alive: list[Mutant]) -> int:
     of_file, living = Counter(mutant.path for mutant in every), Counter(mutant.path for mutant in alive)
     for path, number in of_file.items():
         print(f"{path:24} {number - living[path]:5} of {number:5} killed")
-    explained = EXPLAINED.read_text("utf-8") if EXPLAINED.exists() else ""
+    explained = set(re.findall(r"```diff\n(.*?)```", EXPLAINED.read_text("utf-8"), re.DOTALL))
     diffs = sorted({mutant.diff() for mutant in alive}, key=lambda diff: diff in explained)
     unexplained = sum(diff not in explained for diff in diffs)
-    told = re.findall(r"```diff\n(.*?)```", explained, re.DOTALL)
-    outdated = sum(diff.partition(",")[0] in of_file and diff not in diffs for diff in told)
+    outdated = sum(diff.partition(",")[0] in of_file for diff in explained.difference(diffs))
     SURVIVORS.parent.mkdir(exist_ok=True)
     SURVIVORS.write_text("".join(f"```diff\n{diff}```\n\n" for diff in diffs), "utf-8")
     killed, score = len(every) - len(alive), 100 * (1 - len(alive) / len(every))

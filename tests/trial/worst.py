@@ -1,0 +1,161 @@
+"""The worst correct program: it rounds as badly as the rules of `reference/rounding.py` allow."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from ml_dtypes import finfo
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.random import Generator
+from scipy.special import erfc, expit
+
+from reference import rounding
+from reference.constants import number_like
+from reference.proof import working_precision
+from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS
+
+
+@dataclass
+class Arithmetic:
+    """How a program rounds: to nearest, or by half an ulp up, down or either way, even where nothing is to round."""
+
+    dtype: np.dtype
+    rounding: str
+    random: Generator
+
+    def rounded(self, t, roundings: int = 1):
+        """The result t after so many roundings; a subnormal one may be flushed."""
+        info = finfo(self.dtype)
+        subnormal = abs(t) < float(info.smallest_normal)
+        if self.rounding == "nearest" and roundings == 1:
+            t = t.astype(self.dtype).astype(np.longdouble)
+        else:
+            way = self.way(t.shape) * min(roundings, 1)
+            t = t * (1 + way * roundings * self.half_ulp)
+            if self.dtype == np.float16:  # underflow is gradual
+                t = t + way * np.where(subnormal, np.minimum(abs(t), float(info.smallest_subnormal) / 2), 0)
+        if self.dtype == np.float16 or not subnormal.any():
+            return t
+        return np.where(subnormal & (self.random.random(t.shape) < 0.5), 0, t)
+
+    def way(self, shape: tuple[int, ...]):
+        """Up or down for each number, or neither."""
+        return {"up": 1, "down": -1}.get(self.rounding) or self.random.integers(-1, 2, shape)
+
+    @cached_property
+    def half_ulp(self) -> float:
+        """Of 1, but for the roundings of these tests."""
+        return float(finfo(self.dtype).eps) / 2 - 8 * np.finfo(np.longdouble).eps
+
+    @cached_property
+    def inner(self) -> "Arithmetic":
+        """How it adds up: in float32 at least."""
+        return replace(self, dtype=np.dtype(np.float32)) if self.dtype.itemsize == 2 else self
+
+    def total(self, terms):
+        """The sum of terms (..., n) in a random order, one after the other; of 16 bits it is rounded at the end."""
+        first, *others = self.random.permutation(terms.shape[-1])
+        total = terms[..., first]
+        for i in others:
+            total = self.inner.rounded(total + terms[..., i])
+        return total if self.inner is self else self.rounded(total)
+
+
+ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
+COPIES = (np.heaviside, np.absolute, np.negative, np.maximum, np.minimum)
+ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0) | dict.fromkeys(ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+EXTENDED = {erfc: rounding.extended_erfc}
+
+
+class Program(NDArrayOperatorsMixin):
+    """Numbers of a program that computes the formulas it is given as badly as a correct program may.
+
+    It divides by multiplying with the reciprocal, its elementary functions are 8 ulp off, and a sum may begin with
+    the bias.
+    """
+
+    def __init__(self, values, arithmetic: Arithmetic, terms=None):
+        self.values, self.arithmetic, self.terms = np.asarray(values, np.longdouble), arithmetic, terms
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        programs = (operand for operand in inputs if isinstance(operand, Program))
+        coarsest = max(programs, key=lambda operand: operand.arithmetic.half_ulp)
+        if coarsest.arithmetic.half_ulp > self.arithmetic.half_ulp:
+            return coarsest.__array_ufunc__(ufunc, method, *inputs, **options)
+        operands = [self._operand(operand) for operand in inputs]
+        if method == "reduce" and ufunc is np.maximum:
+            return Program(np.maximum.reduce(operands[0].values, **options), self.arithmetic)
+        if method == "reduce":
+            return self._sum(operands[0].values, **options)
+        if ufunc is np.matmul:
+            return self._matmul(*operands)
+        if ufunc is np.add and operands[0].terms is not None:
+            return self._longer_sum(*operands)
+        if ufunc is np.power:
+            return self._power(*operands)
+        result = EXTENDED.get(ufunc, ufunc)(*(operand.values for operand in operands))
+        return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
+
+    def __array_function__(self, function, _, arguments, options):
+        assert function is np.concatenate
+        return Program(np.concatenate([part.values for part in arguments[0]], **options), self.arithmetic)
+
+    def __getitem__(self, index):
+        return Program(self.values[index], self.arithmetic)
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    @property
+    def mT(self):  # noqa: N802
+        return Program(self.values.mT, self.arithmetic)
+
+    def constant(self, enclosure):
+        with working_precision(128):
+            high = float(enclosure())
+            value = np.longdouble(high) + np.longdouble(float(enclosure() - high))
+        return Program(self.arithmetic.inner.rounded(value), self.arithmetic.inner)
+
+    def in_float64(self, formula, t, *settings):
+        """Computed as badly in float64, and rounded once more."""
+        double = Program(t, replace(self.arithmetic, dtype=np.dtype(np.float64)))
+        result = formula(double, *(number_like(double, value) for value in settings))
+        if self.arithmetic.dtype == np.float64:
+            return result
+        return Program(self.arithmetic.rounded(result.values), self.arithmetic)
+
+    def sum(self, axis, **options):
+        if axis == ():
+            return Program(self.values, self.arithmetic, self.values[..., None])
+        return np.add.reduce(self, axis=axis, **options)
+
+    def _operand(self, operand) -> "Program":
+        if isinstance(operand, Program):
+            same = operand.arithmetic.dtype == self.arithmetic.dtype
+            return operand if same else Program(self.arithmetic.rounded(operand.values), self.arithmetic)
+        constant = np.asarray(operand, np.longdouble)
+        rounded = np.where(constant == np.floor(constant), constant, self.arithmetic.rounded(constant))
+        return Program(rounded, self.arithmetic)
+
+    def _sum(self, values, axis, *, keepdims=False) -> "Program":
+        axes = (axis,) if isinstance(axis, int) else axis
+        last = np.moveaxis(values, axes, range(-len(axes), 0))
+        total = self.arithmetic.total(last.reshape(*last.shape[: -len(axes)], -1))
+        return Program(np.expand_dims(total, axes) if keepdims else total, self.arithmetic)
+
+    def _matmul(self, a, b) -> "Program":
+        products = self.arithmetic.inner.rounded(a.values[..., :, None, :] * b.values.mT[..., None, :, :])
+        return Program(self.arithmetic.total(products), self.arithmetic, products)
+
+    def _longer_sum(self, a, b) -> "Program":
+        terms = np.concatenate([a.terms, np.broadcast_to(b.values, a.shape)[..., None]], axis=-1)
+        return Program(self.arithmetic.total(terms), self.arithmetic, terms)
+
+    def _power(self, a, n) -> "Program":
+        """A whole power is a product, whose roundings compound, any other one an elementary function."""
+        power, whole = np.power(a.values, n.values), n.values == np.floor(n.values)
+        factor = 1 + self.arithmetic.way(np.shape(power)) * self.arithmetic.half_ulp
+        product = power * factor ** (np.maximum(np.abs(n.values) - 1, 0) + (n.values < 0))
+        function = self.arithmetic.rounded(power, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+        return Program(np.where(whole, self.arithmetic.rounded(product), function), self.arithmetic)
