@@ -48,7 +48,7 @@ def _asgd_rate(t, eta, lambd, alpha):
 def lion(optimizer, w, g, t, first_moment):
     """c = β₁ m + (1 - β₁) g,  w ← w - η sign(c),  m ← β₂ m + (1 - β₂) g."""
     c = _average(optimizer.beta1, first_moment, g)
-    return w - optimizer.learning_rate * _sign(c), (_average(optimizer.beta2, first_moment, g),)
+    return w - optimizer.learning_rate * np.sign(c), (_average(optimizer.beta2, first_moment, g),)
 
 
 def rprop(optimizer, w, g, t, previous_gradient, step_size):
@@ -56,15 +56,12 @@ def rprop(optimizer, w, g, t, previous_gradient, step_size):
 
     f is η₊ where g p > 0, η₋ where g p < 0, else 1.
     """
-    onward, back = positive(g * previous_gradient), positive(-(g * previous_gradient))
+    same = np.sign(g * previous_gradient)
+    onward, back = positive(same), positive(-same)
     d = step_size * (1 - onward - back + optimizer.increase * onward + optimizer.decrease * back)
     d = np.minimum(np.maximum(d, optimizer.smallest_step), optimizer.largest_step)
     g = g * (1 - back)
-    return w - _sign(g) * d, (g, d)
-
-
-def _sign(x):
-    return positive(x) - positive(-x)
+    return w - np.sign(g) * d, (g, d)
 
 
 # ---------------------------------------------------------------- a learning rate for every element

@@ -114,6 +114,7 @@ def _heaviside(x: arb, at_zero: arb | float) -> arb:
 BALL_FUNCTIONS = {
     expit: np.frompyfunc(_sigmoid, 1, 1),
     np.heaviside: np.frompyfunc(_heaviside, 2, 1),
+    np.sign: np.frompyfunc(lambda x: _heaviside(x, 0) - _heaviside(-x, 0), 1, 1),
     erfc: np.frompyfunc(lambda x: x.erfc(), 1, 1),
     np.maximum: np.frompyfunc(lambda x, y: arb(x).max(arb(y)), 2, 1),
     np.minimum: np.frompyfunc(lambda x, y: arb(x).min(arb(y)), 2, 1),

@@ -7,7 +7,8 @@ and hold for every order of evaluation:
 
 - every operation adds u |result|, even where its own result happens to be exact; a division 2u, because compilers
   multiply by the reciprocal;
-- a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there);
+- a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there), and
+  nothing where all terms are exactly zero;
 - an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
 - a constant that is not an integer carries half an ulp;
 - in 16 bits a sum or a product of matrices is accumulated in float32 and rounded once: γ(n) is that of float32, and
@@ -22,6 +23,11 @@ program too, and the bound grows at least linearly with u. So the same analysis 
 exact result: `truth_bound` is 2 (v / u) bound. At a jump, or where a bound is cut off, it is not linear: there the
 result is `undecided`, and `truth_bound` is the whole bound. In 16 bits u is that of float32 here, the smaller one.
 
+At a kink the derivative jumps, and no bound says on which side of it a program is. A side is certain where the bound
+leaves no doubt, and where every program finds the same number: sums, products and copies that are multiples of a power
+of two, their `grid`, and fit into the significand, are exact in any order. Where it is not certain, `Kinks` counts it,
+and can be told which side to take.
+
 Where no wider float exists, the values are balls (`proof.py`), which enclose the exact result by themselves. As much
 is claimed of them as of an extended precision, the rest of their bits covers the roundings here.
 """
@@ -30,7 +36,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +52,27 @@ from reference.proof import Balls, balls, floats, sizes, working_precision
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
 BITS_OF_EXTENDED_VALUES = 128  # where an extended precision lacks a function
 UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
+ROUNDING_OF_SIZES = 2.0**-30  # of magnitudes, which are sums of at most millions of terms in float64
+
+
+class Kinks:
+    """The kinks that a computation meets where the side is not certain, in the order in which it meets them.
+
+    `met` holds, for each, the numbers at it and where they are uncertain. `sides`, if they are given, are the signs to
+    take there, an array for each kink in the same order; what is taken is exact.
+    """
+
+    def __init__(self, sides: tuple[np.ndarray, ...] = ()):
+        self.met: list[tuple[Bounded, np.ndarray]] = []
+        self.sides = sides
+
+    def side(self, numbers: Bounded, uncertain: np.ndarray) -> np.ndarray | None:
+        """The signs that are given for these numbers; None where none are. The same numbers are the same kink."""
+        places = [place for place, (seen, _) in enumerate(self.met) if seen is numbers]
+        if not places:
+            places = [len(self.met)]
+            self.met.append((numbers, uncertain))
+        return self.sides[places[0]] if places[0] < len(self.sides) else None
 
 
 @dataclass(frozen=True)
@@ -55,6 +82,7 @@ class Precision:
     dtype: np.dtype
     wider: Callable[[np.ndarray], Any]
     wider_u: float
+    kinks: Kinks | None = field(default=None, compare=False)
 
     @cached_property
     def u(self) -> float:
@@ -70,6 +98,11 @@ class Precision:
         """
         info = finfo(self.dtype)
         return float(info.smallest_subnormal if self.dtype == np.float16 else info.smallest_normal)
+
+    @cached_property
+    def significand(self) -> float:
+        """2ᵖ for p bits: the whole numbers up to it are numbers of the dtype."""
+        return 2.0 / float(finfo(self.dtype).eps)
 
     @cached_property
     def largest(self) -> float:
@@ -109,6 +142,7 @@ class Bounded(NDArrayOperatorsMixin):
 
     terms: tuple[int, Any] | None = None
     is_difference: bool = False
+    find_grid: Callable[[Bounded], np.ndarray] | None = None
 
     def __init__(self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False):
         self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
@@ -122,6 +156,8 @@ class Bounded(NDArrayOperatorsMixin):
         with np.errstate(all="ignore"):
             result = RULES[ufunc, method](*operands, **options)
         result.undecided |= any(operand.undecided for operand in operands)
+        if rule := GRIDS.get((ufunc, method)):
+            result.find_grid = lambda result: rule(result, *operands, **options)
         return result
 
     def __array_function__(self, function, _, arguments, options):
@@ -130,7 +166,9 @@ class Bounded(NDArrayOperatorsMixin):
         (parts,) = arguments
         value, bound, magnitude = (np.concatenate([getattr(part, of) for part in parts], **options) for of in PARTS)
         undecided = any(part.undecided for part in parts)
-        return Bounded(value, bound, self.precision, magnitude=magnitude, undecided=undecided)
+        joined = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=undecided)
+        joined.find_grid = lambda _: np.concatenate([_own_grid(part) for part in parts], **options)
+        return joined
 
     def __getitem__(self, index) -> Bounded:
         return self._rearranged(lambda array: array[index])
@@ -147,7 +185,18 @@ class Bounded(NDArrayOperatorsMixin):
 
     def _rearranged(self, arrange: Callable) -> Bounded:
         value, bound, magnitude = (arrange(getattr(self, part)) for part in PARTS)
-        return Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
+        result = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
+        result.find_grid = lambda _: arrange(_own_grid(self))
+        return result
+
+    @cached_property
+    def grid(self) -> np.ndarray:
+        """A power of two that divides each number as every program finds it, and the terms of a sum that may go on.
+
+        0 where programs may find different numbers, infinity for a 0 that nothing was added up to.
+        """
+        with np.errstate(all="ignore"):
+            return np.zeros(self.shape) if self.find_grid is None else self.find_grid(self)
 
     @property
     def truth_bound(self) -> np.ndarray:
@@ -191,7 +240,9 @@ class Bounded(NDArrayOperatorsMixin):
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
     """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
     size = sizes(values)
-    return Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
+    given = Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
+    given.find_grid = lambda given: np.where(given.bound == 0, _lowest_bit(given.value), 0)
+    return given
 
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
@@ -201,7 +252,9 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     operand = np.asarray(operand, np.float64)
     rounded = _rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
-    return Bounded(rounded.value, np.where(integer, 0.0, rounded.bound), precision)
+    constant = Bounded(rounded.value, np.where(integer, 0.0, rounded.bound), precision)
+    constant.find_grid = lambda _: np.where(operand.astype(precision.dtype) == operand, _lowest_bit(operand), 0)
+    return constant
 
 
 def _rounded(value, inherited, precision: Precision, roundings: float | np.ndarray = 1) -> Bounded:
@@ -219,7 +272,7 @@ def _added(value, inherited, precision: Precision) -> Bounded:
 
 
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
-    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`."""
+    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`; of zeros every program finds 0."""
     inner = precision.accumulator
     bound = inherited + inner.gamma(n) * magnitude + n * inner.smallest
     bound = np.where(magnitude > inner.largest, np.inf, bound)
@@ -227,6 +280,7 @@ def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounde
         result = _within_range(value, sizes(value), bound, precision)
     else:
         result = _rounded(value, bound, precision)
+    result.bound = np.where(magnitude == 0, 0.0, result.bound)
     result.terms = (n, magnitude)
     return result
 
@@ -440,15 +494,36 @@ def _minimum(a: Bounded, b: Bounded) -> Bounded:
     return -_maximum(-a, -b)
 
 
+# ---------------------------------------------------------------- kinks
+
+
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
-    """0 or 1, and unknown where x may have either sign or be flushed to zero; of a ball its midpoint decides."""
-    value = a.precision.wider(np.heaviside(floats(a.value), floats(at_zero.value)))
-    may_be_zero = (a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)
-    is_zero = (a.magnitude == 0) & (a.bound == 0)
-    unknown = may_be_zero & ~is_zero
-    undecided = bool((unknown & (a.magnitude <= a.truth_bound)).any())
+    """0 or 1, and `at_zero` at 0; anything between where the side is not certain, or that of the side to take."""
+    return _at_kink(a, lambda sign: np.heaviside(sign, floats(at_zero.value)))
+
+
+def _sign(a: Bounded) -> Bounded:
+    """-1, 0 or 1, likewise."""
+    return _at_kink(a, lambda sign: sign)
+
+
+def _at_kink(a: Bounded, of_sign: Callable) -> Bounded:
+    """What a number's sign decides; of a ball its midpoint does.
+
+    The sign is uncertain where x may have either sign or be flushed to zero, unless every program finds the same x.
+    """
+    signs = np.sign(floats(a.value))
+    uncertain = ((a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)) & ~((signs == 0) & (a.bound == 0))
+    if uncertain.any():
+        uncertain &= a.grid == 0
+    undecided, kinks = bool((uncertain & (a.magnitude <= a.truth_bound)).any()), a.precision.kinks
+    taken = kinks.side(a, uncertain) if kinks and uncertain.any() else None
+    if taken is not None:
+        signs, unknown, undecided = np.where(uncertain, taken, signs), 0.0, False
+    else:
+        unknown = np.where(uncertain, np.ptp([of_sign(sign) for sign in (-1.0, 0.0, 1.0)]), 0.0)
     bound = np.where(np.isfinite(a.bound), unknown, np.inf)
-    return Bounded(value, bound, a.precision, undecided=undecided)
+    return Bounded(a.precision.wider(of_sign(signs)), bound, a.precision, undecided=undecided)
 
 
 RULES = {
@@ -475,4 +550,103 @@ RULES = {
     (np.maximum, "reduce"): _largest,
     (np.minimum, "__call__"): _minimum,
     (np.heaviside, "__call__"): _heaviside,
+    (np.sign, "__call__"): _sign,
+}
+
+
+# ---------------------------------------------------------------- what every program finds
+
+
+def _lowest_bit(values) -> np.ndarray:
+    """The largest power of two that divides each number; infinity for 0."""
+    significand, exponent = np.frexp(floats(values))
+    whole = (significand * 2.0**53).astype(np.int64)
+    return np.where(whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponent - 53))
+
+
+def _own_grid(a: Bounded) -> np.ndarray:
+    """That of the number itself, rather than of the terms that were added up to it."""
+    return np.where(a.grid > 0, _lowest_bit(a.value), 0)
+
+
+def _fitting(grid, size, precision: Precision) -> np.ndarray:
+    """The grid, where multiples of it up to that size are numbers that no program rounds or flushes."""
+    fits = size * (1 + ROUNDING_OF_SIZES) < precision.significand * grid
+    return np.where(fits & (grid >= precision.smallest), grid, 0)
+
+
+def _fitting_sum(grid, magnitude, result: Bounded) -> np.ndarray:
+    """That of a sum: no partial sum, in any order, is larger than its terms of one sign together."""
+    partial_sums = (magnitude + result.magnitude) / 2
+    inner = result.precision.accumulator
+    return np.minimum(_fitting(grid, partial_sums, inner), _fitting(grid, result.magnitude, result.precision))
+
+
+def _grid_of_sum(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    terms = sum(part.terms[1] if part.terms else part.magnitude for part in (a, b))
+    grids = (part.grid if part.terms else _own_grid(part) for part in (a, b))
+    return _fitting_sum(np.minimum(*grids), terms, result)
+
+
+def _grid_of_difference(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    return _fitting(np.minimum(_own_grid(a), _own_grid(b)), result.magnitude, result.precision)
+
+
+def _grid_of_product(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    zero = (result.magnitude == 0) & (result.bound == 0)
+    return np.where(zero, np.inf, _fitting(_own_grid(a) * _own_grid(b), result.magnitude, result.precision))
+
+
+def _grid_of_quotient(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    """Only a power of two divides without rounding."""
+    powers = _own_grid(b) == b.magnitude
+    return np.where(powers, _fitting(_own_grid(a) / b.magnitude, result.magnitude, result.precision), 0)
+
+
+def _grid_of_reduction(result: Bounded, a: Bounded, **axes) -> np.ndarray:
+    return _fitting_sum(np.minimum.reduce(_own_grid(a), **axes), a.magnitude.sum(**axes), result)
+
+
+def _grid_of_matmul(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    """Of the terms a row and a column have; a term is exact where both factors are, or one is exactly 0."""
+    rows, columns = _own_grid(a), _own_grid(b)
+    vague = (rows == 0) @ (columns != np.inf) | (rows != np.inf) @ (columns == 0)
+    of_rows, of_columns = (np.where(grid == 0, np.inf, grid) for grid in (rows, columns))
+    grid = of_rows.min(axis=-1)[..., :, None] * of_columns.min(axis=-2)[..., None, :]
+    return np.where(vague, 0, _fitting_sum(grid, result.terms[1], result))
+
+
+def _grid_of_larger(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    """That of the one which is copied, or of both."""
+    ahead, doubt = floats(a.value - b.value), a.bound + b.bound
+    grids = _own_grid(a), _own_grid(b)
+    return np.where(ahead > doubt, grids[0], np.where(-ahead > doubt, grids[1], np.minimum(*grids)))
+
+
+def _grid_of_smaller(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
+    return _grid_of_larger(result, -a, -b)
+
+
+def _grid_of_copy(result: Bounded, a: Bounded) -> np.ndarray:
+    return _own_grid(a)
+
+
+def _grid_at_kink(result: Bounded, *_: Bounded) -> np.ndarray:
+    return np.where(result.bound == 0, _lowest_bit(result.value), 0)
+
+
+GRIDS = {
+    (np.add, "__call__"): _grid_of_sum,
+    (np.add, "reduce"): _grid_of_reduction,
+    (np.subtract, "__call__"): _grid_of_difference,
+    (np.multiply, "__call__"): _grid_of_product,
+    (np.divide, "__call__"): _grid_of_quotient,
+    (np.square, "__call__"): lambda result, a: _grid_of_product(result, a, a),
+    (np.matmul, "__call__"): _grid_of_matmul,
+    (np.maximum, "__call__"): _grid_of_larger,
+    (np.minimum, "__call__"): _grid_of_smaller,
+    (np.negative, "__call__"): _grid_of_copy,
+    (np.absolute, "__call__"): _grid_of_copy,
+    (np.heaviside, "__call__"): _grid_at_kink,
+    (np.sign, "__call__"): _grid_at_kink,
 }

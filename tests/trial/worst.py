@@ -17,7 +17,10 @@ from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS
 
 @dataclass
 class Arithmetic:
-    """How a program rounds: to nearest, or by half an ulp up, down or either way, even where nothing is to round."""
+    """How a program rounds: to nearest, or by half an ulp up, down or either way.
+
+    A sum, difference or product that is a number of the dtype is that number, in every program.
+    """
 
     dtype: np.dtype
     rounding: str
@@ -30,7 +33,8 @@ class Arithmetic:
         if self.rounding == "nearest" and roundings == 1:
             t = t.astype(self.dtype).astype(np.longdouble)
         else:
-            way = self.way(t.shape) * min(roundings, 1)
+            is_exact = (roundings == 1) & (t.astype(self.dtype) == t)
+            way = np.where(is_exact, 0, self.way(t.shape) * min(roundings, 1))
             t = t * (1 + way * roundings * self.half_ulp)
             if self.dtype == np.float16:  # underflow is gradual
                 t = t + way * np.where(subnormal, np.minimum(abs(t), float(info.smallest_subnormal) / 2), 0)
@@ -62,7 +66,7 @@ class Arithmetic:
 
 
 ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
-COPIES = (np.heaviside, np.absolute, np.negative, np.maximum, np.minimum)
+COPIES = (np.heaviside, np.sign, np.absolute, np.negative, np.maximum, np.minimum)
 ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0) | dict.fromkeys(ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
 EXTENDED = {erfc: rounding.extended_erfc}
 
