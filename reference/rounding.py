@@ -55,24 +55,37 @@ UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
 ROUNDING_OF_SIZES = 2.0**-30  # of magnitudes, which are sums of at most millions of terms in float64
 
 
+@dataclass
+class Kink:
+    """Numbers at a kink: where their side is uncertain, and the signs that make a difference there."""
+
+    numbers: Bounded
+    uncertain: np.ndarray
+    signs: tuple[float, ...]
+
+    @property
+    def depth(self) -> int:
+        """How many kinks are passed on the way to it."""
+        return self.numbers.passed
+
+
 class Kinks:
     """The kinks that a computation meets where the side is not certain, in the order in which it meets them.
 
-    `met` holds, for each, the numbers at it and where they are uncertain. `sides`, if they are given, are the signs to
-    take there, an array for each kink in the same order; what is taken is exact.
+    `sides` tells which signs to take at a kink, the how-manieth it is; none without it. What is taken is exact.
     """
 
-    def __init__(self, sides: tuple[np.ndarray, ...] = ()):
-        self.met: list[tuple[Bounded, np.ndarray]] = []
+    def __init__(self, sides: Callable[[int, Kink], np.ndarray | float | None] = lambda *_: None):
+        self.met: list[Kink] = []
         self.sides = sides
 
-    def side(self, numbers: Bounded, uncertain: np.ndarray) -> np.ndarray | None:
-        """The signs that are given for these numbers; None where none are. The same numbers are the same kink."""
-        places = [place for place, (seen, _) in enumerate(self.met) if seen is numbers]
+    def meet(self, kink: Kink) -> np.ndarray | float | None:
+        """The signs to take there. The same numbers are the same kink."""
+        places = [place for place, seen in enumerate(self.met) if seen.numbers is kink.numbers]
+        place = places[0] if places else len(self.met)
         if not places:
-            places = [len(self.met)]
-            self.met.append((numbers, uncertain))
-        return self.sides[places[0]] if places[0] < len(self.sides) else None
+            self.met.append(kink)
+        return self.sides(place, kink)
 
 
 @dataclass(frozen=True)
@@ -137,9 +150,10 @@ class Bounded(NDArrayOperatorsMixin):
 
     `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as well
     have been its first term. `is_difference` is set where two numbers were subtracted. `undecided` is set where even
-    the values may lie on the wrong side of a jump.
+    the values may lie on the wrong side of a jump. `passed` counts the kinks on the way to it.
     """
 
+    passed: int = 0
     terms: tuple[int, Any] | None = None
     is_difference: bool = False
     find_grid: Callable[[Bounded], np.ndarray] | None = None
@@ -156,6 +170,7 @@ class Bounded(NDArrayOperatorsMixin):
         with np.errstate(all="ignore"):
             result = RULES[ufunc, method](*operands, **options)
         result.undecided |= any(operand.undecided for operand in operands)
+        result.passed += max(operand.passed for operand in operands)
         if rule := GRIDS.get((ufunc, method)):
             result.find_grid = lambda result: rule(result, *operands, **options)
         return result
@@ -186,7 +201,7 @@ class Bounded(NDArrayOperatorsMixin):
     def _rearranged(self, arrange: Callable) -> Bounded:
         value, bound, magnitude = (arrange(getattr(self, part)) for part in PARTS)
         result = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
-        result.find_grid = lambda _: arrange(_own_grid(self))
+        result.find_grid, result.passed = lambda _: arrange(_own_grid(self)), self.passed
         return result
 
     @cached_property
@@ -272,7 +287,7 @@ def _added(value, inherited, precision: Precision) -> Bounded:
 
 
 def _summed(value, inherited, n: int, magnitude, precision: Precision) -> Bounded:
-    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`; of zeros every program finds 0."""
+    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`; a sum of zeros is 0."""
     inner = precision.accumulator
     bound = inherited + inner.gamma(n) * magnitude + n * inner.smallest
     bound = np.where(magnitude > inner.largest, np.inf, bound)
@@ -498,32 +513,37 @@ def _minimum(a: Bounded, b: Bounded) -> Bounded:
 
 
 def _heaviside(a: Bounded, at_zero: Bounded) -> Bounded:
-    """0 or 1, and `at_zero` at 0; anything between where the side is not certain, or that of the side to take."""
+    """0 or 1, and `at_zero` at 0; anything between where the side is not certain, unless it is told which to take."""
     return _at_kink(a, lambda sign: np.heaviside(sign, floats(at_zero.value)))
 
 
 def _sign(a: Bounded) -> Bounded:
     """-1, 0 or 1, likewise."""
-    return _at_kink(a, lambda sign: sign)
+    return _at_kink(a, np.positive)
 
 
 def _at_kink(a: Bounded, of_sign: Callable) -> Bounded:
-    """What a number's sign decides; of a ball its midpoint does.
+    """What the sign of a number decides; of a ball its midpoint does.
 
-    The sign is uncertain where x may have either sign or be flushed to zero, unless every program finds the same x.
+    It is uncertain where x may have either sign or be flushed to zero, unless every program finds the same x.
     """
-    signs = np.sign(floats(a.value))
+    signs, unknown = np.sign(floats(a.value)), 0.0
     uncertain = ((a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)) & ~((signs == 0) & (a.bound == 0))
     if uncertain.any():
         uncertain &= a.grid == 0
-    undecided, kinks = bool((uncertain & (a.magnitude <= a.truth_bound)).any()), a.precision.kinks
-    taken = kinks.side(a, uncertain) if kinks and uncertain.any() else None
-    if taken is not None:
-        signs, unknown, undecided = np.where(uncertain, taken, signs), 0.0, False
-    else:
-        unknown = np.where(uncertain, np.ptp([of_sign(sign) for sign in (-1.0, 0.0, 1.0)]), 0.0)
+    undecided = bool((uncertain & (a.magnitude <= a.truth_bound)).any())
+    if uncertain.any():
+        of_signs = {float(of_sign(sign)): sign for sign in (-1.0, 0.0, 1.0)}
+        kink, kinks = Kink(a, uncertain, tuple(of_signs.values())), a.precision.kinks
+        taken = kinks.meet(kink) if kinks else None
+        if taken is None:
+            unknown = np.where(uncertain, max(of_signs) - min(of_signs), 0.0)
+        else:
+            signs, undecided = np.where(uncertain, taken, signs), False
     bound = np.where(np.isfinite(a.bound), unknown, np.inf)
-    return Bounded(a.precision.wider(of_sign(signs)), bound, a.precision, undecided=undecided)
+    result = Bounded(a.precision.wider(of_sign(signs)), bound, a.precision, undecided=undecided)
+    result.passed = 1
+    return result
 
 
 RULES = {

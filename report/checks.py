@@ -22,7 +22,7 @@ from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward
 from reference.optimizers import at_rate, clipped, update
 from reference.proof import balls, sizes
-from reference.rounding import IN_BALLS, Bounded, exact, precision_of
+from reference.rounding import IN_BALLS, Bounded, Kinks, Precision, exact, precision_of
 from reference.schedules import learning_rates
 
 ROUNDINGS_A_STEP = 8
@@ -30,13 +30,22 @@ AVERAGE = "average"  # of the parameters after the update; all other state is th
 
 
 class Check(NamedTuple):
-    """One tensor of some steps: what the backend recorded, and the truth with its allowance; `look` says where."""
+    """One tensor of some steps: what the backend recorded, and the truth with its allowance.
+
+    Attributes:
+        phase, tensor: what it is, `cotangent` of `hidden`.
+        actual: (steps, *shape), as recorded.
+        truth: of the same shape.
+        look: where a wrong number leads.
+        undecided: (steps, *shape), true behind kinks of which not every side could be tried; None if nothing is.
+    """
 
     phase: str
     tensor: str
     actual: np.ndarray
     truth: Bounded
     look: str
+    undecided: np.ndarray | None = None
 
     def budget(self) -> np.ndarray:
         """Share of the allowance that is used, elementwise; within iff at most 1, so NaN is not within.
@@ -54,38 +63,49 @@ class Check(NamedTuple):
         truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
         if not np.isfinite(allowance):
             return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
-        found = f"found {self.actual[at]!s}, expected {digits(truth, allowance)} ± {allowance:.2g}"
-        return "differs", f"{found} (budget {budget:.3g}); {self.look}"
+        found = f"found {self.actual[at]!s}, expected"
+        if self.undecided is not None and self.undecided[at]:
+            between = f"{float(truth) - allowance:.6g} to {float(truth) + allowance:.6g}"
+            why = "it is behind kinks whose side is not certain, and there are too many sides to try"
+            return (
+                "undecided",
+                f"{found} something from {between}; {why}: record the layers, or train with other numbers",
+            )
+        return "differs", f"{found} {digits(truth, allowance)} ± {allowance:.2g} (budget {budget:.3g})"
 
 
-def checks_of_steps(problem: Problem, run: Trajectory) -> Iterator[Check]:
-    """All tensors of some steps with the same number of real samples, in the order in which they are computed."""
+def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = None) -> Iterator[Check]:
+    """All tensors of some steps with the same number of real samples, in the order in which they are computed.
+
+    Behind a kink whose side is not certain the truth is an interval, unless `kinks` says which side to take.
+    """
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
-    precision = precision_of(problem.dtype)
-    before = _given(problem, {path: run.before[path] for path in problem.parameters})  # a run may sort its names
+    precision = replace(precision_of(problem.dtype), kinks=kinks)
+    before = _given({path: run.before[path] for path in problem.parameters}, precision)  # a run may sort its names
     masks = {name: mask[:, : batches.shape[1]] for name, mask in problem.masks_at(run.steps).items()}
-    numbers = operands(problem, before, _given(problem, masks))
+    numbers = operands(problem, before, _given(masks, precision))
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
-        values = _given(problem, run.values)
+        values = _given(run.values, precision)
         truths = yield from _forward_checks(problem, numbers, values, run, targets)
-        yield from _backward_checks(problem, numbers, values, truths, run, targets)
+        cotangents = _given(run.cotangents, precision)
+        yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
     else:
         yield from _end_to_end_checks(problem, numbers, exact(problem.inputs[batches], precision), run, targets)
     if problem.optimizer:
-        yield from _update_checks(problem, before, run)
+        yield from _update_checks(problem, before, run, precision)
 
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """The values and the loss of all samples at the final parameters, as a stack of one step."""
     last, precision = problem.network[-1].name, precision_of(problem.dtype)
-    after = operands(problem, _given(problem, {path: run.after[path][-1:] for path in problem.parameters}))
+    after = operands(problem, _given({path: run.after[path][-1:] for path in problem.parameters}, precision))
     targets = exact(problem.targets[None], precision)
     final = replace(
         run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
     )
-    values = _given(problem, final.values)
+    values = _given(final.values, precision)
     if run.has_layers:
         yield from _forward_checks(problem, after, values, final, targets)
     else:
@@ -96,8 +116,7 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
         yield Check("loss", "loss", final.loss, loss, "look at the loss")
 
 
-def _given(problem: Problem, arrays: Arrays) -> dict[str, Bounded]:
-    precision = precision_of(problem.dtype)
+def _given(arrays: Arrays, precision: Precision) -> dict[str, Bounded]:
     return {name: exact(array, precision) for name, array in arrays.items()}
 
 
@@ -119,18 +138,17 @@ def _forward_checks(problem: Problem, numbers: dict, values: dict, run: Trajecto
 
 
 def _backward_checks(
-    problem: Problem, numbers: dict, values: dict, truths: dict, run: Trajectory, targets: Bounded
+    problem: Problem, numbers: dict, values: dict, truths: dict, cotangents: dict, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
     """Each cotangent and gradient from the recorded cotangents behind it, the last layer first.
 
     What several layers use has the sum of what comes back from each, and is judged with the first of them.
     """
     names = ["input", *(layer.name for layer in problem.network)]
-    cotangents, gradients = _given(problem, run.cotangents), {}
     truth = loss_backward(problem.loss, values[names[-1]], targets)
     look = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
     yield Check("cotangent", names[-1], run.cotangents[names[-1]], truth, look)
-    sums, given, first_user = {}, ChainMap(values, numbers), _first_users(problem)
+    sums, gradients, given, first_user = {}, {}, ChainMap(values, numbers), _first_users(problem)
     for layer, before in reversed(list(zip(problem.network, names[:-1], strict=True))):
         x, dy = values[before], cotangents[layer.name]
         dx, others = layer_backward(layer, given, x, truths[layer.name], dy)
@@ -154,9 +172,9 @@ def _first_users(problem: Problem) -> dict[str, list[str]]:
     return {name: [path for path in users if users[path] == name] for name in places}
 
 
-def _update_checks(problem: Problem, before: dict, run: Trajectory) -> Iterator[Check]:
+def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: Precision) -> Iterator[Check]:
     """The learning rate, and the parameters and the state after each step, from what was before it."""
-    gradients, state = _given(problem, run.gradients), _given(problem, run.state_before)
+    gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
     gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained})
     if problem.schedule:
         yield rate_check(problem, run)
@@ -193,14 +211,24 @@ def rate_check(problem: Problem, run: Trajectory) -> Check:
 def _end_to_end_checks(
     problem: Problem, numbers: dict, inputs: Bounded, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
-    """The loss and the gradients from the recorded parameters alone; the allowance grows with every layer."""
+    """The loss and the gradients from the recorded parameters alone; the allowance grows with every layer.
+
+    The gradients come in the order of the backward pass, those of the last layer first.
+    """
     last = problem.network[-1].name
     values = forward(problem.network, numbers, inputs)
     look = "only gradients are recorded: look at every layer's forward and backward pass"
     yield Check("loss", "loss", run.loss, total_loss(problem, numbers, values[last], targets), look)
     _, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, values[last], targets))
-    for path, truth in trained(problem, numbers, gradients, problem.trained).items():
-        yield Check("gradient", path, run.gradients[path], truth, look)
+    truths = trained(problem, numbers, gradients, problem.trained)
+    for path in backward_order(problem):
+        yield Check("gradient", path, run.gradients[path], truths[path], look)
+
+
+def backward_order(problem: Problem) -> list[str]:
+    """The trained parameters in the order in which the backward pass finishes their gradients."""
+    first_users = _first_users(problem)
+    return [path for layer in reversed(problem.network) for path in first_users[layer.name]]
 
 
 def digits(truth, allowance: float) -> str:

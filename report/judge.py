@@ -9,7 +9,7 @@ truth and the allowance (`reference/rounding.py`), and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,8 +20,9 @@ from cases.problem import Problem
 from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
-from report.checks import Check, checks_of_steps, final_checks
-from report.hints import hint
+from report.blame import explained
+from report.checks import Check, final_checks
+from report.kinks import decided_checks
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
 
@@ -32,7 +33,10 @@ PUBLISHED, NOTHING = "published number", "nothing"
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something that is not as it should be. The first in order of computation is the one that is told."""
+    """Something that is not as it should be. The first in order of computation is the one that is told.
+
+    `suspects` are the phase and tensor of every operation in one of which the fault lies, where that is known.
+    """
 
     step: int
     order: int
@@ -42,6 +46,8 @@ class Finding:
     message: str = field(compare=False)
     verdict: str = field(compare=False, default="differs")
     budget: float = field(compare=False, default=np.inf)
+    look: str = field(compare=False, default="")
+    suspects: tuple[tuple[str, str], ...] = field(compare=False, default=())
 
     @property
     def place(self) -> str:
@@ -56,12 +62,29 @@ class Finding:
 
 @dataclass
 class Ledger:
-    """What was compared: steps, tensors (of one step each), elements, and elements that the allowance resolves."""
+    """What was compared: steps, tensors (of one step each), and elements.
+
+    Of these some are resolved, larger than their allowance, and some undecided, behind kinks whose side is not certain.
+    """
 
     steps: int = 0
     tensors: int = 0
     elements: int = 0
     resolved: int = 0
+    undecided: int = 0
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The largest error that may have passed in a gradient.
+
+    Attributes:
+        relative: to the largest element of its tensor, where that is larger than the error.
+        absolute: of tensors that have no such element at a step, as where the truth is 0; 0 if there are none.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
 
 
 @dataclass
@@ -69,12 +92,11 @@ class Judgement:
     """What the judge says of one trajectory.
 
     Attributes:
-        verdict: `certified`, `differs` or `out of range`.
+        verdict: `certified`, `differs`, `undecided` or `out of range`.
         budget: the largest share of an allowance that was used; of the first failure, if there is one.
         where: the step, phase, tensor and index of that budget.
         message: the first failure in words; empty if certified.
-        resolution: the largest error that might have passed in a gradient, relative to the tensor's largest element:
-            the median over the steps, of the tensor where it is worst. None if all gradients are zero.
+        resolution: the largest error that may have passed in a gradient, of the worst tensor at the worst judged step.
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         published: the numbers printed elsewhere, and whether they are met.
         budgets: the largest budget of every recorded step.
@@ -84,7 +106,7 @@ class Judgement:
     budget: float
     where: Finding | None
     message: str
-    resolution: float | None
+    resolution: Resolution
     ledger: Ledger
     published: list[Published]
     budgets: np.ndarray
@@ -105,16 +127,17 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     """Judge every recorded number of a trajectory."""
     if mistakes := structure_mistakes(problem, trajectory):
         first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
-        return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
+        none = Resolution(), Ledger(), [], np.zeros(0)
+        return Judgement("differs", np.inf, first, str(first), *none, trajectory.scope)
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
         tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
         for block, positions in _blocks(problem, trajectory):
-            for order, check in enumerate(checks_of_steps(problem, block)):
+            for order, check in enumerate(decided_checks(problem, block)):
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-        return tally.judgement(compare_published(problem, trajectory), partial(hint, problem, trajectory))
+        return tally.judgement(compare_published(problem, trajectory), partial(explained, problem, trajectory))
 
 
 # ---------------------------------------------------------------- what must be equal
@@ -199,18 +222,19 @@ class _Tally:
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
         self.budgets = np.zeros(len(self.steps))
-        self.tensors, self.elements, self.resolved = np.zeros((3, len(self.steps)), int)
-        self.resolutions: dict[str, np.ndarray] = {}
+        self.tensors, self.elements, self.resolved, self.undecided = np.zeros((4, len(self.steps)), int)
+        self.gradients: dict[str, _OfGradient] = {}
 
     def take(self, check: Check, order: int, rows: np.ndarray) -> None:
         """Count one tensor of the steps in these rows; remember its largest budget and its first failure."""
         budget, allowance, truth = (
             array.reshape(len(rows), -1) for array in (check.budget(), check.truth.allowance, check.truth.magnitude)
         )
-        fails = ~(budget <= 1) | ~np.isfinite(allowance)
-        if fails.any():
-            row, element = np.unravel_index(fails.argmax(), fails.shape)
-            self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
+        undecided = np.zeros(budget.shape, bool) if check.undecided is None else check.undecided.reshape(budget.shape)
+        for fails in ((~(budget <= 1) | ~np.isfinite(allowance)) & ~undecided, undecided):
+            if fails.any():
+                row, element = np.unravel_index(fails.argmax(), fails.shape)
+                self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             row, element = np.unravel_index(budget.argmax(), budget.shape)
@@ -219,44 +243,85 @@ class _Tally:
         self.tensors[rows] += 1
         self.elements[rows] += budget.shape[1]
         self.resolved[rows] += (allowance < truth).sum(axis=1)
+        self.undecided[rows] += undecided.sum(axis=1)
         if check.phase == "gradient":
-            unresolved = self.resolutions.setdefault(check.tensor, np.full(len(self.steps), np.nan))
-            with np.errstate(all="ignore"):
-                unresolved[rows] = allowance.max(axis=1) / truth.max(axis=1)
+            of_gradient = self.gradients.setdefault(check.tensor, _OfGradient(order, len(self.steps)))
+            of_gradient.take(rows, allowance, truth)
 
     def _finding(self, check: Check, order: int, row: int, position: int, element: int, budget: float) -> Finding:
         index = tuple(int(i) for i in np.unravel_index(element, check.actual.shape[1:]))
         verdict, message = check.describe(position, index, budget)
-        return Finding(int(self.steps[row]), order, check.phase, check.tensor, index, message, verdict, float(budget))
+        step = int(self.steps[row])
+        return Finding(step, order, check.phase, check.tensor, index, message, verdict, float(budget), check.look)
 
-    def _resolution(self) -> float | None:
-        """The median over the steps, of the tensor where it is worst."""
-        medians = [np.nanmedian(steps) for steps in self.resolutions.values() if np.isfinite(steps).any()]
-        return max(medians, default=None)
-
-    def judgement(self, published: list[Published], hint: Callable[[int, str, str], str]) -> Judgement:
+    def judgement(self, published: list[Published], explained: Callable[[Finding], Finding]) -> Judgement:
         """The verdict, with the first finding in the order of computation and the mistake that it looks like."""
-        first = min(self.findings, default=None)
+        first = min((finding for finding in self.findings if finding.verdict != "undecided"), default=None)
         if first and first.verdict == "differs":
-            first = replace(first, message=first.message + hint(first.step, first.phase, first.tensor))
+            first = explained(first)
         judged = self.steps <= first.step if first else np.full(len(self.steps), fill_value=True)
+        of_ledger = ("tensors", "elements", "resolved", "undecided")
         ledger = Ledger(
-            steps=int(judged[:-1].sum()),
-            **{name: int(getattr(self, name)[judged].sum()) for name in ("tensors", "elements", "resolved")},
+            steps=int(judged[:-1].sum()), **{name: int(getattr(self, name)[judged].sum()) for name in of_ledger}
         )
+        worst = [of.worst(judged) for of in self.gradients.values()]
+        resolution = Resolution(*(max(errors) for errors in zip(*worst, strict=True))) if worst else Resolution()
         budget, where = self.largest
         if first:
             where, budget = first, first.budget
-        elif missed := [number for number in published if number.status == "missed"]:
-            entry = missed[0].entry
-            where = first = Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
-        elif not ledger.resolved:
-            where = first = Finding(
-                0, 0, NOTHING, "", (), "nothing was compared: no number is larger than its allowance"
-            )
+        else:
+            first = self._not_certified(published, ledger)
+            where = first or where
         return Judgement(
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
-            resolution=self._resolution(), ledger=ledger, published=published,
+            resolution=resolution, ledger=ledger, published=published,
             budgets=self.budgets[:-1], scope=self.scope,
         )  # fmt: skip
+
+    def _not_certified(self, published: list[Published], ledger: Ledger) -> Finding | None:
+        """Why a run is not certified of which no number is wrong: what is undecided, missed, or not resolved."""
+        missed = [number for number in published if number.status == "missed"]
+        if missed:
+            entry = missed[0].entry
+            return Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
+        if undecided := min((finding for finding in self.findings if finding.verdict == "undecided"), default=None):
+            return undecided
+        for path, gradient in self.gradients.items():
+            if why := gradient.claims_nothing():
+                return Finding(0, gradient.order, "gradient", path, (), why, "undecided")
+        if not ledger.resolved:
+            return Finding(0, 0, NOTHING, "", (), "nothing was compared: no number is larger than its allowance")
+        return None
+
+
+class _OfGradient:
+    """What may be claimed of one parameter's gradient, by recorded step."""
+
+    def __init__(self, order: int, steps: int):
+        self.order = order
+        self.allowance, self.truth = np.zeros((2, steps))
+        self.resolved = np.zeros(steps, bool)
+
+    def take(self, rows: np.ndarray, allowance: np.ndarray, truth: np.ndarray) -> None:
+        """Keep the largest allowance and the largest element of each step, and whether an element is resolved."""
+        self.allowance[rows], self.truth[rows] = allowance.max(axis=1), truth.max(axis=1)
+        self.resolved[rows] = (allowance < truth).any(axis=1)
+
+    def worst(self, judged: np.ndarray) -> tuple[float, float]:
+        """The error that may have passed: relative to the largest element of resolved steps, and absolute."""
+        resolved, not_resolved = judged & (self.allowance < self.truth), judged & ~(self.allowance < self.truth)
+        with np.errstate(all="ignore"):
+            relative = self.allowance[resolved] / self.truth[resolved]
+        return float(relative.max(initial=0)), float(self.allowance[not_resolved].max(initial=0))
+
+    def claims_nothing(self) -> str:
+        """Why a correct gradient can't be told from any other one: it is within its allowance of zero at every step."""
+        if self.resolved.any() or not (self.truth + self.allowance).any():
+            return ""
+        with np.errstate(all="ignore"):
+            times = np.nanmax(self.allowance / self.truth)
+        return (
+            f"no element of it is larger than its allowance at any step, which is up to {times:.0e} times the largest: "
+            "a gradient of zeros would pass as well; record the layers, so that each operation is judged by itself"
+        )

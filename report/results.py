@@ -45,12 +45,15 @@ def _result(comparison: Comparison, result: Result) -> dict:
     judgement, row = result.judgement, {"case": comparison.case.name, "dtype": comparison.dtype}
     row |= {"backend": result.backend, "verdict": result.verdict}
     if judgement is None:
-        nothing = dict.fromkeys(("budget", "resolution", "where", "ledger", "published", "accuracy", "seconds"))
+        nothing = dict.fromkeys(
+            ("budget", "resolution", "absolute_resolution", "where", "ledger", "published", "accuracy", "seconds")
+        )
         return row | nothing | {"message": result.message}
     where, statuses = judgement.where, [number.status for number in judgement.published]
     return row | {
         "budget": finite(judgement.budget),
-        "resolution": finite(judgement.resolution),
+        "resolution": finite(judgement.resolution.relative),
+        "absolute_resolution": finite(judgement.resolution.absolute),
         "where": where
         and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)},
         "ledger": vars(judgement.ledger),

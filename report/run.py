@@ -17,7 +17,7 @@ from reference.proof import ExactRun
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
 
-INCOMPLETE = ("out of range", "error", "crash", "timeout", "out of memory", "missing")
+INCOMPLETE = ("undecided", "out of range", "error", "crash", "timeout", "out of memory", "missing")
 
 
 @dataclass

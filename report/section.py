@@ -12,11 +12,11 @@ from cases.concept import Concept
 from cases.layers import Dense, Dropout, Layer, Skip
 from cases.schema import Case
 from reference.proof import balls, floats, sizes, working_precision
-from report.checks import checks_of_steps
 from report.depth import LayerGradient
 from report.escape import block, text
+from report.kinks import decided_checks
 from report.run import Comparison, Result, suspect
-from report.table import cell, printed, short, some, table
+from report.table import cell, may_pass, printed, short, some, table
 
 SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
@@ -137,7 +137,7 @@ def _runs_table(comparisons: list[Comparison]) -> str:
 def _run_cells(result: Result) -> list[str]:
     judgement, where = result.judgement, result.judgement.where
     place = text(where if result.verdict != "certified" else where.place if where else "")
-    resolution = "" if judgement.resolution is None else f"{judgement.resolution:.1e}"
+    resolution = may_pass(judgement.resolution)
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
 
@@ -171,7 +171,7 @@ def _step_zero(comparison: Comparison) -> str:
     problem, results = comparison.problem, comparison.whole
     size = int((problem.batches[0] >= 0).sum())
     first_steps = [cut(result.trajectory, np.array([0]), size) for result in results]
-    checks = [{check[:2]: check for check in checks_of_steps(problem, step)} for step in first_steps]
+    checks = [{check[:2]: check for check in decided_checks(problem, step)} for step in first_steps]
     rows = []
     for name, check in max(checks, key=len).items():
         budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]

@@ -27,7 +27,7 @@ from report.section import case_section, figure_name, shown_steps
 from report.units import JUDGE, Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
-KEPT = ("certified", "differs", "out of range", "unsupported")  # what the same run would come to again
+KEPT = ("certified", "differs", "undecided", "out of range", "unsupported")  # what the same run would come to again
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 

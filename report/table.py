@@ -8,6 +8,7 @@ import numpy as np
 from tabulate import tabulate
 
 from report.escape import plain
+from report.judge import Resolution
 from report.run import Result
 
 SHOWN_ELEMENTS = 4
@@ -33,12 +34,16 @@ def cell(result: Result) -> str:
         return f"{result.verdict} (print)"
     if result.verdict == "out of range":
         return f"out of range at {judgement.where.step}"
-    end_to_end = f" ({_power(judgement.resolution)})*" if judgement.scope == "gradients" else ""
+    if result.verdict == "undecided":
+        return result.verdict
+    end_to_end = f" ({may_pass(judgement.resolution)})*" if judgement.scope == "gradients" else ""
     return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
 
 
-def _power(resolution: float | None) -> str:
-    return "nothing" if resolution is None else f"{resolution:.0e}"
+def may_pass(resolution: Resolution) -> str:
+    """The largest error that may pass, with ± where it is an absolute one."""
+    absolute = resolution.absolute > resolution.relative
+    return f"±{resolution.absolute:.0e}" if absolute else f"{resolution.relative:.0e}" if resolution.relative else "0"
 
 
 def short(share: float) -> str:

@@ -15,7 +15,8 @@ from cases.schema import CASES
 from reference import layers
 from report import judge as judge_module
 from report.checks import checks_of_steps
-from report.judge import Ledger, cut, judge
+from report.judge import Ledger, Resolution, cut, judge
+from report.kinks import decided_checks
 from tests.trial.planting import gradients_only
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -85,7 +86,7 @@ def test_right_run_is_certified(example):
     assert (judgement.verdict, judgement.message) == ("certified", "")
     assert 0 < judgement.budget <= 1
     assert judgement.budget == pytest.approx(judgement.budgets.max())
-    assert judgement.resolution < 1e3 * np.finfo(problem.dtype).eps
+    assert judgement.resolution.relative < 1e3 * np.finfo(problem.dtype).eps
 
 
 def test_ledger_counts_everything(example):
@@ -467,7 +468,7 @@ def test_end_to_end(example):
     problem, run = example
     judgement = judge(problem, gradients_only(problem, run))
     assert (judgement.verdict, judgement.scope) == ("certified", "gradients"), judgement.message
-    assert judge(problem, run).resolution < judgement.resolution < 1e-3
+    assert judge(problem, run).resolution.relative < judgement.resolution.relative < 1e-3
     wrong = changed(run, "gradients", "hidden.bias", lambda gradient: gradient * 10)
     finding = refused(problem, gradients_only(problem, wrong))
     assert place(finding)[:3] == (0, "gradient", "hidden.bias")
@@ -582,7 +583,7 @@ def test_what_has_no_place_is_told_without_one(example):
     problem, run = example
     judgement = judge(problem, replace(run, final_loss=None))
     assert judgement.message == "final_loss: missing, found None in its place"
-    assert (judgement.where.step, judgement.budget, judgement.resolution) == (0, np.inf, None)
+    assert (judgement.where.step, judgement.budget, judgement.resolution) == (0, np.inf, Resolution())
     assert judgement.ledger == Ledger(steps=0, tensors=0, elements=0, resolved=0)
     assert len(judgement.budgets) == 0
 
@@ -643,15 +644,15 @@ def test_every_recorded_step_has_its_largest_budget(example):
 
 
 def test_the_resolution_is_that_of_the_worst_gradient(example):
-    """Its allowance relative to its largest element, at the median step."""
+    """Its largest allowance relative to its largest element, at the step where that is worst."""
     problem, run = example
     gradients = [check.truth for check in checks_of_steps(problem, run) if check.phase == "gradient"]
     axes = [tuple(range(1, truth.value.ndim)) for truth in gradients]
     worst = max(
-        np.median(truth.allowance.max(axis=axis) / truth.magnitude.max(axis=axis))
+        (truth.allowance.max(axis=axis) / truth.magnitude.max(axis=axis)).max()
         for truth, axis in zip(gradients, axes, strict=True)
     )
-    assert judge(problem, run).resolution == pytest.approx(worst, rel=1e-12)
+    assert judge(problem, run).resolution == Resolution(pytest.approx(worst, rel=1e-12), 0.0)
 
 
 def test_a_subnormal_copy_that_is_flushed_uses_all_of_its_allowance(problem_of):
@@ -677,10 +678,10 @@ def test_a_long_run_is_judged_in_blocks(example, monkeypatch, elements, steps):
 
     def counted(problem, block):
         sizes.append(len(block.steps))
-        return checks_of_steps(problem, block)
+        return decided_checks(problem, block)
 
     monkeypatch.setattr(judge_module, "ELEMENTS_AT_A_TIME", elements)
-    monkeypatch.setattr(judge_module, "checks_of_steps", counted)
+    monkeypatch.setattr(judge_module, "decided_checks", counted)
     in_blocks = judge(*example)
     assert sizes == [steps] * (40 // steps)
     assert (in_blocks.verdict, in_blocks.ledger, in_blocks.where) == (whole.verdict, whole.ledger, whole.where)
@@ -693,7 +694,7 @@ def test_a_block_fits_well_in_memory(problem_of, monkeypatch, samples, units, st
 
     def counted(problem, block):
         sizes.append(len(block.steps))
-        return checks_of_steps(problem, block)
+        return decided_checks(problem, block)
 
     problem = problem_of(
         network=[{"dense": {"name": "wide", "units": units, "bias": False}}],
@@ -701,7 +702,7 @@ def test_a_block_fits_well_in_memory(problem_of, monkeypatch, samples, units, st
         data={"inputs": [[0.5]] * samples, "targets": [[0.25] * units] * samples},
         training={"steps": 40, "optimizer": {"sgd": {"learning_rate": 1e-6}}},
     )
-    monkeypatch.setattr(judge_module, "checks_of_steps", counted)
+    monkeypatch.setattr(judge_module, "decided_checks", counted)
     assert judge(problem, numpy_reference.run(problem)).verdict == "certified"
     assert max(sizes) <= steps
     assert samples > 1 or sizes == [40]
@@ -713,9 +714,9 @@ def test_the_judge_computes_in_one_thread(example, monkeypatch):
 
     def watched(problem, block):
         threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
-        return checks_of_steps(problem, block)
+        return decided_checks(problem, block)
 
-    monkeypatch.setattr(judge_module, "checks_of_steps", watched)
+    monkeypatch.setattr(judge_module, "decided_checks", watched)
     with threadpool_limits(2):
         judge(*example)
     assert set(threads) <= {1}

@@ -116,8 +116,8 @@ def test_a_report_of_16_bits(dtype):
 # ---------------------------------------------------------------- report.json
 
 RESULT = {
-    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "accuracy",
-    "seconds", "message",
+    "case", "dtype", "backend", "verdict", "budget", "resolution", "absolute_resolution", "where", "ledger",
+    "published", "accuracy", "seconds", "message",
 }  # fmt: skip
 PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}
 
@@ -132,7 +132,7 @@ def test_json_has_the_promised_keys(written):
     for row in content["results"]:
         assert row.keys() == RESULT
         assert row["where"].keys() == {"step", "phase", "tensor", "index"}
-        assert row["ledger"].keys() == {"steps", "tensors", "elements", "resolved"}
+        assert row["ledger"].keys() == {"steps", "tensors", "elements", "resolved", "undecided"}
         assert row["published"] == {"met": int(row["case"].endswith("a|b")), "missed": 0}
         assert row["accuracy"] is None
         assert row["seconds"].keys() == {"run", "judge"}

@@ -50,7 +50,7 @@ def test_right_gradients_are_certified_end_to_end(tmp_path, problem_of, dtype):
     assert (result.backend, result.verdict, result.message) == ("mine", "certified", "")
     assert result.judgement.scope == "gradients"
     assert result.judgement.ledger.steps == 40
-    assert result.judgement.resolution < {"float64": 1e-11, "float32": 1e-3}[dtype]
+    assert result.judgement.resolution.relative < {"float64": 1e-11, "float32": 1e-3}[dtype]
 
 
 @pytest.mark.parametrize(

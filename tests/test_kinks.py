@@ -1,0 +1,333 @@
+"""At a kink the convention decides where the side is certain; elsewhere a number fits one side or the other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends import numpy_reference
+from backends.trajectory import of_arrays
+from cases.load import load
+from cases.problem import Problem, materialise
+from cases.schema import CASES, Case
+from reference import activations, losses
+from reference.proof import floats
+from reference.rounding import Kinks, exact, precision_of
+from report import kinks as kinks_module
+from report.judge import judge
+from tests.trial.bounds import WIDE_DTYPES
+from tests.trial.planting import gradients_only, planted
+
+both_dtypes = pytest.mark.parametrize("dtype", WIDE_DTYPES)
+
+# ---------------------------------------------------------------- what every program finds
+
+SMALL = st.integers(-(2**8), 2**8)
+
+
+@both_dtypes
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_number_with_a_grid_is_found_by_every_program(dtype, data):
+    """Sums of random orders in the dtype give the very number, and it is a multiple of the grid."""
+    n, scale = data.draw(st.integers(1, 6)), 2.0 ** data.draw(st.integers(-12, 12))
+    a, b = (np.array(data.draw(st.lists(SMALL, min_size=n, max_size=n)), dtype) * dtype(scale) for _ in "ab")
+    bias, order = dtype(data.draw(SMALL) * scale), data.draw(st.permutations(range(n + 1)))
+    precision = precision_of(np.dtype(dtype))
+    row, column = exact(a[None], precision), exact(b[:, None], precision)
+    bounded = np.maximum((row @ column) + exact(bias[None, None], precision), 0)
+    terms, total = np.append(a * b, bias), dtype(0)
+    for i in order:
+        total = dtype(total + terms[i])
+    if bounded.grid[0, 0] > 0:
+        assert float(bounded.value[0, 0]) == np.maximum(total, 0)
+        assert bounded.value[0, 0] == 0 or bounded.value[0, 0] % bounded.grid[0, 0] == 0
+
+
+def grid_of(formula, *arrays) -> float:
+    precision = precision_of(np.dtype(np.float32))
+    return float(formula(*(exact(np.float32(array), precision) for array in arrays)).grid.max())
+
+
+GRIDS = {
+    "a number": (lambda a: a, ([[6.0]],), 2),
+    "a subnormal number": (lambda a: a, ([[1e-40]],), 0),
+    "zero": (lambda a: a, ([[0.0]],), np.inf),
+    "sum": (lambda a, b: a + b, ([[0.75]], [[1.0]]), 0.25),
+    "sum that is rounded": (lambda a, b: a + b, ([[2.0**24]], [[1.0]]), 0),
+    "difference": (lambda a, b: a - b, ([[0.75]], [[1.0]]), 0.25),
+    "difference of what is the same": (lambda a, b: a - b, ([[0.1]], [[0.1]]), 2.0**-27),
+    "product": (lambda a, b: a * b, ([[0.75]], [[6.0]]), 0.5),
+    "product that is rounded": (lambda a, b: a * b, ([[0.1]], [[0.1]]), 0),
+    "product that is flushed": (lambda a, b: a * b, ([[2.0**-100]], [[2.0**-100]]), 0),
+    "product with zero": (lambda a, b: np.tanh(a) * b, ([[0.3]], [[0.0]]), np.inf),
+    "square": (np.square, ([[0.75]],), 2.0**-4),
+    "quotient by a power of two": (lambda a: a / 4, ([[3.0]],), 0.25),
+    "quotient by three": (lambda a: a / 3, ([[3.0]],), 0),
+    "larger one": (lambda a: np.maximum(a, 0), ([[0.75]],), 0.25),
+    "smaller one": (lambda a: np.minimum(a, 6), ([[7.0]],), 2),
+    "larger one, whatever the other is": (lambda a: np.maximum(np.tanh(a), 2), ([[0.3]],), 2),
+    "absolute value": (np.abs, ([[-0.75]],), 0.25),
+    "reduction": (lambda a: a.sum(axis=-1), ([[0.75, -1.0, 3.0]],), 0.25),
+    "reduction that is rounded": (lambda a: a.sum(axis=-1), ([[2.0**24, 1.0, 1.0]],), 0),
+    "reduction that cancels": (lambda a: a.sum(axis=-1), ([[0.1, -0.1]],), 2.0**-27),
+    "matrix product": (lambda a, b: a @ b, ([[0.5, 3.0]], [[1.0], [1.0]]), 0.5),
+    "matrix product of what is vague with zero": (lambda a, b: np.tanh(a) @ b, ([[0.5, 3.0]], [[0.0], [0.0]]), np.inf),
+    "matrix product of what is vague": (lambda a, b: np.tanh(a) @ b, ([[0.5, 0.0]], [[1.0], [0.0]]), 0),
+    "elementary function": (np.exp, ([[0.0]],), 0),
+    "side of a kink": (lambda a: np.heaviside(a, 0), ([[0.1]],), 1),
+    "one of several": (lambda a: a[..., :1], ([[0.75, 1.0]],), 0.25),
+}
+
+
+@pytest.mark.parametrize(("formula", "arrays", "grid"), GRIDS.values(), ids=GRIDS)
+def test_grid(formula, arrays, grid):
+    """Of each rule, in float32; a sum that may go on has that of its terms."""
+    assert grid_of(formula, *arrays) == grid
+
+
+@both_dtypes
+def test_a_sum_of_zeros_is_zero(dtype):
+    precision = precision_of(np.dtype(dtype))
+    zeros, any_numbers = exact(np.zeros((2, 3), dtype), precision), exact(np.full((3, 2), 0.1, dtype), precision)
+    for result in (zeros.sum(axis=-1), zeros @ any_numbers, (zeros @ any_numbers) + zeros[:, :2]):
+        assert (result.value == 0).all()
+        assert (result.bound == 0).all()
+
+
+# ---------------------------------------------------------------- certain sides
+
+WRONG = (0.3, 0.5, 1.0)  # in place of the convention's number
+
+
+def network_at(kind: str, x: float, **settings_of) -> dict:
+    """A network of one dense layer whose second unit lies at x exactly, reached as 2 · x - x."""
+    return {
+        "title": "at a kink",
+        "dtypes": ["float64", "float32"],
+        "network": [{"dense": {"name": "one", "units": 2}}, {kind: settings_of}],
+        "parameters": {"one.weight": [[1, 2 * x]], "one.bias": [0.25, -x]},
+        "data": {"inputs": [[1]], "targets": [[5, 7]]},
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+    }
+
+
+PIECEWISE = [
+    ("relu", 0), ("leaky_relu", 0), ("relu6", 0), ("relu6", 6), ("hard_tanh", -1), ("hard_tanh", 1), ("elu", 0),
+    ("selu", 0), ("hard_sigmoid", -3), ("hard_sigmoid", 3), ("hard_swish", -3), ("hard_swish", 3),
+]  # fmt: skip
+
+
+def at_kink_instead(slope: float, x_at: float):
+    """A backward pass that is right but for its derivative where x is at the kink."""
+
+    def wrong(right):
+        def backward(x, y, dy, *others):
+            return np.where(np.asarray(x) == x_at, dy * np.asarray(dy).dtype.type(slope), right(x, y, dy, *others))
+
+        return backward
+
+    return wrong
+
+
+@both_dtypes
+@pytest.mark.parametrize("slope", WRONG)
+@pytest.mark.parametrize(("kind", "x"), PIECEWISE)
+@pytest.mark.parametrize("scope", ["layers", "gradients"])
+def test_a_wrong_derivative_at_a_kink_is_never_certified(kind, x, slope, dtype, scope):
+    """Of every piecewise activation; the right one is, so that it is the derivative that it is refused for."""
+    if (kind, x, slope) == ("hard_swish", 3, 1):
+        pytest.skip("1 is the convention's number there")
+    settings_of = {"alpha": 1.25} if kind == "elu" else {}
+    problem = materialise(Case.model_validate(network_at(kind, x, **settings_of)), np.dtype(dtype).name)
+    assert verdict_of(problem, numpy_reference.run(problem), scope) == "certified"
+    _, right = activations.ACTIVATIONS[kind]
+    with planted(right, at_kink_instead(slope, x)(right)):
+        run = numpy_reference.run(problem)
+    assert verdict_of(problem, run, scope) == "differs"
+
+
+def verdict_of(problem: Problem, run, scope: str) -> str:
+    return judge(problem, run if scope == "layers" else gradients_only(problem, run)).verdict
+
+
+@both_dtypes
+@pytest.mark.parametrize("slope", WRONG)
+@pytest.mark.parametrize(("kind", "y", "t"), [("absolute_error", 0.75, 0.75), ("hinge", 1, 1), ("hinge", -1, -1)])
+@pytest.mark.parametrize("scope", ["layers", "gradients"])
+def test_a_wrong_derivative_of_a_loss_at_a_kink_is_never_certified(kind, y, t, slope, dtype, scope):
+    case = {
+        "title": "at a kink",
+        "dtypes": ["float64", "float32"],
+        "network": [{"dense": {"name": "one", "units": 2}}],
+        "parameters": {"one.weight": [[2 * y, 0.5]], "one.bias": [-y, 0.25]},
+        "data": {"inputs": [[1]], "targets": [[t, -1]]},
+        "loss": {kind: {"factor": 1, "reduction": "sum"}},
+    }
+    problem = materialise(Case.model_validate(case), np.dtype(dtype).name)
+    assert verdict_of(problem, numpy_reference.run(problem), scope) == "certified"
+    _, right = losses.LOSSES[kind]
+    at = (lambda y, t: y == t) if kind == "absolute_error" else (lambda y, t: t * y == 1)
+
+    def wrong(loss, y, t):
+        return np.where(at(np.asarray(y), t), np.asarray(y).dtype.type(slope), right(loss, y, t))
+
+    with planted(right, wrong):
+        run = numpy_reference.run(problem)
+    assert verdict_of(problem, run, scope) == "differs"
+
+
+@both_dtypes
+@pytest.mark.parametrize("slope", WRONG)
+def test_xor_with_relu_exercises_its_kink(dtype, slope):
+    """Its note speaks of the sample (0, 0), whose hidden preactivations are 0: the bias' gradient is behind them."""
+    problem = materialise(load(CASES / "xor" / "relu.yaml"), np.dtype(dtype).name)
+    with planted(activations.relu_backward, at_kink_instead(slope, 0)(activations.relu_backward)):
+        run = numpy_reference.run(problem)
+    for scope in ("layers", "gradients"):
+        judgement = judge(problem, run if scope == "layers" else gradients_only(problem, run))
+        assert (judgement.verdict, judgement.where.step) == ("differs", 0)
+
+
+# ---------------------------------------------------------------- uncertain sides
+
+
+def uncertain_network(samples: int, units: int = 1) -> dict:
+    """A relu network whose preactivations are 0 but for what three terms may be off in any order."""
+    return {
+        "title": "near a kink",
+        "dtypes": ["float64", "float32"],
+        "network": [{"dense": {"name": "one", "units": units}}, "relu"],
+        "parameters": {"one.weight": [[0.1] * units, [0.7] * units], "one.bias": [-0.5] * units},
+        "data": {"inputs": [[0.3 + 0.7 * i, (0.5 - 0.1 * (0.3 + 0.7 * i)) / 0.7] for i in range(samples)],
+                 "targets": [[5 + i] * units for i in range(samples)]},
+        "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
+    }  # fmt: skip
+
+
+def on_sides(problem: Problem, slopes: np.ndarray):
+    """The gradients of a program that finds these derivatives, one a sample and unit."""
+    w, b, x, t = *problem.parameters.values(), problem.inputs, problem.targets
+    y = np.maximum(x @ w + b, 0)
+    d = (y - t) * slopes.astype(problem.dtype)
+    same = {path: array[None] for path, array in problem.parameters.items()}
+    gradients = {"one.weight": (x.T @ d)[None], "one.bias": d.sum(axis=0)[None]}
+    loss = np.asarray(0.5 * np.sum((y - t) ** 2), problem.dtype)
+    arrays = {"loss": loss[None], "final_loss": loss, "before": same, "after": same, "gradients": gradients}
+    return of_arrays(arrays, problem.recorded, 0.0)
+
+
+@both_dtypes
+def test_each_side_of_an_uncertain_kink_is_right_and_nothing_between(dtype):
+    problem = materialise(Case.model_validate(uncertain_network(3)), np.dtype(dtype).name)
+    for sides in np.ndindex(2, 2, 2):
+        judgement = judge(problem, on_sides(problem, np.array(sides)[:, None]))
+        assert judgement.verdict == "certified", judgement.message
+    for slopes in ([0.5, 1, 0], [0, 0, 0.3], [1, 1, -1], [2, 0, 0]):
+        judgement = judge(problem, on_sides(problem, np.array(slopes)[:, None]))
+        assert judgement.verdict == "differs", slopes
+        assert judgement.where.phase == "gradient"
+
+
+@both_dtypes
+def test_all_gradients_of_a_step_must_fit_the_same_sides(dtype):
+    """A weight's gradient of one side, and a bias' of the other, is no program's."""
+    problem = materialise(Case.model_validate(uncertain_network(1)), np.dtype(dtype).name)
+    closed, opened = (on_sides(problem, np.full((1, 1), side)) for side in (0, 1))
+    mixed = replace(opened, gradients=opened.gradients | {"one.bias": closed.gradients["one.bias"]})
+    assert judge(problem, opened).verdict == "certified"
+    assert judge(problem, mixed).verdict == "differs"
+
+
+@both_dtypes
+def test_many_kinks_are_tried_in_groups(dtype):
+    """2²⁰ combinations are too many, but the gates of one unit change no other unit's gradient."""
+    problem = materialise(Case.model_validate(uncertain_network(4, 5)), np.dtype(dtype).name)
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        right = judge(problem, on_sides(problem, random.integers(0, 2, (4, 5))))
+        assert right.verdict == "certified", right.message
+        assert right.ledger.undecided == 0
+    between = judge(problem, on_sides(problem, random.uniform(0.2, 0.8, (4, 5))))
+    assert between.verdict == "differs"
+
+
+@both_dtypes
+def test_too_many_kinks_of_one_unit_are_undecided(dtype):
+    """Twelve of them have 4,096 combinations; what is on no side of any number of them is wrong all the same."""
+    problem = materialise(Case.model_validate(uncertain_network(12)), np.dtype(dtype).name)
+    random = np.random.default_rng(0)
+    judgement = judge(problem, on_sides(problem, random.integers(0, 2, (12, 1))))
+    assert judgement.verdict == "undecided"
+    assert judgement.ledger.undecided == 3
+    assert "kinks whose side is not certain" in judgement.message
+    assert judge(problem, on_sides(problem, np.full((12, 1), 2.0))).verdict == "differs"
+
+
+def test_what_cannot_be_tried_is_not_certified(monkeypatch):
+    """Not even where the number is right."""
+    monkeypatch.setattr(kinks_module, "MOST_GATES", 1)
+    problem = materialise(Case.model_validate(uncertain_network(2)), "float64")
+    verdicts = {judge(problem, on_sides(problem, np.array(sides)[:, None])).verdict for sides in np.ndindex(2, 2)}
+    assert verdicts == {"certified", "undecided"}
+
+
+def test_a_sign_of_an_optimizer_is_on_one_side_or_the_other(problem_of):
+    """Lion steps by the sign of 0.9 · 1 - 0.1 · 9: down, up or not at all, and nothing else."""
+    problem = problem_of(
+        "float32",
+        objective={"gradients": {"values": [[1.0], [-9.0]]}}, network=None, parameters={"x.weight": [0.5]}, data=None,
+        loss=None, training={"steps": 2, "optimizer": {"lion": {"learning_rate": 0.25, "beta2": 0}}},
+    )  # fmt: skip
+    run = numpy_reference.run(problem)
+    verdicts = {}
+    for moved in (-0.25, 0.0, 0.25, 0.1):
+        after = run.after["x.weight"].copy()
+        after[1] = run.before["x.weight"][1] + np.float32(moved)
+        judgement = judge(problem, replace(run, after={"x.weight": after}))
+        verdicts[moved] = judgement.where.place if judgement.where.phase == "update" else ""
+    assert verdicts == {-0.25: "", 0.0: "", 0.25: "", 0.1: "step 1, update of x.weight at [0, 0]"}
+
+
+def test_kinks_are_met_once():
+    """A formula that asks twice for the side of the same numbers is told the same side."""
+    kinks = Kinks()
+    precision = replace(precision_of(np.dtype(np.float32)), kinks=kinks)
+    x = exact(np.float32([[0.1]]), precision) - np.tanh(exact(np.float32([[0.1003]]), precision))
+    x.bound = np.ones(x.shape)
+    activations.leaky_relu_backward(x, x, exact(np.float32([[1.0]]), precision), 0.5)
+    assert len(kinks.met) == 1
+    assert set(kinks.met[0].signs) == {0.0, 1.0}
+    x.precision = replace(precision, kinks=Kinks(lambda *_: -1.0))
+    assert x.value > 0
+    assert floats(activations.positive(x).value).tolist() == [[0.0]]
+
+
+# ---------------------------------------------------------------- what may be claimed
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0], ids=["all zero", "all negated"])
+def test_gradients_that_are_not_resolved_are_not_certified(wrong):
+    """Whatever they are: their allowance is wider than they are."""
+    problem = materialise(load(CASES / "depth" / "tanh_16_wide.yaml"), "float32")
+    run = gradients_only(problem, numpy_reference.run(problem))
+    gradients = {path: gradient * np.float32(wrong) for path, gradient in run.gradients.items()}
+    judgement = judge(problem, replace(run, gradients=gradients, after=run.before))
+    assert judgement.verdict in ("differs", "undecided")
+    honest = judge(problem, run)
+    assert honest.verdict == "undecided"
+    assert "record the layers" in honest.message
+
+
+def test_a_gradient_that_is_exactly_zero_needs_no_resolution(problem_of):
+    """Of a unit that no sample reaches."""
+    problem = problem_of(
+        network=[{"dense": {"name": "one", "units": 2}}, "relu"],
+        parameters={"one.weight": [[-1, 1], [-1, 1]], "one.bias": [0, 0.5]},
+        data={"inputs": [[1, 1], [1, 2]], "targets": [[0, 0], [0, 0]]},
+    )
+    run = gradients_only(problem, numpy_reference.run(problem))
+    assert (run.gradients["one.weight"][..., 0] == 0).all()
+    assert judge(problem, run).verdict == "certified"
