@@ -138,16 +138,20 @@ def _said(paths: list[str], adjective: str, *, all_of_them: bool) -> str:
 
 
 def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_wrong: bool) -> list[Operation]:
-    """The operations between the last tensor that is right and the first that is wrong, as they are computed."""
+    """The operations between the last tensor that is right and the first that is wrong, as they are computed.
+
+    What is right in a layer before tells that its cotangent is right; what is right in the layer itself does not, since
+    errors may cancel in a sum over the samples.
+    """
     network, own_loss = problem.network, [("loss", "loss")]
     if not wrong:
         return own_loss
     if loss_is_wrong and not right:
-        return [*(("value", layer.name) for layer in network), *own_loss]
+        return [("value", "input"), *(("value", layer.name) for layer in network), *own_loss]
     places = {path: _place(problem, path) for path in (*wrong, *right)}
     at, reached = max(places[path] for path in wrong), [places[path] for path in right]
     gradients = [("gradient", path) for path in wrong if places[path] == at]
-    if any(place <= at for place in reached):
+    if any(place < at for place in reached):
         return gradients
     behind = min((place for place in reached if place > at), default=len(network))
     return [*(("cotangent", layer.name) for layer in network[at:behind][::-1]), *gradients]
@@ -165,7 +169,7 @@ def _in_words(problem: Problem, suspects: list[Operation]) -> str:
     loss = " and ".join(term.kind for term in (problem.loss, *problem.penalties))
     phases = [phase for phase, _ in suspects]
     if phases[-1] == "loss":
-        return f"the forward pass, from the input to the {loss} loss" if phases[1:] else f"the value of the {loss} loss"
+        return f"the forward pass, from the batch to the {loss} loss" if phases[1:] else f"the value of the {loss} loss"
     after = {before.name: layer.name for before, layer in pairwise(problem.network)}
     back = [after.get(tensor) for phase, tensor in suspects if phase == "cotangent"]
     through = ", ".join(name for name in back if name)

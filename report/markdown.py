@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import fill
 
 from cases.load import Mistake
 from report.depth import LayerGradient
@@ -113,7 +114,7 @@ def summary(comparisons: list[Comparison]) -> str:
         for abreast in range(ABREAST, 0, -1)
         if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
     )
-    return "\n\n".join([*tables, *_end_to_end(comparisons)])
+    return "\n\n".join([*tables, *(fill(words, TERMINAL) for words in _end_to_end(comparisons))])
 
 
 def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
@@ -129,7 +130,10 @@ def _fit(tables: list[str]) -> bool:
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:
     """What a star means, if there is one."""
     scopes = {result.judgement.scope for comparison in comparisons for result in comparison.finished}
-    words = "* judged end to end, from gradients alone; in brackets the error that may pass"
+    words = (
+        "* judged end to end, from gradients alone; in brackets the largest error of a gradient that may have passed, "
+        "relative to the largest element of its tensor, or absolute (±) where the truth is no larger than it"
+    )
     return [words] if "gradients" in scopes else []
 
 
@@ -186,6 +190,7 @@ def _ledger(comparisons: list[Comparison]) -> str:
         ["tensors", f"{ledger.tensors:,}"],
         ["elements", f"{ledger.elements:,}"],
         ["resolved elements (allowance < abs(truth))", f"{ledger.resolved:,} ({share:.1%})"],
+        ["undecided elements, behind kinks whose side is not certain", f"{ledger.undecided:,}"],
         ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
     ]
     return table(rows, ["", "number"])
@@ -265,8 +270,9 @@ def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
 
 def _cases_legend() -> str:
     return (
-        "*Resolution*: the largest error of a gradient, relative to its tensor's largest element, that could have gone "
-        "unseen (median over the steps, of the tensor where it is worst). *Resolved*: elements whose allowance is "
-        "smaller than they are. In the tables of step 0 the truth is what the reference's formula gives for the first "
-        "backend's own inputs, and a backend's column is its difference from its truth in units of the allowance."
+        "*Resolution*: the largest error of a gradient that may have passed, of the worst tensor at the worst judged "
+        "step, relative to the tensor's largest element; absolute, with ±, where the truth is no larger than it. "
+        "*Resolved*: elements whose allowance is smaller than they are. In the tables of step 0 the truth is what the "
+        "reference's formula gives for the first backend's own inputs, and a backend's column is its difference from "
+        "its truth in units of the allowance."
     )
