@@ -263,7 +263,7 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
         same = operand.precision.dtype == precision.dtype
-        return operand if same else _rounded(operand.value, operand.bound, precision)
+        return operand if same else _zero_stays(operand, _rounded(operand.value, operand.bound, precision))
     operand = np.asarray(operand, np.float64)
     rounded = _rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
@@ -277,6 +277,13 @@ def _rounded(value, inherited, precision: Precision, roundings: float | np.ndarr
     magnitude = sizes(value)
     bound = inherited + roundings * precision.u * (magnitude + inherited) + precision.smallest
     return _within_range(value, magnitude, bound, precision)
+
+
+def _zero_stays(a: Bounded, result: Bounded) -> Bounded:
+    """Every program finds 0 for what is exactly 0, divided, rounded, or by a function that is 0 there."""
+    if (zero := (a.magnitude == 0) & (a.bound == 0)).any():
+        result.bound = np.where(zero & np.isfinite(result.bound), 0.0, result.bound)
+    return result
 
 
 def _added(value, inherited, precision: Precision) -> Bounded:
@@ -341,7 +348,7 @@ def _divide(a: Bounded, b: Bounded) -> Bounded:
     inherited = (a.bound + sizes(value) * b.bound) / nearest_to_zero
     flushed_reciprocal = (a.magnitude + a.bound) * a.precision.smallest
     inherited = np.where(nearest_to_zero > 0, inherited + flushed_reciprocal, np.inf)
-    return _rounded(value, inherited, a.precision, roundings=2)
+    return _zero_stays(a, _rounded(value, inherited, a.precision, roundings=2))
 
 
 def _square(a: Bounded) -> Bounded:
@@ -414,7 +421,8 @@ def _sqrt(a: Bounded) -> Bounded:
     root = np.sqrt(floats(a.value))
     below = a.bound / (root + np.sqrt(np.maximum(floats(a.value) - a.bound, 0)))
     beyond = np.inf if a.is_difference else np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
-    return _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
+    root = _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
+    return _zero_stays(a, root)
 
 
 def _power(a: Bounded, n: Bounded) -> Bounded:
@@ -436,7 +444,7 @@ def _power(a: Bounded, n: Bounded) -> Bounded:
 
 def _tanh(a: Bounded) -> Bounded:
     value = np.tanh(a.value)
-    return _s_shaped(a, value, lambda x: 1 / np.cosh(x) ** 2, 1 + sizes(value))
+    return _zero_stays(a, _s_shaped(a, value, lambda x: 1 / np.cosh(x) ** 2, 1 + sizes(value)))
 
 
 def _expit(a: Bounded) -> Bounded:
@@ -450,7 +458,7 @@ def _exp(a: Bounded) -> Bounded:
 
 
 def _expm1(a: Bounded) -> Bounded:
-    return _elementary(np.expm1(a.value), _rise_of_exp(a), a.precision)
+    return _zero_stays(a, _elementary(np.expm1(a.value), _rise_of_exp(a), a.precision))
 
 
 def _rise_of_exp(a: Bounded) -> np.ndarray:
@@ -464,7 +472,7 @@ def _log(a: Bounded) -> Bounded:
 
 
 def _log1p(a: Bounded) -> Bounded:
-    return _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision)
+    return _zero_stays(a, _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision))
 
 
 def _log_of_share(bound, of):
@@ -613,14 +621,19 @@ def _grid_of_difference(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
 
 
 def _grid_of_product(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    zero = (result.magnitude == 0) & (result.bound == 0)
-    return np.where(zero, np.inf, _fitting(_own_grid(a) * _own_grid(b), result.magnitude, result.precision))
+    grid = _fitting(_own_grid(a) * _own_grid(b), result.magnitude, result.precision)
+    return np.maximum(_grid_of_zero(result), grid)
 
 
 def _grid_of_quotient(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
     """Only a power of two divides without rounding."""
     powers = _own_grid(b) == b.magnitude
-    return np.where(powers, _fitting(_own_grid(a) / b.magnitude, result.magnitude, result.precision), 0)
+    grid = np.where(powers, _fitting(_own_grid(a) / b.magnitude, result.magnitude, result.precision), 0)
+    return np.maximum(_grid_of_zero(result), grid)
+
+
+def _grid_of_zero(result: Bounded, *_: Bounded) -> np.ndarray:
+    return np.where((result.magnitude == 0) & (result.bound == 0), np.inf, 0.0)
 
 
 def _grid_of_reduction(result: Bounded, a: Bounded, **axes) -> np.ndarray:
@@ -667,6 +680,10 @@ GRIDS = {
     (np.minimum, "__call__"): _grid_of_smaller,
     (np.negative, "__call__"): _grid_of_copy,
     (np.absolute, "__call__"): _grid_of_copy,
+    (np.tanh, "__call__"): _grid_of_zero,
+    (np.expm1, "__call__"): _grid_of_zero,
+    (np.log1p, "__call__"): _grid_of_zero,
+    (np.sqrt, "__call__"): _grid_of_zero,
     (np.heaviside, "__call__"): _grid_at_kink,
     (np.sign, "__call__"): _grid_at_kink,
 }

@@ -288,10 +288,11 @@ class _Tally:
         if undecided := min((finding for finding in self.findings if finding.verdict == "undecided"), default=None):
             return undecided
         for path, gradient in self.gradients.items():
-            if why := gradient.claims_nothing():
+            if self.scope == "gradients" and (why := gradient.claims_nothing()):
                 return Finding(0, gradient.order, "gradient", path, (), why, "undecided")
         if not ledger.resolved:
-            return Finding(0, 0, NOTHING, "", (), "nothing was compared: no number is larger than its allowance")
+            why = "nothing was compared: no number is larger than its allowance"
+            return Finding(0, 0, NOTHING, "", (), why, "undecided")
         return None
 
 

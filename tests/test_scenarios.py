@@ -147,8 +147,8 @@ TAME = {
         ("error", "ValueError", 0.5, ""),
         ("out of range", "...", 0.5, ""),
         ("out of range", "...", 1e38, "out of range"),
-        ("differs", "nothing was compared: ...", 0.5, ""),
-        ("differs", "nothing was compared: ...", 0, "nothing to compare"),
+        ("undecided", "nothing was compared: ...", 0.5, ""),
+        ("undecided", "nothing was compared: ...", 0, "nothing to compare"),
     ],
 )
 def test_a_backend_may_be_refused_for_good_reason_only(verdict, message, weight, expected):

@@ -31,7 +31,15 @@ from backends import DEFAULT, versions
 from cases.command import run_command
 from report.executors import UnreachableError, cluster
 from report.processes import processes
-from tests.trial.scenarios import FalseAlarm, Scenarios, judge_everywhere, judge_on, scenarios, write_case
+from tests.trial.scenarios import (
+    FalseAlarm,
+    Scenarios,
+    judge_end_to_end,
+    judge_everywhere,
+    judge_on,
+    scenarios,
+    write_case,
+)
 from tests.trial.shrink import smallest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +68,8 @@ def run_unit(number: int, examples: int, output: Path) -> dict:
     def hunt(drawn: Scenarios) -> None:
         try:
             verdicts = [judge_everywhere(case) for case in drawn.cases]
+            for case in drawn.cases:
+                counts.update(judge_end_to_end(case))
         except FalseAlarm as alarm:
             found.append(alarm)
             raise

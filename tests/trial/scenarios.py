@@ -7,11 +7,14 @@ are drawn apart, so that many problems can share a structure, and with it the pr
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,8 +22,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from backends import DEFAULT
-from backends.trajectory import Trajectory
+from backends import DEFAULT, backend
+from backends.trajectory import Trajectory, cut
 from cases.concept import Concept
 from cases.fields import OneOf
 from cases.layers import Activation, Dense, Dropout, Layer, Sigmoid, Skip
@@ -28,11 +31,16 @@ from cases.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
 from cases.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from cases.problem import Problem, materialise
 from cases.schema import Batch, Case, Dtype, Random
-from reference.proof import sizes
-from reference.rounding import precision_of
-from report.run import Result, attempt
+from reference import rounding
+from reference.proof import sizes, working_precision
+from reference.rounding import Bounded, precision_of
+from report.checks import checks_of_steps
+from report.judge import BALL_BITS
+from report.run import Result, attempt, judged
+from tests.trial.planting import gradients_only
 
 DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
+KINKS = ((np.heaviside, "__call__"), (np.sign, "__call__"))
 NUMBERS_AN_EXAMPLE, PROBLEMS_AN_EXAMPLE = 3000, 16  # as many numbers as Hypothesis draws at once
 
 
@@ -319,6 +327,49 @@ def judge_everywhere(case: dict) -> str:
         said.add(verdict)
     order = ("out of range", "nothing to compare", "certified")
     return next((verdict for verdict in order if verdict in said), "nothing to compare")
+
+
+def judge_end_to_end(case: dict) -> Counter:
+    """Judge the gradients alone of a case that is run by hand.
+
+    Returns:
+        The verdict, and how many `gates` were met at a kink, how many of them `decided`: by the convention where every
+        program finds the same number. Of the others it says how many there are whose sides were not all tried.
+
+    Raises:
+        FalseAlarm: if they are refused.
+    """
+    problem = materialise(Case.model_validate(case), case["dtypes"][0])
+    run = backend("numpy").run(problem)
+    alone = judged(problem, "numpy", gradients_only(problem, run))
+    if alone.verdict == "differs" and not honest(problem, replace(alone, trajectory=run)):
+        raise FalseAlarm(case, alone)
+    kind = "exact" if _exactly_drawn(case) else "other"
+    gates = gates_at_kinks(problem, alone.trajectory)
+    return Counter({f"{alone.verdict} end to end": 1} | {f"{kind} {name}": number for name, number in gates.items()})
+
+
+def _exactly_drawn(case: dict) -> bool:
+    return bool(np.isin(case["data"]["inputs"], (-1, 0, 1)).all())
+
+
+def gates_at_kinks(problem: Problem, run: Trajectory) -> Counter:
+    """The gates of all steps whose number may lie at the kink, and those that are decided there."""
+    gates, rules = Counter(), {key: rounding.RULES[key] for key in KINKS}
+
+    def counted(rule: Callable) -> Callable:
+        def at_kink(a: Bounded, *others: Bounded) -> Bounded:
+            close = (a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)
+            certain = (a.grid > 0) | ((a.magnitude == 0) & (a.bound == 0))
+            gates.update(gates=int(close.sum()), decided=int((close & certain).sum()))
+            return rule(a, *others)
+
+        return at_kink
+
+    with patch.dict(rounding.RULES, {key: counted(rule) for key, rule in rules.items()}), working_precision(BALL_BITS):
+        for row, step in enumerate(run.steps):
+            list(checks_of_steps(problem, cut(run, np.array([row]), int((problem.batches[step] >= 0).sum()))))
+    return gates
 
 
 def judge_on(case: dict, name: str) -> tuple[str, Result]:
