@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from backends.trajectory import Trajectory, cut
+from backends.trajectory import Trajectory, cut, settled
 from cases.problem import Problem
 from reference.half import half
 from reference.optimizers import init
@@ -27,7 +27,7 @@ from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
-PUBLISHED, NOTHING = "published number", "nothing"
+PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
 
 
 @dataclass(frozen=True, order=True)
@@ -69,7 +69,8 @@ class Judgement:
     """What the judge says of one trajectory.
 
     Attributes:
-        verdict: `certified`, `differs` or `out of range`.
+        verdict: `certified`, `differs`, `out of range`, or `incomplete` where the record lacks something, or holds
+            something else than it must; then no number was compared.
         budget: the largest share of an allowance that was used; of the first failure, if there is one.
         where: the step, phase, tensor and index of that budget.
         message: the first failure in words; empty if certified.
@@ -78,6 +79,7 @@ class Judgement:
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         published: the numbers printed elsewhere, and whether they are met.
         budgets: the largest budget of every recorded step.
+        borrowed: the phases that the reference computed for the run; judged, but in no budget and no ledger.
     """
 
     verdict: str
@@ -89,6 +91,7 @@ class Judgement:
     published: list[Published]
     budgets: np.ndarray
     scope: str
+    borrowed: frozenset[str] = frozenset()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -104,11 +107,12 @@ class Judgement:
 def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     """Judge every recorded number of a trajectory."""
     if mistakes := structure_mistakes(problem, trajectory):
-        first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
-        return Judgement("differs", np.inf, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
+        first = Finding(0, 0, "structure", "", (), "; ".join(mistakes), INCOMPLETE, np.nan)
+        return Judgement(INCOMPLETE, np.nan, first, str(first), None, Ledger(), [], np.zeros(0), trajectory.scope)
+    trajectory = settled(trajectory, problem.recorded)
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
-        tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
+        tally.findings += [*_copies(problem, trajectory), *_padding(problem, trajectory), *_continuity(trajectory)]
         for block, positions in _blocks(problem, trajectory):
             for order, check in enumerate(checks_of_steps(problem, block)):
                 tally.take(check, order, positions)
@@ -143,11 +147,21 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
         seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"
         desired = np.where(real, problem.inputs[batches], seen)
         yield from _unequal(seen, desired, trajectory.steps, "value", "input", message)
-        too_many = "the step saw one more sample than its batch has: found {} where {} should pad the record"
-        desired = np.where(real, seen, seen.dtype.type(0))
-        yield from _unequal(seen, desired, trajectory.steps, "value", "input", too_many)
         final, after_all = trajectory.final_values["input"], np.array([problem.steps])
         yield from _unequal(final[None], problem.inputs[None], after_all, "value", "input", message)
+
+
+def _padding(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
+    """Behind a short batch, every value and every cotangent is 0."""
+    short = np.flatnonzero((problem.batches[trajectory.steps] < 0).any(axis=1))
+    steps = trajectory.steps[short]
+    real = (problem.batches[steps] >= 0)[..., None]
+    message = "the step saw one more sample than its batch has: found {} where {} should pad the record"
+    for phase, tensors in (("value", trajectory.values), ("cotangent", trajectory.cotangents)):
+        for name, array in tensors.items():
+            found = array[short]
+            padded = np.where(real | (found == 0), found, found.dtype.type(0))
+            yield from _unequal(found, padded, steps, phase, name, message)
 
 
 def _continuity(trajectory: Trajectory) -> Iterator[Finding]:
@@ -194,7 +208,7 @@ class _Tally:
     """Adds the checks up. Its rows are the recorded steps, and behind them one for the final parameters."""
 
     def __init__(self, problem: Problem, trajectory: Trajectory):
-        self.scope = trajectory.scope
+        self.scope, self.borrowed = trajectory.scope, trajectory.borrowed
         self.steps = np.append(trajectory.steps, problem.steps)
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
@@ -211,6 +225,8 @@ class _Tally:
         if fails.any():
             row, element = np.unravel_index(fails.argmax(), fails.shape)
             self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
+        if check.phase in self.borrowed:
+            return
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             row, element = np.unravel_index(budget.argmax(), budget.shape)
@@ -258,5 +274,5 @@ class _Tally:
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
             resolution=self._resolution(), ledger=ledger, published=published,
-            budgets=self.budgets[:-1], scope=self.scope,
+            budgets=self.budgets[:-1], scope=self.scope, borrowed=self.borrowed,
         )  # fmt: skip
