@@ -93,7 +93,7 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
     """
     file = _opened(path)
     header = _header(path, file.metadata() or {})
-    if header.problem not in ("", fingerprint(problem)):
+    if header.problem and header.problem != fingerprint(problem):
         raise NotARun(f"{path}: {changed(header)}")
     arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
     try:

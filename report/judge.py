@@ -208,7 +208,7 @@ class _Tally:
     """Adds the checks up. Its rows are the recorded steps, and behind them one for the final parameters."""
 
     def __init__(self, problem: Problem, trajectory: Trajectory):
-        self.scope, self.borrowed = trajectory.scope, trajectory.borrowed
+        self.scope, self.borrowed, self.not_counted = trajectory.scope, trajectory.borrowed, set()
         self.steps = np.append(trajectory.steps, problem.steps)
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
@@ -226,6 +226,7 @@ class _Tally:
             row, element = np.unravel_index(fails.argmax(), fails.shape)
             self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
         if check.phase in self.borrowed:
+            self.not_counted.add(check.phase)
             return
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
@@ -274,5 +275,5 @@ class _Tally:
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
             resolution=self._resolution(), ledger=ledger, published=published,
-            budgets=self.budgets[:-1], scope=self.scope, borrowed=self.borrowed,
+            budgets=self.budgets[:-1], scope=self.scope, borrowed=frozenset(self.not_counted),
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Records that somebody got wrong, or made so that something wrong might pass: none of them is certified."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ml_dtypes import bfloat16
 from backends import DEFAULT, backend, numpy_reference
 from backends.trajectory import seconds_of
 from report.judge import judge
+from report.markdown import summary, verdict_sentence
 from report.results import exit_code
 from report.run import Comparison, judged, pairs_of
 from report.structure import structure_mistakes
@@ -266,7 +268,19 @@ def test_only_the_numbers_of_the_code_are_counted(problem_of):
     assert judgement.verdict == "certified"
     assert (judgement.ledger.tensors, judgement.ledger.elements) == (10 + 10 + 1, 10 * 1 + 10 * 2 + 1)
     assert judgement.where.phase in ("loss", "gradient")
-    assert judgement.borrowed == {"learning rate", "update", "state"}
+    assert judgement.borrowed == {"update", "state"}
+
+
+def test_the_report_says_whose_numbers_it_counts(problem_of):
+    problem = problem_of(**LINE)
+    runs = {"numpy": numpy_reference.run(problem), "mine": numpy_reference.run_gradients(problem, gradients)}
+    results = [judged(problem, name, run) for name, run in runs.items()]
+    comparison = Comparison(SimpleNamespace(name="line"), problem, results)
+    lines = summary([comparison]).splitlines()
+    assert lines[-1] == "mine: what the reference computed for it (update, state) is judged, but not counted"
+    assert verdict_sentence([comparison], []).startswith(
+        f"All 2 runs are certified: each of {results[0].judgement.ledger.elements + 31} numbers at 20 recorded steps"
+    )
 
 
 def test_what_is_borrowed_is_judged_all_the_same(problem_of):
