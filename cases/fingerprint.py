@@ -19,14 +19,18 @@ DIGITS = 40
 def fingerprint(problem: Problem) -> str:
     """Name everything that a run of this problem depends on: it differs wherever one number or setting does.
 
-    What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it. A
-    setting that is left at its default is no part either, so that a new one in the format changes no fingerprint.
+    What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it. What a
+    case leaves out and what it leaves at its default are no parts either: a new setting changes no old fingerprint.
     """
-    names = [part.name for part in fields(problem) if part.name not in OF_THE_JUDGE]
+    parts = {part.name: getattr(problem, part.name) for part in fields(problem) if part.name not in OF_THE_JUDGE}
     digest = hashlib.sha256()
-    for piece in _pieces({name: getattr(problem, name) for name in names}):
+    for piece in _pieces({name: part for name, part in parts.items() if not _is_nothing(part)}):
         digest.update(len(piece).to_bytes(8, "little") + piece)
     return digest.hexdigest()[:DIGITS]
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or (isinstance(part, tuple | dict) and not part)
 
 
 def _pieces(thing: Any) -> Iterator[bytes]:

@@ -302,6 +302,22 @@ def test_a_hostile_file_costs_nobody_else_his_row(from_c, header, arrays, verdic
     assert Path("results/report.md").stat().st_size < 100_000
 
 
+def test_a_run_of_ones_own_in_the_other_byte_order_is_incomplete():
+    """Also where a file lies between the code and the judge; the others are judged."""
+    Path("mine.py").write_text(
+        "from backends import numpy_reference\n"
+        "def run(problem):\n"
+        "    found = vars(numpy_reference.run(problem))\n"
+        "    other = problem.dtype.newbyteorder()\n"
+        "    return found | {'gradients': {name: x.astype(other) for name, x in found['gradients'].items()}}\n"
+    )
+    assert report(CASE, "--backend=numpy", "--backend=mine=mine.py:run") == 3
+    row = rows()["float64 mine"]
+    told = "gradients/neuron.weight: expected numbers that a file can hold, found float64 in the other byte order"
+    assert (row["verdict"], row["message"]) == ("incomplete", told)
+    assert rows()["float64 numpy"]["verdict"] == "certified"
+
+
 # ---------------------------------------------------------------- which case a run is of
 
 
