@@ -16,6 +16,7 @@ from reference.backprop import Derivatives, derivatives, forward, operands, tota
 from reference.half import half
 
 PACKAGES = ("numpy", "scipy")
+OF_THE_REFERENCE = frozenset({"learning rate", "update", "state"})  # beside somebody's own gradients
 
 
 def run(problem: Problem) -> Trajectory:
@@ -43,7 +44,7 @@ def run_gradients(problem: Problem, gradients: Callable) -> Trajectory:
     def of_all_samples(problem: Problem, after: dict) -> tuple:
         return {}, differentiate(problem, after, {}, problem.inputs, problem.targets).loss
 
-    return replace(_run(problem, differentiate, of_all_samples), scope="gradients")
+    return replace(_run(problem, differentiate, of_all_samples), scope="gradients", borrowed=OF_THE_REFERENCE)
 
 
 def checked(result: object, problem: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from backends.trajectory import Trajectory, flat, of_arrays
+from backends.trajectory import PHASES, Incomplete, Trajectory, dtype_name, flat, of_arrays, seconds_of
+from cases.fingerprint import fingerprint
 from cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
+DTYPES = re.compile(r"b?float(16|32|64)|u?int(8|16|32|64)|bool")  # that a file can hold and NumPy can read
+IN_THE_HEADER = ("scope", "seconds", "borrowed")
 
 
 class NotARun(Exception):  # noqa: N818, it names what was found
@@ -29,20 +33,29 @@ class Header(NamedTuple):
         dtype: of its numbers.
         scope: `layers`, or `gradients` of a run without values and cotangents.
         seconds: wall time of the run; 0 if it was not taken.
+        problem: the fingerprint of what was run; empty where a program does not know it.
+        borrowed: the phases that the reference has computed for the code, which are not counted as its own.
     """
 
     case: str
     dtype: str
     scope: str = "layers"
     seconds: float = 0.0
+    problem: str = ""
+    borrowed: frozenset[str] = frozenset()
 
 
 def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
-    """Write a run of this problem; a file is there whole, or not at all."""
+    """Write a run of this problem; a file is there whole, or not at all.
+
+    Raises:
+        Incomplete: if the run holds something that a file can't; the message names it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.require(np.asarray(array), requirements="C") for name, array in flat(run).items()}
-    header = {"backproof": FORMAT, "case": problem.name, "dtype": problem.dtype.name}
-    header |= {"scope": run.scope, "seconds": repr(run.seconds)}
+    arrays = {name: _plain(name, array) for name, array in flat(run).items()}
+    header = {"backproof": FORMAT, "case": problem.name, "problem": fingerprint(problem), "dtype": problem.dtype.name}
+    header |= {"scope": f"{run.scope}", "seconds": repr(seconds_of(run.seconds))}
+    header |= {"borrowed": ", ".join(sorted(run.borrowed))} if run.borrowed else {}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(arrays, unfinished, header)
@@ -50,6 +63,17 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _plain(name: str, found: Any) -> np.ndarray:
+    """The array as it stands in a file, in C order; nothing of it is changed on the way, not even the byte order."""
+    try:
+        array = np.require(np.asarray(found), requirements="C")
+    except ValueError:
+        raise Incomplete(f"{name}: expected an array, found a {type(found).__name__}") from None
+    if not (array.dtype.isnative and DTYPES.fullmatch(array.dtype.name)):
+        raise Incomplete(f"{name}: expected numbers that a file can hold, found {dtype_name(array.dtype)}")
+    return array
 
 
 def read_header(path: Path) -> Header:
@@ -69,11 +93,29 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
     """
     file = _opened(path)
     header = _header(path, file.metadata() or {})
+    if header.problem and header.problem != fingerprint(problem):
+        raise NotARun(f"{path}: {changed(header)}")
+    arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
     try:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
-        return of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        run = of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
+    except ValueError as error:
         raise NotARun(f"{path}: {_reason(error)}") from None
+    return replace(run, borrowed=header.borrowed)
+
+
+def changed(header: Header) -> str:
+    """What is said of a run whose problem is not that of the case with its name."""
+    return f"the case {header.case} has changed since this run was made, or it is a run of another one: make it again"
+
+
+def _array(path: Path, file: Any, name: str) -> np.ndarray:
+    if name in IN_THE_HEADER:
+        raise NotARun(f"{path}: {name!r} is a text of the metadata, not an array")
+    try:
+        return file.get_tensor(name)
+    except Exception as error:  # noqa: BLE001, a dtype that NumPy lacks fails in many ways
+        dtype = file.get_slice(name).get_dtype()
+        raise NotARun(f"{path}: {name!r} is of dtype {dtype}, which NumPy can't read: {_reason(error)}") from None
 
 
 def _opened(path: Path):
@@ -92,10 +134,11 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
             raise NotARun(f"{path}: the metadata has no {key!r}, which says what was run")
     if (scope := metadata.get("scope", "layers")) not in ("layers", "gradients"):
         raise NotARun(f"{path}: the metadata 'scope' is layers or gradients, not {scope!r}")
-    seconds = 0.0
-    with suppress(ValueError):
-        seconds = float(metadata.get("seconds", 0))
-    return Header(metadata["case"], metadata["dtype"], scope, seconds)
+    borrowed = frozenset(filter(None, metadata.get("borrowed", "").split(", ")))
+    if unknown := borrowed.difference(PHASES):
+        raise NotARun(f"{path}: the metadata 'borrowed' names phases, {', '.join(PHASES)}, not {min(unknown)!r}")
+    seconds = seconds_of(metadata.get("seconds", 0))
+    return Header(metadata["case"], metadata["dtype"], scope, seconds, metadata.get("problem", ""), borrowed)
 
 
 def _reason(error: Exception) -> str:

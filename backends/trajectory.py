@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,10 +29,12 @@ class Trajectory:
         state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers.
         final_values: (samples, units) of `input` and of every layer, for all samples at the final parameters.
         final_loss: () of all samples at the final parameters.
-        seconds: wall time of the run.
+        seconds: wall time of the run; 0 if it was not taken.
         learning_rates: (R,) float64, of each update, where a schedule changes it; else None.
         scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
             `final_values` holds the last layer only, or nothing.
+        borrowed: the phases among `PHASES` that the reference has computed for the code that is judged. They are judged
+            too, but not counted as the code's own numbers.
     """
 
     steps: np.ndarray
@@ -47,6 +51,7 @@ class Trajectory:
     state_after: Arrays = field(default_factory=dict)
     learning_rates: np.ndarray | None = None
     scope: Literal["layers", "gradients"] = "layers"
+    borrowed: frozenset[str] = frozenset()
 
     @property
     def has_layers(self) -> bool:
@@ -58,15 +63,34 @@ GROUPS = (
     "values", "cotangents", "gradients", "before", "after", "state_before", "state_after", "final_values",
 )  # fmt: skip
 ALONE = ("steps", "loss", "final_loss", "learning_rates")
+PHASES = ("value", "loss", "cotangent", "gradient", "learning rate", "update", "state")
+
+
+class Incomplete(Exception):  # noqa: N818, a verdict rather than an error
+    """A record holds something that is no array of numbers; the message says where."""
 
 
 def flat(trajectory: Trajectory) -> Arrays:
-    """All arrays in one dictionary: `loss`, `values/hidden`, `gradients/hidden.weight`, `state_after/mean/hidden.b`."""
-    grouped = {
-        f"{group}/{name}": array for group in GROUPS for name, array in (getattr(trajectory, group) or {}).items()
-    }
+    """All arrays in one dictionary: `loss`, `values/hidden`, `gradients/hidden.weight`, `state_after/mean/hidden.b`.
+
+    Raises:
+        Incomplete: if arrays that have names come without; the message says which.
+    """
+    grouped = {f"{group}/{name}": array for group in GROUPS for name, array in by_name(trajectory, group).items()}
     alone = {name: getattr(trajectory, name) for name in ALONE}
     return {name: array for name, array in (alone | grouped).items() if array is not None}
+
+
+def by_name(trajectory: Trajectory, group: str) -> Arrays:
+    """The arrays of one group; empty where there are none.
+
+    Raises:
+        Incomplete: if it is something else.
+    """
+    found = getattr(trajectory, group)
+    if found is None or isinstance(found, Mapping):
+        return found or {}
+    raise Incomplete(f"{group}: expected arrays by name, found a {type(found).__name__}")
 
 
 def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> Trajectory:
@@ -85,12 +109,49 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
             fields[group][key] = value
         elif group in GROUPS and isinstance(value, Mapping):
             fields[group] |= value
-        elif name in (*ALONE, "seconds", "scope"):
+        elif name in (*ALONE, "seconds", "scope", "borrowed"):
             fields[name] = value
         else:
             raise ValueError(f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}")
     scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
-    return Trajectory(**{"scope": scope, "seconds": seconds} | fields)
+    fields["seconds"] = seconds_of(fields.get("seconds", seconds))
+    return settled(Trajectory(**{"scope": scope} | fields), steps)
+
+
+def settled(trajectory: Trajectory, steps: np.ndarray) -> Trajectory:
+    """The trajectory with these steps in place of its own integers, if they are the same, and a plain loss.
+
+    A loss may stand in an axis of its own: (R, 1) is taken for (R,), and a final one of shape (1,) for ().
+    """
+    return replace(
+        trajectory,
+        steps=steps if _are(trajectory.steps, steps) else trajectory.steps,
+        loss=_of_shape(trajectory.loss, steps.shape),
+        final_loss=_of_shape(trajectory.final_loss, ()),
+    )
+
+
+def _are(found: Any, steps: np.ndarray) -> bool:
+    with suppress(ValueError, TypeError):  # a list may be none of numbers
+        return np.asarray(found).dtype.kind in "iu" and np.array_equal(found, steps)
+    return False
+
+
+def _of_shape(found: Any, shape: tuple[int, ...]) -> Any:
+    in_an_axis = isinstance(found, np.ndarray) and found.shape == (*shape, 1)
+    return found.reshape(shape) if in_an_axis else found
+
+
+def seconds_of(found: Any) -> float:
+    """A wall time; 0 where it is none that can be: a text, NaN, infinite, below 0."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return float(found) if math.isfinite(float(found)) and float(found) >= 0 else 0.0
+    return 0.0
+
+
+def dtype_name(dtype: np.dtype) -> str:
+    """`float64`, or `float64 in the other byte order`: that is part of a dtype."""
+    return dtype.name if dtype.isnative else f"{dtype.name} in the other byte order"
 
 
 def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:

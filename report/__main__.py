@@ -28,8 +28,8 @@ USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
 FAIL_ON = ("difference", "incomplete", "unsupported")
 EPILOG = (
-    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (error, crash, timeout, out of "
-    "memory, out of range, missing backend), 5 nothing selected, 130 interrupted"
+    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (an incomplete record, error, "
+    "crash, timeout, out of memory, out of range, missing backend), 5 nothing selected, 130 interrupted"
 )
 
 
@@ -72,12 +72,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _report(arguments: argparse.Namespace) -> int:
     from backends.runs import NotARun, read_header
+    from report.matching import Given, matched
 
-    try:
-        runs = tuple((name, read_header(file), file) for name, file in arguments.run)
-    except NotARun as reason:
-        print(reason, file=sys.stderr)
-        return USAGE
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
         print(plain(mistake), file=sys.stderr)
@@ -86,7 +82,13 @@ def _report(arguments: argparse.Namespace) -> int:
         return NOTHING
     if not cases:
         return USAGE
-    if wrong := _wrong_choice(arguments, cases, runs):
+    try:
+        given = (Given(name, read_header(file), file) for name, file in arguments.run)
+        runs = tuple(matched(run, cases, arguments.dtype or DTYPES) for run in given)
+    except NotARun as reason:
+        print(plain(reason), file=sys.stderr)
+        return USAGE
+    if wrong := _wrong_choice(arguments, runs):
         print(wrong, file=sys.stderr)
         return USAGE
     try:
@@ -96,17 +98,13 @@ def _report(arguments: argparse.Namespace) -> int:
         return USAGE
 
 
-def _wrong_choice(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> str:
+def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
     """What is wrong with the choice of backends and runs; empty if nothing is."""
     names = [*map(label, arguments.backend or ()), *(name for name, _ in arguments.run)]
     if twice := next((name for name in names if names.count(name) > 1), None):
         several = {(name, header.case, header.dtype) for name, header, _ in runs}
         if len(several) < len(runs) or len({*map(label, arguments.backend or ())}) < len(arguments.backend or ()):
             return f"{twice} is given twice"
-    known = {(case.name, dtype) for case in cases for dtype in case.dtypes}
-    for name, header, file in runs:
-        if (header.case, header.dtype) not in known:
-            return f"{name}={file} is a run of {header.case} in {header.dtype}, which is no case here"
     if arguments.from_runs and not (arguments.from_runs / "runs").is_dir():
         return f"there is no folder {arguments.from_runs / 'runs'}; --save-runs makes it"
     return ""

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from backends.trajectory import Trajectory, cut
+from backends.trajectory import Trajectory, cut, settled
 from cases.problem import Problem
 from reference.half import half
 from reference.optimizers import init
@@ -28,7 +28,7 @@ from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
-PUBLISHED, NOTHING = "published number", "nothing"
+PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
 
 
 @dataclass(frozen=True, order=True)
@@ -92,7 +92,8 @@ class Judgement:
     """What the judge says of one trajectory.
 
     Attributes:
-        verdict: `certified`, `differs`, `undecided` or `out of range`.
+        verdict: `certified`, `differs`, `undecided`, `out of range`, or `incomplete` where the record lacks something
+            or holds something else than it must; then no number was compared.
         budget: the largest share of an allowance that was used; of the first failure, if there is one.
         where: the step, phase, tensor and index of that budget.
         message: the first failure in words; empty if certified.
@@ -100,6 +101,7 @@ class Judgement:
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         published: the numbers printed elsewhere, and whether they are met.
         budgets: the largest budget of every recorded step.
+        borrowed: the phases that the reference computed for the run; judged, but in no budget and no ledger.
     """
 
     verdict: str
@@ -111,6 +113,7 @@ class Judgement:
     published: list[Published]
     budgets: np.ndarray
     scope: str
+    borrowed: frozenset[str] = frozenset()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -126,12 +129,13 @@ class Judgement:
 def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     """Judge every recorded number of a trajectory."""
     if mistakes := structure_mistakes(problem, trajectory):
-        first = Finding(0, 0, "structure", "", (), "; ".join(mistakes))
+        first = Finding(0, 0, "structure", "", (), "; ".join(mistakes), INCOMPLETE, np.nan)
         none = Resolution(), Ledger(), [], np.zeros(0)
-        return Judgement("differs", np.inf, first, str(first), *none, trajectory.scope)
+        return Judgement(INCOMPLETE, np.nan, first, str(first), *none, trajectory.scope)
+    trajectory = settled(trajectory, problem.recorded)
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
-        tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
+        tally.findings += [*_copies(problem, trajectory), *_padding(problem, trajectory), *_continuity(trajectory)]
         for block, positions in _blocks(problem, trajectory):
             for order, check in enumerate(decided_checks(problem, block)):
                 tally.take(check, order, positions)
@@ -166,11 +170,21 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
         seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"
         desired = np.where(real, problem.inputs[batches], seen)
         yield from _unequal(seen, desired, trajectory.steps, "value", "input", message)
-        too_many = "the step saw one more sample than its batch has: found {} where {} should pad the record"
-        desired = np.where(real, seen, seen.dtype.type(0))
-        yield from _unequal(seen, desired, trajectory.steps, "value", "input", too_many)
         final, after_all = trajectory.final_values["input"], np.array([problem.steps])
         yield from _unequal(final[None], problem.inputs[None], after_all, "value", "input", message)
+
+
+def _padding(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
+    """Behind a short batch, every value and every cotangent is 0."""
+    short = np.flatnonzero((problem.batches[trajectory.steps] < 0).any(axis=1))
+    steps = trajectory.steps[short]
+    real = (problem.batches[steps] >= 0)[..., None]
+    message = "the step saw one more sample than its batch has: found {} where {} should pad the record"
+    for phase, tensors in (("value", trajectory.values), ("cotangent", trajectory.cotangents)):
+        for name, array in tensors.items():
+            found = array[short]
+            padded = np.where(real | (found == 0), found, found.dtype.type(0))
+            yield from _unequal(found, padded, steps, phase, name, message)
 
 
 def _continuity(trajectory: Trajectory) -> Iterator[Finding]:
@@ -217,7 +231,7 @@ class _Tally:
     """Adds the checks up. Its rows are the recorded steps, and behind them one for the final parameters."""
 
     def __init__(self, problem: Problem, trajectory: Trajectory):
-        self.scope = trajectory.scope
+        self.scope, self.borrowed, self.not_counted = trajectory.scope, trajectory.borrowed, set()
         self.steps = np.append(trajectory.steps, problem.steps)
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
@@ -235,6 +249,9 @@ class _Tally:
             if fails.any():
                 row, element = np.unravel_index(fails.argmax(), fails.shape)
                 self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
+        if check.phase in self.borrowed:
+            self.not_counted.add(check.phase)
+            return
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             row, element = np.unravel_index(budget.argmax(), budget.shape)
@@ -276,7 +293,7 @@ class _Tally:
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
             resolution=resolution, ledger=ledger, published=published,
-            budgets=self.budgets[:-1], scope=self.scope,
+            budgets=self.budgets[:-1], scope=self.scope, borrowed=frozenset(self.not_counted),
         )  # fmt: skip
 
     def _not_certified(self, published: list[Published], ledger: Ledger) -> Finding | None:

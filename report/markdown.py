@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from textwrap import fill
 
+from backends.trajectory import PHASES
 from cases.load import Mistake
 from report.depth import LayerGradient
 from report.escape import code, text
@@ -128,13 +129,25 @@ def _fit(tables: list[str]) -> bool:
 
 
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:
-    """What a star means, if there is one."""
+    """What a star means, if there is one; and whose numbers are not counted."""
     scopes = {result.judgement.scope for comparison in comparisons for result in comparison.finished}
     words = (
         "* judged end to end, from gradients alone; in brackets the largest error of a gradient that may have passed, "
         "relative to the largest element of its tensor, or absolute (±) where the truth is no larger than it"
     )
-    return [words] if "gradients" in scopes else []
+    return [*([words] if "gradients" in scopes else []), *_borrowed(comparisons)]
+
+
+def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
+    """What the reference computed for the code of each backend, none of it a number of its own."""
+    found: dict[str, set[str]] = {}
+    for comparison in comparisons:
+        for result in comparison.finished:
+            found.setdefault(result.backend, set()).update(result.judgement.borrowed)
+    for name, phases in found.items():
+        if phases:
+            what = ", ".join(phase for phase in PHASES if phase in phases)
+            yield f"{name}: what the reference computed for it ({what}) is judged, but not counted"
 
 
 def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:

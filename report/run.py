@@ -10,14 +10,14 @@ from itertools import combinations
 import numpy as np
 
 from backends import Missing, Unsupported, backend, framework, label
-from backends.trajectory import Trajectory
+from backends.trajectory import Incomplete, Trajectory, seconds_of
 from cases.problem import Problem
 from cases.schema import Case
 from reference.proof import ExactRun
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
 
-INCOMPLETE = ("undecided", "out of range", "error", "crash", "timeout", "out of memory", "missing")
+INCOMPLETE = ("undecided", "incomplete", "out of range", "error", "crash", "timeout", "out of memory", "missing")
 
 
 @dataclass
@@ -84,7 +84,7 @@ def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
     """What came of a trajectory that a backend left."""
     start = time.perf_counter()
     judgement = judge(problem, trajectory)
-    seconds = {"run": trajectory.seconds, "judge": time.perf_counter() - start}
+    seconds = {"run": seconds_of(trajectory.seconds), "judge": time.perf_counter() - start}
     share = accuracy(problem, trajectory) if judgement.ledger.steps else None
     return Result(name, judgement.verdict, judgement.message, trajectory, judgement, seconds, share)
 
@@ -93,6 +93,8 @@ def failed(name: str, error: BaseException) -> Result:
     """The verdict on a backend that left none."""
     if isinstance(error, Missing):
         return Result(name, "missing", str(error))
+    if isinstance(error, Incomplete):
+        return Result(name, "incomplete", str(error))
     if isinstance(error, Unsupported):
         return Result(name, "unsupported", str(error))
     if isinstance(error, MemoryError):
@@ -110,8 +112,8 @@ def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
 
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:
-    """All pairs of finished runs that stay within the range of the dtype."""
-    in_range = [result for result in comparison.finished if result.verdict != "out of range"]
+    """All pairs of whole runs that stay within the range of the dtype."""
+    in_range = [result for result in comparison.finished if result.verdict not in ("out of range", "incomplete")]
     for actual, desired in combinations(in_range, 2):
         names = actual.backend, desired.backend
         drift = compare(comparison.problem, actual.trajectory, desired.trajectory, names)

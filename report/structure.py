@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from backends.trajectory import Trajectory
+from backends.trajectory import GROUPS, Incomplete, Trajectory, by_name, dtype_name, settled
 from cases.problem import Problem
 from reference.optimizers import init
 
+LISTED = 3
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Mistake(NamedTuple):
+    """A tensor that is not as it should be: what it is called, what of it is wrong, and how in words."""
+
+    name: str
+    kind: str
+    words: str
+
 
 def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
-    """One message a missing, extra or ill-shaped tensor, empty if the trajectory is whole."""
-    if run.scope not in ("layers", "gradients"):
+    """One message for all tensors of a field that have the same mistake, empty if the trajectory is whole."""
+    if not (isinstance(run.scope, str) and run.scope in ("layers", "gradients")):
         return [f"scope: expected layers or gradients, found {run.scope!r}"]
-    steps = np.asarray(run.steps)
-    if not np.array_equal(steps, problem.recorded):
-        return [f"steps: expected {_span(problem.recorded)}, found {_span(steps)}"]
-    return [
-        message
-        for field, shapes in _expected(problem, run).items()
-        for message in _compare(problem, run, field, shapes)
-    ]
+    run = settled(run, problem.recorded)
+    if run.steps is not problem.recorded:
+        return [f"steps: expected {_span(problem.recorded)}, found {_span(run.steps)}"]
+    try:
+        groups = {group: dict(by_name(run, group)) for group in GROUPS}
+    except Incomplete as reason:
+        return [str(reason)]
+    expected = _expected(problem, run)
+    found = {
+        field: groups[field] if field in groups else _alone(getattr(run, field), expected[field]) for field in expected
+    }
+    told = []
+    if other := _other_dtype(problem, found):
+        told = [f"every array is {other} where {problem.dtype} was asked"]
+    for field, shapes in expected.items():
+        dtype = np.dtype(np.float64) if field == "learning_rates" else problem.dtype
+        mistakes = _compare(found[field], shapes, dtype)
+        told += _told(field, shapes, [mistake for mistake in mistakes if not (other and mistake.kind == "dtype")])
+    return told
 
 
-def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[int, ...]]]:
+def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     """The shape of every tensor, by field and name."""
     recorded, (_, size), samples = len(problem.recorded), problem.batches.shape, len(problem.inputs)
     layers = problem.widths if run.has_layers else {}
@@ -46,26 +69,65 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, dict[str, tuple[in
     }  # fmt: skip
 
 
-def _compare(problem: Problem, run: Trajectory, field: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    found, dtype = getattr(run, field), np.dtype(np.float64) if field == "learning_rates" else problem.dtype
-    tensors = found if isinstance(found, dict) else {} if found is None and not shapes else {"": found}
-    for name in [*shapes, *(name for name in tensors if name not in shapes)]:
-        label = f"{field} of {name}" if name else field
+def _alone(tensor: object, shapes: Shapes) -> dict:
+    """What has no names of its own; it need not be there if nothing is expected."""
+    return {"": tensor} if shapes or tensor is not None else {}
+
+
+def _other_dtype(problem: Problem, found: dict[str, dict]) -> str:
+    """The dtype of all arrays, where they agree on one that was not asked for; else nothing."""
+    tensors = [tensor for field in found if field != "learning_rates" for tensor in found[field].values()]
+    dtypes = {tensor.dtype for tensor in tensors if isinstance(tensor, np.ndarray | np.generic)}
+    return dtype_name(dtypes.pop()) if len(dtypes) == 1 and problem.dtype not in dtypes else ""
+
+
+# ---------------------------------------------------------------- one field
+
+
+def _compare(found: dict, shapes: Shapes, dtype: np.dtype) -> Iterator[Mistake]:
+    for name in [*shapes, *(name for name in found if name not in shapes)]:
+        tensor = found.get(name)
         if name not in shapes:
-            yield f"{label}: nothing of that name is expected" if name else f"{label}: none are expected"
-        elif name not in tensors:
-            yield f"{label}: missing"
-        elif tensors[name] is None:
-            yield f"{label}: missing, found None in its place"
-        elif not isinstance(tensors[name], np.ndarray | np.generic):
-            yield f"{label}: expected an array, found {type(tensors[name]).__name__}"
-        elif tensors[name].shape != shapes[name]:
-            yield f"{label}: expected shape {shapes[name]}, found {tensors[name].shape}"
-        elif tensors[name].dtype != dtype:
-            yield f"{label}: expected {dtype}, found {tensors[name].dtype}"
+            yield Mistake(name, "extra", "nothing of that name is expected" if name else "none are expected")
+        elif name not in found:
+            yield Mistake(name, "missing", "missing")
+        elif tensor is None:
+            yield Mistake(name, "missing", "missing, found None in its place")
+        elif not isinstance(tensor, np.ndarray | np.generic):
+            yield Mistake(name, "type", f"expected an array, found {type(tensor).__name__}")
+        elif tensor.shape != shapes[name]:
+            yield Mistake(name, "shape", f"expected shape {shapes[name]}, found {tensor.shape}")
+        elif tensor.dtype != dtype:
+            yield Mistake(name, "dtype", f"expected {dtype}, found {dtype_name(tensor.dtype)}")
 
 
-def _span(steps: np.ndarray) -> str:
-    if not steps.size:
+def _told(field: str, shapes: Shapes, mistakes: list[Mistake]) -> Iterator[str]:
+    """One message a kind of mistake; the first tensor stands for all that have it."""
+    for kind in dict.fromkeys(mistake.kind for mistake in mistakes):
+        first, *others = [mistake for mistake in mistakes if mistake.kind == kind]
+        names = [first.name, *(mistake.name for mistake in others)]
+        label = f"{field} of {first.name}" if first.name else field
+        if not others:
+            yield f"{label}: {first.words}"
+        elif kind == "missing":
+            yield f"{field}: {'all missing' if len(names) == len(shapes) else f'missing {_listed(names)}'}"
+        elif kind == "extra":
+            yield f"{field}: nothing is expected of the names {_listed(names)}"
+        else:
+            yield f"{label}: {first.words} (and {len(others)} more like it)"
+
+
+def _listed(names: list[str]) -> str:
+    shown = names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    return f"{', '.join(map(str, shown[:-1]))} and {shown[-1]}"
+
+
+def _span(steps: object) -> str:
+    try:
+        found = np.asarray(() if steps is None else steps)
+    except ValueError:
+        return f"a {type(steps).__name__} of no numbers"
+    if not found.size:
         return "none"
-    return f"{steps.size} from {steps.flat[0]} to {steps.flat[-1]}"
+    dtype = "" if found.dtype.kind in "iu" else f" of dtype {dtype_name(found.dtype)}"
+    return f"{found.size} from {found.flat[0]} to {found.flat[-1]}{dtype}"

@@ -28,7 +28,7 @@ def _line(cell: object, form: str) -> str:
 
 def cell(result: Result) -> str:
     """A verdict with its budget; with its resolution and a star where only gradients were there to judge."""
-    if (judgement := result.judgement) is None:
+    if (judgement := result.judgement) is None or result.verdict == "incomplete":
         return result.verdict
     if judgement.only_print_missed:
         return f"{result.verdict} (print)"

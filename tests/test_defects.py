@@ -8,6 +8,11 @@ from report.pairs import compare
 from tests.trial import defects
 from tests.trial.defects import DEFECTS, DTYPES, FAINT, PAIR, Defect, control, problem_of, right_run, verdicts
 
+OF_THE_RECORD = {
+    "a tensor missing", "a tensor too many", "a gradient that is None", "shape (3,) for (3, 1)",
+    "float32 where float64 was asked", "a run cut short (4 steps for 10)",
+}  # fmt: skip
+
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -30,7 +35,7 @@ def test_the_right_run_passes(dtype):
 def test_defect_is_refused(defect, dtype):
     """By both, in words that name the place; by the pair also if the defective run is the second."""
     judgement, drift = verdicts(defect, dtype)
-    assert judgement.verdict == "differs"
+    assert judgement.verdict == ("incomplete" if defect.name in OF_THE_RECORD else "differs")
     assert defect.told in judgement.message
     assert not drift.within
     assert defect.told in drift.message

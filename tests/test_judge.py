@@ -106,7 +106,7 @@ STRUCTURE = {
     "extra tensor": ("gradients", lambda tensors: tensors.update(x=np.zeros(40)), "gradients of x: nothing of that n"),
     "None": ("gradients", lambda tensors: tensors.update({"hidden.bias": None}), "gradients of hidden.bias: missing"),
     "a list": ("after", lambda tensors: tensors.update({"hidden.bias": [0]}), "expected an array, found list"),
-    "no final values": ("final_values", dict.clear, "final_values of sigmoid1: missing"),
+    "no final values": ("final_values", dict.clear, "final_values: all missing"),
     "shape (3,) for (3, 1)": (
         "gradients",
         lambda tensors: tensors.update({"readout.weight": tensors["readout.weight"][..., 0]}),
@@ -131,7 +131,7 @@ def test_structure(example, field, change, message):
     tensors = dict(getattr(run, field))
     change(tensors)
     judgement = judge(problem, replace(run, **{field: tensors}))
-    assert (judgement.verdict, judgement.where.phase) == ("differs", "structure")
+    assert (judgement.verdict, judgement.where.phase) == ("incomplete", "structure")
     assert message in judgement.message
     assert judgement.ledger.elements == 0
 
@@ -140,16 +140,16 @@ def test_structure(example, field, change, message):
     ("changes", "message"),
     [
         ({"loss": None}, "loss: missing"),
-        ({"gradients": None}, "gradients of hidden.weight: missing"),
+        ({"gradients": None}, "gradients: all missing"),
         ({"steps": None}, "steps: expected 40 from 0 to 39"),
         ({"scope": "nothing"}, "scope: expected layers or gradients, found 'nothing'"),
-        ({"scope": "gradients"}, "values of hidden: nothing of that name is expected"),
+        ({"scope": "gradients"}, "values: nothing is expected of the names input, hidden and 3 more"),
     ],
     ids=lambda changes: "-".join(changes) if isinstance(changes, dict) else None,
 )
 def test_structure_of_fields(example, changes, message):
     problem, run = example
-    assert message in refused(problem, replace(run, **changes)).message
+    assert message in refused(problem, replace(run, **changes), "incomplete").message
 
 
 def test_dtype(example):
@@ -157,12 +157,12 @@ def test_dtype(example):
     problem, run = example
     (other,) = {np.dtype("float64"), np.dtype("float32")} - {problem.dtype}
     wrong = changed(run, "gradients", "hidden.bias", lambda tensor: tensor.astype(other))
-    assert f"hidden.bias: expected {problem.dtype}, found {other}" in refused(problem, wrong).message
+    assert f"hidden.bias: expected {problem.dtype}, found {other}" in refused(problem, wrong, "incomplete").message
 
 
 def test_truncated_run(example):
     problem, run = example
-    finding = refused(problem, cut(run, np.arange(10), 3))
+    finding = refused(problem, cut(run, np.arange(10), 3), "incomplete")
     assert finding.message == "steps: expected 40 from 0 to 39, found 10 from 0 to 9"
 
 
@@ -391,11 +391,23 @@ def ragged(problem_of):
     return problem, numpy_reference.run(problem)
 
 
+@pytest.mark.parametrize("number", [np.nan, 1e300, -np.inf, 1.0])
+@pytest.mark.parametrize(("phase", "field"), [("value", "values"), ("cotangent", "cotangents")])
+def test_padding_is_zero(ragged, phase, field, number):
+    """Of every layer; nothing that stands there is used by the step."""
+    problem, run = ragged
+    for name in ["input", *VALUES]:
+        finding = refused(problem, changed(run, field, name, planted((3, 1, 0), number)))
+        assert place(finding) == (3, phase, name, (1, 0))
+        assert f"found {number} where 0.0 should pad the record" in finding.message
+
+
 @pytest.mark.parametrize("field", ["values", "cotangents"])
-def test_padding_is_not_judged(ragged, field):
+def test_padding_may_be_a_negative_zero(ragged, field):
+    """A program that masks what it has computed multiplies by 0."""
     problem, run = ragged
     for name in VALUES if field == "values" else ["input", *VALUES]:
-        run = changed(run, field, name, planted((slice(1, None, 2), 1), np.nan))
+        run = changed(run, field, name, planted((slice(1, None, 2), 1), -0.0))
     assert judge(problem, run).verdict == "certified"
 
 
@@ -583,7 +595,8 @@ def test_what_has_no_place_is_told_without_one(example):
     problem, run = example
     judgement = judge(problem, replace(run, final_loss=None))
     assert judgement.message == "final_loss: missing, found None in its place"
-    assert (judgement.where.step, judgement.budget, judgement.resolution) == (0, np.inf, Resolution())
+    assert (judgement.where.step, judgement.resolution) == (0, Resolution())
+    assert np.isnan(judgement.budget)
     assert judgement.ledger == Ledger(steps=0, tensors=0, elements=0, resolved=0)
     assert len(judgement.budgets) == 0
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from backends import numpy_reference
 from backends.runs import NotARun, load_run, read_header, save_run
+from backends.trajectory import Incomplete
+from cases.load import load
+from cases.problem import materialise
 from cases.schema import CASES, Dtype
 from report.__main__ import main
 from report.judge import judge
@@ -52,6 +55,11 @@ def saved(problem_of, tmp_path):
 HEADER = {"backproof": "1", "case": "x", "dtype": "float64"}
 
 
+def spoilt(path: Path, header: dict | None = None, **arrays) -> None:
+    """Write the arrays of a file again with some others, and no fingerprint."""
+    save_file(load_file(path) | arrays, path, HEADER | (header or {}))
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
@@ -60,6 +68,14 @@ HEADER = {"backproof": "1", "case": "x", "dtype": "float64"}
         (HEADER | {"case": ""}, "the metadata has no 'case'"),
         ({"backproof": "1", "case": "x"}, "the metadata has no 'dtype'"),
         (HEADER | {"scope": "all"}, "the metadata 'scope' is layers or gradients, not 'all'"),
+        (
+            HEADER | {"borrowed": "update, x"},
+            "the metadata 'borrowed' names phases, value, loss, cotangent, gradient, ",
+        ),
+        (
+            HEADER | {"problem": "0" * 40},
+            "the case x has changed since this run was made, or it is a run of another one",
+        ),
     ],
 )
 def test_a_header_that_says_too_little(saved, metadata, message):
@@ -89,8 +105,93 @@ def test_what_is_missing_in_a_file_is_named(saved):
     del arrays["gradients/hidden.bias"], arrays["final_loss"]
     save_file(arrays, path, HEADER | {"seconds": "much"})
     message = judge(problem, load_run(path, problem)).message
-    assert "gradients of hidden.bias: missing" in message
-    assert "final_loss: missing" in message
+    assert message == "gradients of hidden.bias: missing; final_loss: missing, found None in its place"
+
+
+# ---------------------------------------------------------------- hostile files
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "-5", "1e999", "", "much"])
+def test_seconds_that_are_none(saved, seconds):
+    problem, path = saved
+    spoilt(path, {"seconds": seconds})
+    assert read_header(path).seconds == load_run(path, problem).seconds == 0
+    assert judge(problem, load_run(path, problem)).verdict == "certified"
+
+
+@pytest.mark.parametrize("name", ["seconds", "scope", "borrowed"])
+def test_a_tensor_that_is_called_like_a_text(saved, name):
+    problem, path = saved
+    spoilt(path, **{name: np.zeros(3)})
+    with pytest.raises(NotARun, match=f"'{name}' is a text of the metadata, not an array"):
+        load_run(path, problem)
+
+
+def raw(path: Path, header: dict, content: bytes) -> None:
+    """A file of the format, whatever its header says."""
+    text = json.dumps({"__metadata__": HEADER} | header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F4"])
+def test_dtypes_that_numpy_lacks(saved, dtype):
+    problem, path = saved
+    size = 1 if dtype == "F4" else 2
+    raw(path, {"loss": {"dtype": dtype, "shape": [2], "data_offsets": [0, size]}}, bytes(size))
+    with pytest.raises(NotARun, match=f"'loss' is of dtype {dtype}, which NumPy can't read"):
+        load_run(path, problem)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bool"])
+def test_steps_in_a_file_are_integers(saved, dtype):
+    problem, path = saved
+    spoilt(path, steps=problem.recorded.astype(dtype))
+    judgement = judge(problem, load_run(path, problem))
+    assert judgement.verdict == "incomplete"
+    assert judgement.message.startswith("steps: expected 1 from 0 to 0, found 1 from ")
+    spoilt(path, steps=problem.recorded.astype("int8"))
+    assert load_run(path, problem).steps.dtype == np.int64
+
+
+ODD = {
+    ">f8": "found float64 in the other byte order",
+    "longdouble": f"found {np.dtype('longdouble').name}",
+    "complex128": "found complex128",
+    "O": "found object",
+    "U40": "found str1280",
+}
+
+
+@pytest.mark.parametrize(("dtype", "message"), ODD.items(), ids=ODD)
+def test_a_file_never_holds_another_dtype_than_the_run(problem_of, tmp_path, dtype, message):
+    """Big-endian numbers would be turned round on their way, and certified."""
+    problem = problem_of(training=None)
+    run = numpy_reference.run(problem)
+    gradients = run.gradients | {"hidden.bias": run.gradients["hidden.bias"].astype(dtype)}
+    with pytest.raises(Incomplete) as refused:
+        save_run(replace(run, gradients=gradients), tmp_path / "run.safetensors", problem)
+    assert str(refused.value) == f"gradients/hidden.bias: expected numbers that a file can hold, {message}"
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values": np.zeros(3)}, "values: expected arrays by name, found a ndarray"),
+        ({"loss": [[0], [1, 2]]}, "loss: expected an array, found a list"),
+    ],
+)
+def test_what_is_no_array_is_not_saved(problem_of, tmp_path, changes, message):
+    problem = problem_of(training=None)
+    with pytest.raises(Incomplete) as refused:
+        save_run(replace(numpy_reference.run(problem), **changes), tmp_path / "run.safetensors", problem)
+    assert str(refused.value) == message
+
+
+def test_a_file_says_what_was_borrowed(problem_of, tmp_path):
+    problem, path = problem_of(), tmp_path / "run.safetensors"
+    save_run(replace(numpy_reference.run(problem), borrowed=frozenset({"update", "learning rate"})), path, problem)
+    assert load_run(path, problem).borrowed == {"update", "learning rate"}
 
 
 # ---------------------------------------------------------------- python -m report
@@ -174,6 +275,92 @@ def test_runs_that_are_of_no_use(from_c, capsys, arguments, message):
     save_file(load_file(from_c), "other.safetensors", HEADER | {"case": "neuron/five"})
     assert report(*(argument.replace("{c}", str(from_c)) for argument in arguments)) == 2
     assert message in capsys.readouterr().err
+
+
+HOSTILE = {
+    "seconds nan": ({"seconds": "nan"}, {}, "certified"),
+    "seconds inf": ({"seconds": "inf"}, {}, "certified"),
+    "seconds below 0": ({"seconds": "-5"}, {}, "certified"),
+    "a tensor seconds": ({}, {"seconds": np.zeros(3)}, "error"),
+    "a tensor scope": ({}, {"scope": np.zeros(3)}, "error"),
+    "steps of floats": ({}, {"steps": np.zeros(1)}, "incomplete"),
+    "steps of bool": ({}, {"steps": np.zeros(1, bool)}, "incomplete"),
+    "too many tensors": ({}, {f"values/x{i}": np.zeros(1) for i in range(20_000)}, "incomplete"),
+    "float32": ({}, {"loss": np.zeros(1, np.float32)}, "incomplete"),
+}
+
+
+@pytest.mark.parametrize(("header", "arrays", "verdict"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_costs_nobody_else_his_row(from_c, header, arrays, verdict):
+    """It has its verdict; the report is written, small, and the others are judged."""
+    shutil.copy(from_c, "hostile.safetensors")
+    spoilt("hostile.safetensors", {"case": "neuron/four_inputs"} | header, **arrays)
+    code = report("--run=hostile=hostile.safetensors", f"--run=right={from_c}", "--backend=numpy")
+    assert code == (0 if verdict == "certified" else 3)
+    assert rows()["float64 hostile"]["verdict"] == verdict
+    assert rows()["float64 right"]["verdict"] == rows()["float64 numpy"]["verdict"] == "certified"
+    assert Path("results/report.md").stat().st_size < 100_000
+
+
+def test_a_run_of_ones_own_in_the_other_byte_order_is_incomplete():
+    """Also where a file lies between the code and the judge; the others are judged."""
+    Path("mine.py").write_text(
+        "from backends import numpy_reference\n"
+        "def run(problem):\n"
+        "    found = vars(numpy_reference.run(problem))\n"
+        "    other = problem.dtype.newbyteorder()\n"
+        "    return found | {'gradients': {name: x.astype(other) for name, x in found['gradients'].items()}}\n"
+    )
+    assert report(CASE, "--backend=numpy", "--backend=mine=mine.py:run") == 3
+    row = rows()["float64 mine"]
+    told = "gradients/neuron.weight: expected numbers that a file can hold, found float64 in the other byte order"
+    assert (row["verdict"], row["message"]) == ("incomplete", told)
+    assert rows()["float64 numpy"]["verdict"] == "certified"
+
+
+# ---------------------------------------------------------------- which case a run is of
+
+
+def saved_as(name: str, path: str, case: str = CASE, dtype: str = "float64") -> None:
+    """Leave the reference's run of a case in a file, under another name of the case."""
+    problem = replace(materialise(load(case), dtype), name=name)
+    save_run(numpy_reference.run(problem), Path(path), problem)
+
+
+def test_a_run_is_known_by_its_fingerprint():
+    """Wherever one stood when it was made, and however the file of the case was called."""
+    saved_as("../elsewhere/mine", "run.safetensors")
+    assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64") == 0
+    assert rows()["float64 mine"]["case"] == "neuron/four_inputs"
+    shutil.copy(CASE, "moved.yaml")
+    assert report("moved.yaml", "--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64") == 0
+    assert rows()["float64 mine"]["case"] == "moved"
+
+
+def test_a_run_of_another_problem_of_that_name_is_refused(capsys):
+    saved_as("case", "run.safetensors")
+    Path("case.yaml").write_text(Path(CASE).read_text().replace("[[1, 2, 3, 4]]", "[[1, 2, 3, 5]]"))
+    assert report("case.yaml", "--run=mine=run.safetensors", "--backend=numpy") == 2
+    changed = "the case case has changed since this run was made, or it is a run of another one: make it again"
+    assert capsys.readouterr().err.splitlines()[-1] == f"mine=run.safetensors: {changed}"
+
+
+def test_saved_runs_of_a_case_that_has_changed_are_not_judged():
+    Path("case.yaml").write_text(Path(CASE).read_text())
+    assert report("case.yaml", "--backend=numpy", "--dtype=float64", "--save-runs") == 0
+    Path("case.yaml").write_text(Path(CASE).read_text().replace("[[1, 2, 3, 4]]", "[[1, 2, 3, 5]]"))
+    assert report("case.yaml", "--from-runs=results", "--dtype=float64") == 3
+    row = rows()["float64 numpy"]
+    assert (row["verdict"], "the case case has changed since this run was made" in row["message"]) == ("error", True)
+
+
+def test_a_run_in_a_dtype_that_is_not_asked_for_is_told(capsys):
+    saved_as("neuron/four_inputs", "run.safetensors", dtype="float32")
+    assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64") == 2
+    what = "mine=run.safetensors is a run of neuron/four_inputs in float32"
+    assert capsys.readouterr().err == f"{what}, but --dtype asks for float64: add --dtype float32\n"
+    assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64", "--dtype=float32") == 0
+    assert rows()["float32 mine"]["verdict"] == "certified"
 
 
 BAD = [

@@ -51,7 +51,7 @@ EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutati
 
 # The tests that are to notice, those of the file itself first.
 OF_REFERENCE = ["oracle", "layers", "backprop", "proof", "sharing", "rounding", "sharpness", "judge"]
-OF_JUDGE = ["judge", "published", "sharing", "run"]
+OF_JUDGE = ["judge", "records", "published", "sharing", "run"]
 TESTS = {
     "reference/activations.py": [*OF_REFERENCE, "half", "activations"],
     "reference/backprop.py": ["backprop", *OF_REFERENCE],
