@@ -5,13 +5,16 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from cases.optimizers import Adam, Sgd
 from reference.constants import number_like
 from reference.forms import by_any_form
+from reference.losses import loss_backward, loss_forward
 from reference.optimizers import update
 from tests.trial.bounds import DTYPES, WIDE_DTYPES, budgets, given
-from tests.trial.forms import FORMS
+from tests.trial.layer_forms import BACKWARD, DERIVATIVES_OF_LOSSES, FORWARD, LOSSES, rules_of
+from tests.trial.update_forms import FORMS
 from tests.trial.worst import Arithmetic, Program
 
 SIZES = [(1, 1, 1), (1, 100, 1), (1, 1, 100), (1, 0.01, 0.01), (0.01, 1, 1), (0.1, 1, 0.1), (0.3, 3, 3)]
@@ -67,6 +70,86 @@ def test_a_form_in_use_is_within_the_bound(form, dtype):
                 found = form.update(form.optimizer, constants(w_), w_, g_, step + 1, *memory_)
             for bounded, program in zip(right, found, strict=True):
                 assert budgets(bounded, program.values).max() <= 1, (sizes, step, way)
+
+
+# ---------------------------------------------------------------- losses and activations
+
+
+def entries(table: dict) -> list:
+    """A table's forms, each with what it is a form of: a loss, or a kind of activation and its settings."""
+    return [
+        pytest.param(of, form, id=f"{getattr(of, 'kind', None) or of[0]} {name}")
+        for of, forms in table.items()
+        for name, form in forms.items()
+    ]
+
+
+def assert_covers(bounded, form, arrays: list, random: np.random.Generator) -> None:
+    """Whatever way the form rounds; its functions are an ulp off."""
+    for way in ("nearest", "up", "down", "either"):
+        arithmetic = Arithmetic(arrays[0].dtype, way, random, roundings_of_functions=2)
+        with np.errstate(all="ignore"):
+            found = form(*(Program(array, arithmetic) for array in arrays))
+        assert budgets(bounded, found.values).max() <= 1, way
+
+
+def outputs_and_targets(random: np.random.Generator, loss, dtype) -> list[np.ndarray]:
+    """(1000, 5, 4) of each: half of the targets are 0 or 1, or one-hot."""
+    y, t = random.normal(size=(2, 1000, 5, 4))
+    if loss.kind == "binary_cross_entropy":
+        y = 0.5 + 0.499 * np.sin(9 * y)
+    if loss.kind == "gaussian_nll":
+        t = t[..., :2]
+    if loss.kind.endswith("binary_cross_entropy"):
+        t = np.where(random.random(t.shape) < 0.5, t > 0, 0.5 + 0.499 * np.sin(9 * t))
+    if loss.kind == "softmax_cross_entropy":
+        t = np.where(random.random((1000, 1, 1)) < 0.5, t == t.max(axis=-1, keepdims=True), softmax(t, axis=-1))
+    if loss.kind in ("squared_hinge", "hinge"):
+        t = np.where(t > 0, 1, -1)
+    return [array.astype(dtype) for array in (y, t)]
+
+
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+@pytest.mark.parametrize(("loss", "form"), entries(LOSSES))
+def test_a_form_of_a_loss_is_within_the_bound(loss, form, dtype):
+    random = np.random.default_rng(5)
+    y, t = outputs_and_targets(random, loss, dtype)
+    bounded = loss_forward(loss, given(y, dtype), given(t, dtype))
+    assert_covers(bounded, lambda y, t: form(y, t, number_of(t)), [y, t], random)
+
+
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+@pytest.mark.parametrize(("loss", "form"), entries(DERIVATIVES_OF_LOSSES))
+def test_a_form_of_the_derivative_of_a_loss_is_within_the_bound(loss, form, dtype):
+    random = np.random.default_rng(6)
+    y, t = outputs_and_targets(random, loss, dtype)
+    bounded = loss_backward(loss, given(y, dtype), given(t, dtype))
+    assert_covers(bounded, lambda y, t: form(y, t, number_of(t)), [y, t], random)
+
+
+def number_of(t: Program):
+    """How many terms a mean has, as a number of the program."""
+    return Program(t.shape[-2] * t.shape[-1], t.arithmetic)
+
+
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+@pytest.mark.parametrize(("kind", "form"), entries(FORWARD))
+def test_a_form_of_an_activation_is_within_the_bound(kind, form, dtype):
+    random = np.random.default_rng(7)
+    forward, _, settings = rules_of(kind)
+    x = (4 * random.normal(size=(5000, 4))).astype(dtype)
+    assert_covers(forward(given(x, dtype), **settings), form, [x], random)
+
+
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+@pytest.mark.parametrize(("kind", "form"), entries(BACKWARD))
+def test_a_form_of_the_derivative_of_an_activation_is_within_the_bound(kind, form, dtype):
+    """Of the value that the program itself has computed."""
+    random = np.random.default_rng(8)
+    forward, backward, settings = rules_of(kind)
+    x, dy = (4 * random.normal(size=(2, 5000, 4))).astype(dtype)
+    bounded = backward(given(x, dtype), forward(given(x, dtype), **settings), given(dy, dtype), **settings)
+    assert_covers(bounded, lambda x, dy: form(x, forward(x, **settings), dy), [x, dy], random)
 
 
 # ---------------------------------------------------------------- no wider than the widest form
