@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from cases.optimizers import Adam, Sgd
+from cases.optimizers import Adam, Norm, Sgd
 from reference.constants import number_like
 from reference.forms import by_any_form
 from reference.losses import loss_backward, loss_forward
-from reference.optimizers import update
+from reference.optimizers import clipped, update
 from tests.trial.bounds import DTYPES, WIDE_DTYPES, budgets, given
 from tests.trial.layer_forms import BACKWARD, DERIVATIVES_OF_LOSSES, FORWARD, LOSSES, rules_of
-from tests.trial.update_forms import FORMS
+from tests.trial.update_forms import CLIPS, FORMS
 from tests.trial.worst import Arithmetic, Program
 
 SIZES = [(1, 1, 1), (1, 100, 1), (1, 1, 100), (1, 0.01, 0.01), (0.01, 1, 1), (0.1, 1, 0.1), (0.3, 3, 3)]
-NUMBERS = 1000
+NUMBERS = 400
 STEPS = (0, 1, 6, 2000)
 
 
@@ -72,6 +72,15 @@ def test_a_form_in_use_is_within_the_bound(form, dtype):
                 assert budgets(bounded, program.values).max() <= 1, (sizes, step, way)
 
 
+@pytest.mark.parametrize("dtype", WIDE_DTYPES)
+@pytest.mark.parametrize("form", CLIPS.values(), ids=CLIPS)
+def test_a_form_of_clipping_is_within_the_bound(form, dtype):
+    random = np.random.default_rng(9)
+    w, b = random.normal(size=(500, 4, 3)).astype(dtype), random.normal(size=(500, 3)).astype(dtype)
+    bounded = clipped(Norm(maximum=0.3), {"a.weight": given(w, dtype), "a.bias": given(b, dtype)})["a.weight"]
+    assert_covers(bounded, lambda w, b: form(w, b, 0.3), [w, b], random)
+
+
 # ---------------------------------------------------------------- losses and activations
 
 
@@ -94,8 +103,8 @@ def assert_covers(bounded, form, arrays: list, random: np.random.Generator) -> N
 
 
 def outputs_and_targets(random: np.random.Generator, loss, dtype) -> list[np.ndarray]:
-    """(1000, 5, 4) of each: half of the targets are 0 or 1, or one-hot."""
-    y, t = random.normal(size=(2, 1000, 5, 4))
+    """(400, 5, 4) of each: half of the targets are 0 or 1, or one-hot."""
+    y, t = random.normal(size=(2, 400, 5, 4))
     if loss.kind == "binary_cross_entropy":
         y = 0.5 + 0.499 * np.sin(9 * y)
     if loss.kind == "gaussian_nll":
@@ -103,7 +112,7 @@ def outputs_and_targets(random: np.random.Generator, loss, dtype) -> list[np.nda
     if loss.kind.endswith("binary_cross_entropy"):
         t = np.where(random.random(t.shape) < 0.5, t > 0, 0.5 + 0.499 * np.sin(9 * t))
     if loss.kind == "softmax_cross_entropy":
-        t = np.where(random.random((1000, 1, 1)) < 0.5, t == t.max(axis=-1, keepdims=True), softmax(t, axis=-1))
+        t = np.where(random.random((400, 1, 1)) < 0.5, t == t.max(axis=-1, keepdims=True), softmax(t, axis=-1))
     if loss.kind in ("squared_hinge", "hinge"):
         t = np.where(t > 0, 1, -1)
     return [array.astype(dtype) for array in (y, t)]
@@ -137,7 +146,7 @@ def number_of(t: Program):
 def test_a_form_of_an_activation_is_within_the_bound(kind, form, dtype):
     random = np.random.default_rng(7)
     forward, _, settings = rules_of(kind)
-    x = (4 * random.normal(size=(5000, 4))).astype(dtype)
+    x = (4 * random.normal(size=(2000, 4))).astype(dtype)
     assert_covers(forward(given(x, dtype), **settings), form, [x], random)
 
 
@@ -147,7 +156,7 @@ def test_a_form_of_the_derivative_of_an_activation_is_within_the_bound(kind, for
     """Of the value that the program itself has computed."""
     random = np.random.default_rng(8)
     forward, backward, settings = rules_of(kind)
-    x, dy = (4 * random.normal(size=(2, 5000, 4))).astype(dtype)
+    x, dy = (4 * random.normal(size=(2, 2000, 4))).astype(dtype)
     bounded = backward(given(x, dtype), forward(given(x, dtype), **settings), given(dy, dtype), **settings)
     assert_covers(bounded, lambda x, dy: form(x, forward(x, **settings), dy), [x, dy], random)
 

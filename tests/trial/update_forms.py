@@ -290,6 +290,27 @@ def nadam(move: Callable, average: Callable, square: Callable) -> Callable:
     return form
 
 
+# ---------------------------------------------------------------- gradient clipping, of w's and b's gradient
+
+
+def norm(w, b):
+    """Of both together."""
+    return np.sqrt(np.square(w).sum(axis=(-2, -1)) + np.square(b).sum(axis=-1))[..., None, None]
+
+
+def norm_of_norms(w, b):
+    """Torch's: of the tensors' norms."""
+    return np.sqrt(np.square(np.sqrt(np.square(w).sum(axis=(-2, -1)))) + np.square(b).sum(axis=-1))[..., None, None]
+
+
+CLIPS = {
+    "g (m / norm)": lambda w, b, m: w * (m / norm(w, b)),
+    "(g / norm) m": lambda w, b, m: w / norm(w, b) * m,
+    "g m / norm": lambda w, b, m: w * m / norm(w, b),
+    "g m (1 / norm)": lambda w, b, m: w * m * (1 / norm(w, b)),
+    "g (m / norm of norms)": lambda w, b, m: w * (m / norm_of_norms(w, b)),
+}
+
 # ---------------------------------------------------------------- all optimizers
 
 
