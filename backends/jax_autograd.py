@@ -120,8 +120,9 @@ def huber(difference: Array, delta: float) -> Array:
 
 
 def binary_cross_entropy(_: Loss, output: Array, targets: Array) -> Array:
-    """optax has one of logits only; jnp.log1p(-y) is 128 ulp off in float64 near y = 0.41."""
-    return -(targets * jnp.log(output) + (1 - targets) * jnp.log(1 - output))
+    """optax has one of logits only; jnp.log1p(-y) is 128 ulp off in float64 near y = 0.41, and 0 log 0 is NaN."""
+    of_class, of_others = jnp.where(targets == 0, 1, output), jnp.where(targets == 1, 0, output)
+    return -(targets * jnp.log(of_class) + (1 - targets) * jnp.log(1 - of_others))
 
 
 def softmax_cross_entropy(loss: Loss, output: Array, targets: Array) -> Array:

@@ -117,8 +117,9 @@ def log_cosh(output: Tensor, targets: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
-    """F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12 on."""
-    return -(targets * torch.log(output) + (1 - targets) * torch.log1p(-output))
+    """F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12 on; 0 log 0 is NaN."""
+    of_class, of_others = torch.where(targets == 0, 1, output), torch.where(targets == 1, 0, output)
+    return -(targets * torch.log(of_class) + (1 - targets) * torch.log1p(-of_others))
 
 
 def by_class(function: Callable, *settings: str) -> Callable:

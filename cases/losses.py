@@ -55,7 +55,7 @@ class LogCosh(Criterion):
 
 
 class BinaryCrossEntropy(Criterion):
-    """Terms -(t log(y) + (1 - t) log(1 - y)), of probabilities y strictly between 0 and 1; nothing is clamped."""
+    """Terms -(t log(y) + (1 - t) log(1 - y)), of probabilities y; nothing is clamped, and 0 log 0 = 0."""
 
 
 class SigmoidBinaryCrossEntropy(Criterion):

@@ -12,6 +12,7 @@ import numpy as np
 from cases.losses import Loss, Penalty
 from reference.activations import elementary, log_softmax_backward, log_softmax_forward, positive, softplus
 from reference.constants import flushed_with
+from reference.forms import by_any_form
 
 # ---------------------------------------------------------------- weighted outputs
 
@@ -105,13 +106,19 @@ def _log_of_two_exponentials(d):
 
 
 def binary_cross_entropy_forward(loss, y, t):
-    """-(t log y + (1 - t) log(1 - y))."""
-    return -(t * np.log(y) + (1 - t) * np.log(1 - y))
+    """-(t log y + (1 - t) log(1 - y)); a term whose factor is 0 is 0."""
+    return -(t * np.log(_unless_zero(t, y)) + (1 - t) * np.log(_unless_zero(1 - t, 1 - y)))
 
 
 def binary_cross_entropy_backward(loss, y, t):
-    """(1 - t) / (1 - y) - t / y."""
-    return (1 - t) / (1 - y) - t / y
+    """(1 - t) / (1 - y) - t / y = (y - t) / (y (1 - y)), which rounds twice more where t = 1."""
+    of_others, of_class = (1 - t) / _unless_zero(1 - t, 1 - y), t / _unless_zero(t, y)
+    return by_any_form(y, lambda: of_others - of_class, lambda: of_others - 1 * (1 * of_class))
+
+
+def _unless_zero(factor, probability):
+    """A probability, or 1 where its factor is 0."""
+    return np.maximum(probability, 1 - positive(np.abs(factor)))
 
 
 def sigmoid_binary_cross_entropy_forward(loss, y, t):

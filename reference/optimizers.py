@@ -5,17 +5,23 @@ gradients are dictionaries by path, a state is one by `NAME/PATH`. A rule is of 
 gradient g, the number t = 1, 2, ... of the update, and what the optimizer remembers of it; w and g are of one shape,
 with one more leading axis where t is an array. It returns the new value and the new memory.
 
+Where programs compute a rule by several formulas, which round differently, `by_any_form` names them: the textbook's,
+which is computed, and those that its error bound has to cover as well.
+
 What depends on t alone is no state. Hyper-parameters are taken as numbers of the kind of w, so that a bounded 1 - β
 knows that β was rounded. Weight decay, clipping and schedules are the same for all rules, and stand at the end.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from cases.optimizers import Clip, Optimizer
-from reference.activations import in_any_order, positive
+from reference.activations import positive
 from reference.constants import number_like, of_step
+from reference.forms import by_any_form, mixture, shrunk, sum_of_three
 from reference.losses import axes_of
 
 # ---------------------------------------------------------------- gradient descent
@@ -28,17 +34,32 @@ def sgd(optimizer, w, g, t):
 
 def momentum(optimizer, w, g, t, velocity):
     """v ← μ v + (1 - τ) g, at first v ← g;  w ← w - η v, or by Nesterov w - η (g + μ v)."""
-    mu, tau = number_like(w, optimizer.momentum), number_like(w, optimizer.dampening)
-    v = mu * velocity + (g if not optimizer.dampening else (1 - tau * (t > 1)) * g)
-    return w - optimizer.learning_rate * (g + mu * v if optimizer.nesterov else v), (v,)
+    v = number_like(w, optimizer.momentum) * velocity + _damped(optimizer, g, t)
+    return _along(optimizer, w, g, v, velocity), (v,)
+
+
+def _damped(optimizer, g, t):
+    """(1 - τ) g, at first g."""
+    return (1 - number_like(g, optimizer.dampening) * (t > 1)) * g if optimizer.dampening else g
+
+
+def _along(optimizer, w, g, v, before):
+    """w - η v, or by Nesterov w - η (g + μ v), where g + μ v = (1 + μ) v - μ (v before) if nothing is damped."""
+    eta, mu = optimizer.learning_rate, number_like(w, optimizer.momentum)
+    if not optimizer.nesterov:
+        return w - eta * v
+    forms = [lambda: w - eta * (g + mu * v), lambda: sum_of_three(w, -(eta * g), -(eta * (mu * v)))]
+    if not optimizer.dampening:
+        forms.append(lambda: w - ((1 + mu) * (eta * v) - mu * (eta * before)))
+    return by_any_form(w, *forms)
 
 
 def asgd(optimizer, w, g, t, average):
     """w ← (1 - λ h) w - h g,  a ← a + (w - a) / n,  h = η / (1 + λ η (t - 1))^α,  n = max(1, t - 1 - t₀)."""
     rate = of_step(w, _asgd_rate, t, optimizer.learning_rate, optimizer.lambd, optimizer.alpha)
     share = of_step(w, lambda t, t0: 1 / np.maximum(t - 1 - t0, 1), t, optimizer.t0)
-    after = (1 - number_like(w, optimizer.lambd) * rate) * w - rate * g
-    return after, ((1 - share) * average + share * after,)
+    after = shrunk(w, rate, number_like(w, optimizer.lambd), -(rate * g))
+    return after, (mixture(average, after, share),)
 
 
 def _asgd_rate(t, eta, lambd, alpha):
@@ -136,7 +157,7 @@ def nadam(optimizer, w, g, t, first_moment, second_moment, momentum_product):
     q = now * momentum_product
     eta, root = optimizer.learning_rate, _corrected_root(optimizer, v, t, w)
     steps = -(eta * (1 - now) * g / (1 - q) / root), -(eta * later * m / (1 - later * q) / root)
-    return in_any_order(w) + steps[0] + steps[1], (m, v, q)
+    return sum_of_three(w, *steps), (m, v, q)
 
 
 def _nadam_momentum(t, beta1, decay):
@@ -176,14 +197,16 @@ def _rectification(t, beta2):
 def _average(decay: float, before, now, *, fading: float = 1.0, t=1):
     """An exponential moving average, β before + (1 - β) now.
 
-    Written so that its bound holds for torch's `lerp` as well, which is before + (now - before) (1 - β) where β > 1/2,
-    else now - (now - before) β, where β is 1 - (1 - β).
+    Where β <= 1/2, torch's `lerp` is now - β (now - before), where β is 1 - (1 - β).
     """
     beta = number_like(now, decay)
     if fading != 1:
         beta = beta * number_like(now, fading) ** (t - 1)
     weight = 1 - beta
-    return (1 - weight) * before + weight * now
+    forms = [lambda: beta * before + weight * now, lambda: before + weight * (now - before)]
+    if decay <= 1 / 2:
+        forms.append(lambda: now - (1 - weight) * (now - before))
+    return by_any_form(now, *forms)
 
 
 def _corrected_root(optimizer, v, t, w):
@@ -197,6 +220,47 @@ def _corrected_root(optimizer, v, t, w):
 def _correction(decay: float, t, w):
     """1 - βᵗ."""
     return 1 - number_like(w, decay) ** t
+
+
+# ---------------------------------------------------------------- weight decay
+
+
+def decayed(optimizer: Optimizer, w, g):
+    """Weight decay: (1 - η λ) w in the place of w if it is decoupled, else g + λ w in the place of g."""
+    decay = getattr(optimizer, "weight_decay", 0)
+    if not decay:
+        return w, g
+    if optimizer.is_decoupled:
+        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
+    return w, g + decay * w
+
+
+def _coupled(optimizer, w, g, t, *memory):
+    """The rule of w and g + λ w."""
+    w, g = decayed(optimizer, w, g)
+    return OPTIMIZERS[optimizer.kind](optimizer, w, g, t, *memory)
+
+
+def _decoupled(optimizer, w, g, t, *memory):
+    """(1 - η λ) w + d, where d is the step that the rule makes from 0; or w + d - η λ w in any order."""
+    smaller, g = decayed(optimizer, w, g)
+    d, memory = OPTIMIZERS[optimizer.kind](optimizer, 0 * w, g, t, *memory)
+    drop = optimizer.learning_rate * (optimizer.weight_decay * w)
+    return by_any_form(w, lambda: smaller + d, lambda: sum_of_three(w, d, -drop)), memory
+
+
+def _sgd_with_decay(optimizer, w, g, t):
+    """w ← (1 - η λ) w - η g."""
+    eta = optimizer.learning_rate
+    return shrunk(w, number_like(w, eta), optimizer.weight_decay, -(eta * g)), ()
+
+
+def _momentum_with_decay(optimizer, w, g, t, velocity):
+    """v ← μ v + (1 - τ) g + (1 - τ) λ w in any order."""
+    decay = optimizer.weight_decay * w
+    terms = _damped(optimizer, g, t), _damped(optimizer, decay, t)
+    v = sum_of_three(number_like(w, optimizer.momentum) * velocity, *terms)
+    return _along(optimizer, w, g + decay, v, velocity), (v,)
 
 
 # ---------------------------------------------------------------- any optimizer
@@ -216,6 +280,7 @@ OPTIMIZERS = {
     "nadam": nadam,
     "radam": radam,
 }
+WITH_DECAY = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}  # other forms, of the gradient without decay
 
 
 def init(optimizer: Optimizer | None, parameters: dict) -> dict:
@@ -244,23 +309,16 @@ def _update(optimizer: Optimizer, w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
     if np.ndim(optimizer.learning_rate):
         optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
-    w, g = decayed(optimizer, w, gradient)
-    return OPTIMIZERS[optimizer.kind](optimizer, w, g, _by_step(step, w) + 1, *memory)
+    t, decay = _by_step(step, w) + 1, getattr(optimizer, "weight_decay", 0)
+    rules = [_decoupled if decay and optimizer.is_decoupled else _coupled]
+    if decay and optimizer.kind in WITH_DECAY:
+        rules.append(WITH_DECAY[optimizer.kind])
+    return by_any_form(w, *(partial(rule, optimizer, w, gradient, t, *memory) for rule in rules))
 
 
 def _by_step(number, w):
     """A number, or one for each step, with as many axes as w has."""
     return np.reshape(number, np.shape(number) + (1,) * (len(w.shape) - 1)) if np.ndim(number) else number
-
-
-def decayed(optimizer: Optimizer, w, g):
-    """Weight decay: (1 - η λ) w in the place of w if it is decoupled, else g + λ w in the place of g."""
-    decay = getattr(optimizer, "weight_decay", 0)
-    if not decay:
-        return w, g
-    if optimizer.is_decoupled:
-        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
-    return w, g + decay * w
 
 
 def at_rate(optimizer: Optimizer | None, rate) -> Optimizer | None:

@@ -247,6 +247,10 @@ class Bounded(NDArrayOperatorsMixin):
             return result
         return _rounded(self.precision.wider(result.value), result.bound, self.precision)
 
+    def by_any_form(self, forms: tuple[Callable, ...]):
+        """The first formula's result, and as far off as the farthest of those that programs compute it by."""
+        return _farthest(*(form() for form in forms))
+
     def sum(self, axis, *, keepdims: bool = False) -> Bounded:
         """The sum over one or more axes."""
         return np.add.reduce(self, axis=axis, keepdims=keepdims)
@@ -258,6 +262,19 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
     given = Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
     given.find_grid = lambda given: np.where(given.bound == 0, _lowest_bit(given.value), 0)
     return given
+
+
+def _farthest(first, *others):
+    """The first result's values with the largest bound of all; a result may be a tuple of results."""
+    if not others:
+        return first
+    if isinstance(first, tuple):
+        return tuple(_farthest(*parts) for parts in zip(first, *others, strict=True))
+    bound = np.maximum.reduce([result.bound for result in (first, *others)])
+    undecided = any(result.undecided for result in (first, *others))
+    farthest = Bounded(first.value, bound, first.precision, magnitude=first.magnitude, undecided=undecided)
+    farthest.passed = first.passed
+    return farthest
 
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
@@ -315,7 +332,14 @@ def _within_range(value, magnitude, bound, precision: Precision) -> Bounded:
 # ---------------------------------------------------------------- arithmetic
 
 
+def _is_nothing(a: Bounded, b: Bounded) -> bool:
+    """Zeros without error, no more of them than b has numbers: every program finds b where they are added."""
+    return a.shape in ((), b.shape) and not (a.magnitude.any() or a.bound.any())
+
+
 def _add(a: Bounded, b: Bounded) -> Bounded:
+    if b.terms is None and _is_nothing(a, b):
+        return Bounded(b.value, b.bound, b.precision, magnitude=b.magnitude)
     value, inherited = a.value + b.value, a.bound + b.bound
     if a.terms is None and b.terms is None:
         return _added(value, inherited, a.precision)
@@ -328,6 +352,8 @@ def _one_term(a: Bounded) -> tuple[int, np.ndarray]:
 
 
 def _subtract(a: Bounded, b: Bounded) -> Bounded:
+    if _is_nothing(a, b):
+        return -b
     result = _added(a.value - b.value, a.bound + b.bound, a.precision)
     result.is_difference = True
     return result
@@ -416,13 +442,17 @@ def _s_shaped(a: Bounded, value, slope: Callable, to_the_far_end) -> Bounded:
 def _sqrt(a: Bounded) -> Bounded:
     """√a - √(a - b) = b / (√a + √(a - b)); where the operand may be 0, also what it may be beyond.
 
-    A sum of squares is never below zero, but the difference of two numbers may be, and then a program finds NaN.
+    A sum of squares is never below zero, but the difference of two numbers may be, and then a program finds NaN; a
+    difference that every program finds is not.
     """
     root = np.sqrt(floats(a.value))
     below = a.bound / (root + np.sqrt(np.maximum(floats(a.value) - a.bound, 0)))
-    beyond = np.inf if a.is_difference else np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
-    root = _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
-    return _zero_stays(a, root)
+    beyond = np.maximum(root, np.sqrt(floats(a.value) + a.bound) - root)
+    if a.is_difference:
+        beyond = np.where(a.bound > 0, np.inf, beyond)
+    return _zero_stays(
+        a, _elementary(np.sqrt(a.value), np.where(a.bound < floats(a.value), below, beyond), a.precision)
+    )
 
 
 def _power(a: Bounded, n: Bounded) -> Bounded:

@@ -1,12 +1,13 @@
 """Every loss on every backend: small and large outputs, exact fits, kinks, and each way to take a mean."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
-from backends import backend
+from backends import DEFAULT, backend
 from cases.losses import GaussianNll
 from cases.problem import Problem, materialise
 from cases.schema import Case
@@ -14,6 +15,7 @@ from reference.losses import loss_backward
 from report.judge import judge
 from tests.trial.bounds import SMALLEST_NORMAL, given
 from tests.trial.oracle import criteria, name_of, targets_for
+from tests.trial.planting import gradients_only
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -78,3 +80,48 @@ def test_a_flushed_part_of_the_gaussian_derivative_is_allowed_for(reduction, num
     assert share * math.exp(-y[0, 2]) < SMALLEST_NORMAL < means.min()
     assert (allowance >= means).all()
     assert (allowance < 1.2 * means).all()
+
+
+def saturated(dtype: str, targets: list[float]) -> Problem:
+    """Sigmoids whose values are all but 0, all but 1, and in every dtype 0 or 1, with a target each."""
+    case = {
+        "title": "saturated",
+        "dtypes": [dtype],
+        "network": [{"dense": {"name": "copy", "units": 6, "bias": False}}, "sigmoid"],
+        "parameters": {"copy.weight": [[-50, -5, 0, 5, 40, 800]]},
+        "data": {"inputs": [[1]], "targets": [targets]},
+        "loss": {"binary_cross_entropy": {"factor": 1, "reduction": "mean"}},
+        "training": {"steps": 2, "optimizer": {"sgd": {"learning_rate": 0.1}}},
+    }
+    return materialise(Case.model_validate(case), dtype)
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("targets", [[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1], [1, 0.3, 0.5, 1.5, 1, 1]])
+def test_a_saturated_cross_entropy_is_judged(name, dtype, targets):
+    """Where the class is the certain one, 0 log 0 = 0 and its derivative is that of the other term; end to end too."""
+    problem = saturated(dtype, targets)
+    run = backend(name).run(problem)
+    assert run.values["sigmoid1"][0, 0, -1] == 1
+    np.testing.assert_allclose(run.cotangents["sigmoid1"][0, 0, -1], -1 / 6, rtol=1e-6)
+    for scope in (run, gradients_only(problem, run)):
+        assert judge(problem, scope).message == ""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_clamping_makes_of_a_saturated_cross_entropy_is_refused(dtype):
+    """torch's own derivative is 0 at y = t = 1, where -1 / y is -1; one of 0 log 0 in floats is NaN."""
+    problem = saturated(dtype, [1] * 6)
+    run = backend("numpy").run(problem)
+    for wrong in (0, np.nan):
+        cotangents = run.cotangents | {"sigmoid1": run.cotangents["sigmoid1"].copy()}
+        cotangents["sigmoid1"][0, 0, -1] = wrong
+        where = judge(problem, replace(run, cotangents=cotangents)).where
+        assert (where.phase, where.tensor, where.index) == ("cotangent", "sigmoid1", (0, 5))
+
+
+def test_a_certain_class_that_is_the_wrong_one_is_out_of_range():
+    """-log 0 is infinite."""
+    problem = saturated("float32", [1, 1, 1, 1, 1, 0])
+    assert judge(problem, backend("numpy").run(problem)).verdict == "out of range"

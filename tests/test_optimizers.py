@@ -257,3 +257,16 @@ def test_what_a_fading_beta1_leaves_is_computed_in_float32(problem_of, name):
     optimizer = Adam(learning_rate=0.195, beta1=0.998, beta1_decay=0.357, epsilon=0.5)
     problem = problem_of("float16", training={"steps": 2, "optimizer": {"adam": dict(optimizer)}})
     assert judge(problem, backend(name).run(problem)).message == ""
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_feature_that_is_always_zero_has_a_variance_of_zero(problem_of, name, dtype):
+    """Of RMSprop: 0 - 0 under the root is 0 in every program, and its weights stay where they are."""
+    data = {"inputs": [[1, 0], [2, 0], [-1, 0]], "targets": [[1], [2], [0.5]]}
+    problem = trained(problem_of, Rmsprop(learning_rate=0.01, centered=True), dtype, data=data)
+    run = backend(name).run(problem)
+    assert (run.after["hidden.weight"][-1, 1] == problem.parameters["hidden.weight"][1]).all()
+    assert (run.after["hidden.weight"][-1, 0] != problem.parameters["hidden.weight"][0]).any()
+    for scope in (run, gradients_only(problem, run)):
+        assert judge(problem, scope).message == ""

@@ -8,6 +8,7 @@ from ml_dtypes import bfloat16, finfo
 from scipy.special import erfc, expit
 
 from reference.constants import SQRT_HALF
+from reference.forms import by_any_form
 from reference.rounding import UNIT_ROUNDOFF_OF_BALLS, Precision, precision_of
 from tests.trial.bounds import DTYPES, SMALLEST_NORMAL, WIDE_DTYPES, budgets, given, uncertain
 
@@ -94,6 +95,14 @@ SHARP = {
     "absolute value": (lambda: np.abs(uncertain(-3, 0.5)), 0.5),
     "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), 0.5),
     "smaller of two that are close": (lambda: np.minimum(uncertain(1, 0.5), uncertain(2, 0.75)), 0.75),
+    "root of a difference that is 0": (lambda: np.sqrt(given([3.0]) - 3), TINY),
+    "sum with nothing": (lambda: given([0.0]) + uncertain(3, 0.5), 0.5),
+    "difference from nothing": (lambda: given([0.0]) - uncertain(3, 0.5), 0.5),
+    "sum with what may be nothing": (lambda: uncertain(0, 0.25) + uncertain(3, 0.5), rounded(3, 0.75)),
+    "the farthest form": (
+        lambda: by_any_form(given([1.0]), lambda: uncertain(2, 0.5), lambda: uncertain(2, 0.75)),
+        0.75,
+    ),
     "root of a difference that may be below 0": (lambda: np.sqrt(uncertain(3, 0.5) - 3), np.inf),
     "whole power": (
         lambda: uncertain(0.5, 0.001) ** 3,

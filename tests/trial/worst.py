@@ -25,6 +25,7 @@ class Arithmetic:
     dtype: np.dtype
     rounding: str
     random: Generator
+    roundings_of_functions: int = 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
 
     def rounded(self, t, roundings: int = 1):
         """The result t after so many roundings; a subnormal one may be flushed."""
@@ -67,7 +68,7 @@ class Arithmetic:
 
 ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
 COPIES = (np.heaviside, np.sign, np.absolute, np.negative, np.maximum, np.minimum)
-ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0) | dict.fromkeys(ELEMENTARY, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0)
 EXTENDED = {erfc: rounding.extended_erfc}
 
 
@@ -97,8 +98,13 @@ class Program(NDArrayOperatorsMixin):
             return self._longer_sum(*operands)
         if ufunc is np.power:
             return self._power(*operands)
+        if ufunc in (np.add, np.subtract) and not operands[0].values.any():
+            return Program(ufunc(*(operand.values for operand in operands)), self.arithmetic)
         result = EXTENDED.get(ufunc, ufunc)(*(operand.values for operand in operands))
-        return Program(self.arithmetic.rounded(result, ROUNDINGS.get(ufunc, 1)), self.arithmetic)
+        roundings = self.arithmetic.roundings_of_functions if ufunc in ELEMENTARY else ROUNDINGS.get(ufunc, 1)
+        if ufunc is np.divide and (operands[0].values == 1).all():
+            roundings = 1  # it is the reciprocal itself
+        return Program(self.arithmetic.rounded(result, roundings), self.arithmetic)
 
     def __array_function__(self, function, _, arguments, options):
         assert function is np.concatenate
@@ -120,6 +126,16 @@ class Program(NDArrayOperatorsMixin):
             high = float(enclosure())
             value = np.longdouble(high) + np.longdouble(float(enclosure() - high))
         return Program(self.arithmetic.inner.rounded(value), self.arithmetic.inner)
+
+    def by_any_form(self, forms):
+        """Each number by one of the formulas."""
+        return self._mixed(*(form() for form in forms))
+
+    def _mixed(self, first, *others):
+        if isinstance(first, tuple):
+            return tuple(self._mixed(*parts) for parts in zip(first, *others, strict=True))
+        values = [result.values for result in (first, *others)]
+        return Program(np.choose(self.arithmetic.random.integers(0, len(values), first.shape), values), self.arithmetic)
 
     def in_float64(self, formula, t, *settings):
         """Computed as badly in float64, and rounded once more."""
