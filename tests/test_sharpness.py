@@ -95,7 +95,7 @@ SHARP = {
     "absolute value": (lambda: np.abs(uncertain(-3, 0.5)), 0.5),
     "smaller of two": (lambda: np.minimum(uncertain(-3, 0.5), uncertain(1, 0.75)), 0.5),
     "smaller of two that are close": (lambda: np.minimum(uncertain(1, 0.5), uncertain(2, 0.75)), 0.75),
-    "root of a difference that is 0": (lambda: np.sqrt(given([3.0]) - 3), TINY),
+    "root of a difference that is 0": (lambda: np.sqrt(given([3.0]) - 3), 0),
     "sum with nothing": (lambda: given([0.0]) + uncertain(3, 0.5), 0.5),
     "difference from nothing": (lambda: given([0.0]) - uncertain(3, 0.5), 0.5),
     "sum with what may be nothing": (lambda: uncertain(0, 0.25) + uncertain(3, 0.5), rounded(3, 0.75)),

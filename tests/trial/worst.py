@@ -27,14 +27,18 @@ class Arithmetic:
     random: Generator
     roundings_of_functions: int = 2 * ULPS_OF_ELEMENTARY_FUNCTIONS
 
-    def rounded(self, t, roundings: int = 1):
+    def constant(self, number):
+        """A setting, which is no number of the dtype even where the float64 that stands for it is one."""
+        return self.rounded(number, always=True)
+
+    def rounded(self, t, roundings: int = 1, *, always: bool = False):
         """The result t after so many roundings; a subnormal one may be flushed."""
         info = finfo(self.dtype)
         subnormal = abs(t) < float(info.smallest_normal)
         if self.rounding == "nearest" and roundings == 1:
             t = t.astype(self.dtype).astype(np.longdouble)
         else:
-            is_exact = (roundings == 1) & (t.astype(self.dtype) == t)
+            is_exact = (roundings == 1) & (t.astype(self.dtype) == t) & (not always)
             way = np.where(is_exact, 0, self.way(t.shape) * min(roundings, 1))
             t = t * (1 + way * roundings * self.half_ulp)
             if self.dtype == np.float16:  # underflow is gradual
@@ -125,7 +129,7 @@ class Program(NDArrayOperatorsMixin):
         with working_precision(128):
             high = float(enclosure())
             value = np.longdouble(high) + np.longdouble(float(enclosure() - high))
-        return Program(self.arithmetic.inner.rounded(value), self.arithmetic.inner)
+        return Program(self.arithmetic.inner.constant(value), self.arithmetic.inner)
 
     def by_any_form(self, forms):
         """Each number by one of the formulas."""
@@ -155,7 +159,7 @@ class Program(NDArrayOperatorsMixin):
             same = operand.arithmetic.dtype == self.arithmetic.dtype
             return operand if same else Program(self.arithmetic.rounded(operand.values), self.arithmetic)
         constant = np.asarray(operand, np.longdouble)
-        rounded = np.where(constant == np.floor(constant), constant, self.arithmetic.rounded(constant))
+        rounded = np.where(constant == np.floor(constant), constant, self.arithmetic.constant(constant))
         return Program(rounded, self.arithmetic)
 
     def _sum(self, values, axis, *, keepdims=False) -> "Program":
