@@ -245,15 +245,14 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
 
 def _update(optimizer: Optimizer, w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
-    if np.ndim(optimizer.learning_rate):
-        optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
+    optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
     w, g = decayed(optimizer, w, gradient)
     return OPTIMIZERS[optimizer.kind](optimizer, w, g, _by_step(step, w) + 1, *memory)
 
 
 def _by_step(number, w):
     """A number, or one for each step, with as many axes as w has."""
-    return np.reshape(number, np.shape(number) + (1,) * (len(w.shape) - 1)) if np.ndim(number) else number
+    return number[(..., *[None] * (len(w.shape) - 1))] if getattr(number, "shape", ()) else number
 
 
 def decayed(optimizer: Optimizer, w, g):

@@ -21,6 +21,7 @@ from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
+from report.following import followed, notes
 from report.hints import hint
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
@@ -72,7 +73,7 @@ class Judgement:
         verdict: `certified`, `differs` or `out of range`.
         budget: the largest share of an allowance that was used; of the first failure, if there is one.
         where: the step, phase, tensor and index of that budget.
-        message: the first failure in words; empty if certified.
+        message: the first failure in words, and what is not recorded; empty if nothing is to be told.
         resolution: the largest error that might have passed in a gradient, relative to the tensor's largest element:
             the median over the steps, of the tensor where it is worst. None if all gradients are zero.
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
@@ -109,12 +110,14 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
         tally.findings += [*_copies(problem, trajectory), *_continuity(trajectory)]
-        for block, positions in _blocks(problem, trajectory):
+        run = followed(problem, trajectory)
+        for block, positions in _blocks(problem, run):
             for order, check in enumerate(checks_of_steps(problem, block)):
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-        return tally.judgement(compare_published(problem, trajectory), partial(hint, problem, trajectory))
+        judgement = tally.judgement(compare_published(problem, trajectory), partial(hint, problem, run))
+        return replace(judgement, message="; ".join(filter(None, [judgement.message, *notes(problem, trajectory)])))
 
 
 # ---------------------------------------------------------------- what must be equal
@@ -130,7 +133,7 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
             before, same = trajectory.before[path], np.broadcast_to(initial, trajectory.before[path].shape)
             yield from _unequal(before, same, trajectory.steps, "continuity", path, message)
     trained = {path: half(problem.parameters[path]) for path in problem.trained}
-    for name, initial in init(problem.optimizer, trained).items():
+    for name, initial in init(problem.optimizer, trained).items() if trajectory.state_before else ():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
     for path, before in trajectory.before.items():
