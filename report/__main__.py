@@ -29,7 +29,8 @@ DTYPES = get_args(Dtype)
 FAIL_ON = ("difference", "incomplete", "unsupported")
 EPILOG = (
     "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (error, crash, timeout, out of "
-    "memory, out of range, missing backend), 5 nothing selected, 130 interrupted"
+    "memory, out of range, missing backend), 4 unsupported (nothing else was there to be judged), 5 nothing selected, "
+    "130 interrupted"
 )
 
 

@@ -137,7 +137,8 @@ def _runs_table(comparisons: list[Comparison]) -> str:
 
 def _run_cells(result: Result) -> list[str]:
     judgement, where = result.judgement, result.judgement.where
-    place = text(where if result.verdict != "certified" else where.place if where else "")
+    well = [where.place if where else "", result.message]
+    place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
     resolution = "" if judgement.resolution is None else f"{judgement.resolution:.1e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
