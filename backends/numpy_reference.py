@@ -15,7 +15,6 @@ from backends.trajectory import Recorder, Trajectory
 from cases.problem import Problem
 from reference.backprop import Derivatives, derivatives, forward, operands, total_loss, train
 from reference.half import half
-from reference.optimizers import update
 
 PACKAGES = ("numpy", "scipy")
 
@@ -89,7 +88,9 @@ def _own(arrays: dict) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in arrays.items()}
 
 
-def _run(problem: Problem, differentiate: Callable, of_all_samples: Callable, advance: Callable = update) -> Trajectory:
+def _run(
+    problem: Problem, differentiate: Callable, of_all_samples: Callable, advance: Callable | None = None
+) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
         for number, step in enumerate(train(problem, half, float, differentiate, advance)):

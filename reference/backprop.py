@@ -106,7 +106,7 @@ def train(
     number: Callable[[np.ndarray], Any] = np.asarray,
     real: Callable[[float], Any] = float,
     differentiate: Callable[..., Derivatives] = derivatives,
-    advance: Callable[..., tuple[dict, dict]] = update,
+    advance: Callable[..., tuple[dict, dict]] | None = None,
 ) -> Iterator[Step]:
     """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
 
@@ -123,6 +123,8 @@ def train(
         masks = {name: number(mask[: len(samples)]) for name, mask in problem.masks_at(number_of_step).items()}
         found = differentiate(problem, parameters, masks, x, t)
         used = clipped(problem.clip, found.gradients)
-        after, state_after = advance(at_rate(problem.optimizer, rate), parameters, used, state, number_of_step)
+        after, state_after = (advance or update)(
+            at_rate(problem.optimizer, rate), parameters, used, state, number_of_step
+        )
         yield Step(*found, parameters, after, state, state_after, rate)
         parameters, state = after, state_after

@@ -70,7 +70,7 @@ def rates(problem: Problem, steps: np.ndarray) -> Bounded:
     double = np.finfo(np.float64)
     only_multiplies = isinstance(problem.schedule, StepDecay | ExponentialDecay)
     size = sizes(rates) if only_multiplies else problem.optimizer.learning_rate
-    bound = ROUNDINGS_A_STEP * (steps + 1) * (double.eps / 2) * size + double.smallest_normal
+    bound = ROUNDINGS_A_STEP * (steps + 1.0) * (double.eps / 2) * size + double.smallest_normal
     return Bounded(rates, bound, IN_BALLS)
 
 
