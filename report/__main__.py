@@ -173,7 +173,7 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
         write_summary(files["report.md"])
         if arguments.save_runs:
             work.save_runs(output)
-    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80), sep="\n")
+    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80, break_long_words=False), sep="\n")
     print(f"\nThe report is in {output / 'report.md'}.")
     return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 

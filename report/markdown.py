@@ -122,7 +122,7 @@ def summary(comparisons: list[Comparison]) -> str:
         for abreast in range(ABREAST, 0, -1)
         if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
     )
-    remarks = [textwrap.fill(plain(line), TERMINAL) for line in _not_recorded(comparisons)]
+    remarks = [textwrap.fill(plain(line), TERMINAL, break_long_words=False) for line in _not_recorded(comparisons)]
     return "\n\n".join([*tables, *_end_to_end(comparisons), *remarks])
 
 

@@ -191,7 +191,11 @@ def test_a_summary_that_is_cut_is_closed():
     assert cut_off(report, 0) == b""
 
 
-RAISES = "from backends import Unsupported\nfrom backends.returned import WrongReturn\ndef run(problem): raise {}('not this')\n"
+RAISES = """\
+from backends import Unsupported
+from backends.returned import WrongReturn
+def run(problem): raise {}('not this')
+"""
 
 
 @pytest.mark.parametrize(

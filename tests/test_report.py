@@ -519,6 +519,15 @@ def test_unsupported_says_why_and_has_a_code_of_its_own(capsys, options, code):
 
 
 @pytest.mark.usefixtures("folder")
+def test_no_word_of_the_verdict_is_cut(capsys):
+    """However long it is, it can be copied from the console."""
+    Path("case.yaml").write_text(GOOD)
+    Path("mine.py").write_text(UNSUPPORTED.replace("no such thing here", f"see {'a/long/path/' * 9}"))
+    assert main(["case.yaml", "--no-exact", "--executor=inline", "--backend=mine=mine.py:run"]) == 4
+    assert "a/long/path/" * 9 in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
 def test_what_is_not_recorded_is_told_with_the_verdict(capsys):
     """On the console, in the report and in its rows, and nothing is drawn or shown that is not there."""
     Path("case.yaml").write_text(GOOD)

@@ -11,7 +11,7 @@ import pytest
 import backends
 from backends import __main__ as command
 from backends import chosen, describe, known
-from backends.returned import WrongReturn, as_array, checked
+from backends.returned import as_array
 from backends.template import template
 from cases.load import load
 from cases.problem import materialise
@@ -218,13 +218,20 @@ def test_numbers_without_a_dtype_are_rounded_once():
     assert as_array("0.1", np.dtype(np.float32)) == "0.1"
 
 
-def test_an_array_of_jax_in_float32_says_how_to_have_float64(problem_of):
+def test_arrays_of_jax_in_float32_say_how_to_have_float64():
+    """Somebody's loss, differentiated by JAX as it comes."""
     import jax
 
+    found, case = Path(__file__).parent / "found", load(Path(__file__).parent / "found" / "r43.yaml")
     with jax.enable_x64(False):
-        found = {path: jax.numpy.zeros(a.shape) for path, a in problem_of().parameters.items()}
-        with pytest.raises(WrongReturn, match="float32; JAX has float64 only after jax"):
-            checked((0.0, found), problem_of())
+        single, double = (
+            attempt(materialise(case, dtype), f"mine={found / 'r48.py'}:jax_arrays") for dtype in ("float32", "float64")
+        )
+    assert (single.verdict, double.verdict) == ("certified", "error")
+    assert double.message == (
+        "the loss, gradient of one.weight: expected float64, found float32; "
+        'JAX has float64 only after jax.config.update("jax_enable_x64", True)'
+    )
 
 
 @pytest.mark.parametrize("take", ["lambda a: a.tolist()", "torch.tensor"])
