@@ -90,6 +90,20 @@ def test_what_is_there_in_part_is_missing(problem_of):
     assert "state_before of first_moment/hidden.weight: missing" in judgement.message
 
 
+def test_a_run_that_diverges_is_followed_up_to_there(problem_of):
+    """What leaves the range takes the followed state with it, and is told as in a run with its state."""
+    momentum = {"momentum": {"learning_rate": 1e30, "momentum": 0.9}}
+    changes = {
+        "network": [{"dense": {"name": "one", "units": 1}}],
+        "parameters": {"one.weight": [[1], [1]], "one.bias": [0]},
+    }
+    problem = problem_of("float32", training={"steps": 20, "optimizer": momentum}, **changes)
+    run = numpy_reference.run(problem)
+    whole, less = judge(problem, run), judge(problem, without(run))
+    assert (whole.verdict, less.verdict) == ("out of range", "out of range")
+    assert (less.where.step, less.where.phase) == (whole.where.step, whole.where.phase)
+
+
 def test_gradients_without_a_loss_are_judged(problem_of):
     """Of gradients alone the loss may be absent as a whole, and is told as not judged; wrong ones are refused."""
     problem = problem_of()

@@ -341,6 +341,15 @@ def test_what_an_update_gets_wrong_is_told(own, body, message):
     assert message in result.message
 
 
+def test_the_optimizer_of_the_docs_is_certified(own):
+    """`docs/your-own.md` shows it."""
+    page = (CASES.parent / "docs" / "your-own.md").read_text(encoding="utf-8")
+    text = page.partition("## An optimizer alone")[2].partition("```python\n")[2].partition("```")[0]
+    training = {"steps": 30, "optimizer": {"momentum": {"learning_rate": 0.1, "momentum": 0.9}}}
+    result = own(text, "update", training=training)
+    assert (result.verdict, result.message) == ("certified", "")
+
+
 def test_an_update_needs_training(own):
     result = own(ADAM, "update", training=None)
     assert (result.verdict, result.message) == (
