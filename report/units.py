@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backends import label
+from backends.returned import WrongReturn
 from backends.runs import NotARun, load_run, save_run
 from cases.problem import materialise
 from cases.schema import Case
@@ -53,6 +54,8 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
         return Done(workers.call(JUDGE, judge_unit, unit, file), file)
     except DiedError as death:
         return Done(Result(name, death.verdict, death.message, output=death.output))
+    except WrongReturn as words:
+        return Done(Result(name, "error", str(words)))
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:
@@ -65,6 +68,8 @@ def run_unit(unit: Unit, file: Path) -> Result | None:
     try:
         problem = materialise(unit.case, unit.dtype)
         save_run(backend(unit.backend).run(problem), file, problem)
+    except WrongReturn:
+        raise  # so that a worker adds what was printed
     except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
         return failed_in_words(label(unit.backend), error)
     return None
