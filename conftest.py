@@ -13,6 +13,8 @@ from cases.load import SUFFIXES, InvalidCase, load
 from cases.problem import materialise
 from cases.schema import Case
 
+HERE = Path(__file__)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The choice of backends, and whether all of them must be there."""
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--require-backend", action="store_true", default=os.environ.get("CI") == "true",
-        help="a missing backend fails instead of skipping (the default where the variable CI is true)",
+        help="a missing backend fails instead of skipping, as one that is named does (the default where CI is true)",
     )  # fmt: skip
 
 
@@ -69,9 +71,14 @@ class Refused(Exception):  # noqa: N818, it is told without a traceback
 
 class _Item(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
-        """The judge's words; a traceback only where our own code broke."""
-        told = isinstance(excinfo.value, Refused | InvalidCase)
-        return str(excinfo.value) if told else super().repr_failure(excinfo, style)
+        """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
+        from report.exceptions import is_theirs
+
+        if isinstance(excinfo.value, Refused | InvalidCase):
+            return str(excinfo.value)
+        if theirs := [entry for entry in excinfo.traceback if is_theirs(str(entry.path)) and entry.path != HERE]:
+            excinfo.traceback = type(excinfo.traceback)(theirs)
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self):
         """Where the item comes from."""
@@ -98,13 +105,15 @@ class CaseItem(_Item):
         self.case, self.dtype, self.backend = case, dtype, backend
 
     def runtest(self) -> None:
-        """Run and judge; a missing backend skips unless it is required, an unsupported case always skips."""
-        from report.run import attempt
+        """Run and judge; an unsupported case skips, a missing backend too unless it is named or required.
 
-        result = attempt(materialise(self.case, self.dtype), self.backend)
-        if result.verdict == "unsupported" or (
-            result.verdict == "missing" and not self.config.getoption("--require-backend")
-        ):
+        An exception of the backend's own code is raised as it is.
+        """
+        from report.run import attempt_openly
+
+        result = attempt_openly(materialise(self.case, self.dtype), self.backend)
+        required = self.config.getoption("--require-backend") or self.config.getoption("--backend")
+        if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
             pytest.skip(f"{result.verdict}: {result.message}")
         if result.verdict != "certified":
             where = f"{self.case.name} {self.dtype} {label(self.backend)}"

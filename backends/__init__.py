@@ -15,7 +15,7 @@ What it owes:
 
 Somebody's own code needs no place in the table: `mine=path/to/file.py:function` names it (`your_own.py`), and an
 installed package adds backends by the entry points of the group `backproof.backends`, each a module like those here
-or a function like theirs.
+or a function like theirs. What such code returns may be any mapping of arrays, of any framework (`returned.py`).
 
 A framework may be there in several modes, `torch-compile` beside `torch`, which share its tables: the same formulas,
 executed in another way. Modules are imported when they are asked for, so that a missing framework hurts nobody else.
@@ -109,13 +109,18 @@ def backend(name: str) -> Any:
     name, own, where = name.partition("=")
     where = where or BACKENDS.get(name) or known()[name]
     try:
-        if own or ":" in where:
-            return your_own.load(your_own.place(where), importlib.import_module(BACKENDS["numpy"]).run_gradients)
-        return importlib.import_module(where)
+        if name in BACKENDS and not own:
+            return importlib.import_module(where)
+        reference = importlib.import_module(BACKENDS["numpy"])
+        if ":" in where:
+            return your_own.load(your_own.place(where), reference)
+        return your_own.of_module(importlib.import_module(where), reference)
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in OUR_OWN:
             raise
-        raise Missing(f"the backend {name} is not installed: {error}") from None
+        file = where.rpartition(":")[0] if own else ""
+        what = f"{file} can't import {error.name}" if file != error.name else f"there is no module {file}"
+        raise Missing(f"{what if own else f'the backend {name} is not installed'}: {error}") from None
 
 
 def describe(name: str) -> dict[str, str]:
@@ -135,7 +140,7 @@ def describe(name: str) -> dict[str, str]:
 
 def _print_of(name: str) -> str:
     """The beginning of the file's SHA-256, so that a report says which version of it was judged."""
-    file = Path(name.partition("=")[2].rpartition(":")[0])
+    file = Path(name.partition("=")[2].rpartition(":")[0]).expanduser()
     return f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if file.is_file() else ""
 
 

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m backends",
         description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
-        "file for gradients of your own.",
+        "file for gradients of your own; for a case with an objective, for an optimizer.",
     )
     parser.add_argument(
         "--new", nargs=2, type=Path, metavar=("FILE.py", "CASE"), help="write a file to fill in, for this case"
@@ -36,11 +36,12 @@ def _list() -> int:
 
 
 def _new(file: Path, case_file: Path) -> int:
-    from backends.template import template
+    from backends.template import function_of, template
     from cases.load import InvalidCase, load
 
     try:
-        text = template(load(case_file), case_file, file)
+        case = load(case_file)
+        text = template(case, case_file, file)
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
     except (InvalidCase, ValueError) as error:
@@ -53,7 +54,7 @@ def _new(file: Path, case_file: Path) -> int:
         print(f"cannot write {file}: {error.strerror}", file=sys.stderr)
         return USAGE
     print(f"{file} is written. Fill it in, and judge it:")
-    print(f"python -m report {case_file} --backend mine={file}:gradients")
+    print(f"python -m report {case_file} --backend mine={file}:{function_of(case)}")
     return 0
 
 

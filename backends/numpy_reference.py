@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends import Unsupported
+from backends.returned import WrongReturn, checked, checked_update
 from backends.trajectory import Recorder, Trajectory
 from cases.problem import Problem
 from reference.backprop import Derivatives, derivatives, forward, operands, total_loss, train
 from reference.half import half
 
 PACKAGES = ("numpy", "scipy")
-OF_THE_REFERENCE = frozenset({"learning rate", "update", "state"})  # beside somebody's own gradients
+# What the reference computes beside somebody's own function.
+BESIDE_GRADIENTS = frozenset({"learning rate", "update", "state"})
+BESIDE_UPDATE = frozenset({"value", "loss", "cotangent", "gradient", "learning rate"})
 
 
 def run(problem: Problem) -> Trajectory:
@@ -24,65 +27,77 @@ def run(problem: Problem) -> Trajectory:
     return _run(problem, derivatives, _of_all_samples)
 
 
-def run_gradients(problem: Problem, gradients: Callable) -> Trajectory:
-    """Train by somebody's own `gradients(parameters, inputs, targets)`, plain arrays in and out.
+def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False) -> Trajectory:
+    """Train by somebody's own `gradients(parameters, inputs, targets)`, which takes `masks` as well where it is masked.
 
     Theirs are the loss and the gradients of each batch; batches, clipping, schedule and optimizer are the reference's.
 
     Raises:
-        Unsupported: if there are masks, which the function is not given.
-        ValueError: if it returns something else.
+        Unsupported: if there are masks, and the function does not take them.
+        WrongReturn: if it returns something else.
     """
-    if problem.masks:
-        raise Unsupported("gradients(parameters, inputs, targets) is not given masks of dropout; write run(problem)")
+    if problem.masks and not masked:
+        raise Unsupported(
+            "gradients(parameters, inputs, targets) is not given the masks of dropout; add a parameter `masks`"
+        )
+    has_loss: list[bool] = []
 
-    def differentiate(problem: Problem, parameters: dict, _: dict, x, t) -> Derivatives:
-        given = {path: np.array(values) for path, values in parameters.items()}  # of its own: it may write into them
-        loss, found = checked(gradients(given, np.array(x), np.array(t)), problem)
-        return Derivatives(half(loss), {}, {}, {path: half(np.array(found[path])) for path in problem.trained})
+    def differentiate(problem: Problem, parameters: dict, masks: dict, x, t) -> Derivatives:
+        more = {"masks": _own(masks)} if masked else {}
+        loss, found = checked(gradients(_own(parameters), np.array(x), np.array(t), **more), problem)
+        has_loss.append(loss is not None)
+        loss = np.array(np.nan if loss is None else loss, problem.dtype)
+        return Derivatives(half(loss), {}, {}, {path: half(np.array(values)) for path, values in found.items()})
 
     def of_all_samples(problem: Problem, after: dict) -> tuple:
         return {}, differentiate(problem, after, {}, problem.inputs, problem.targets).loss
 
-    return replace(_run(problem, differentiate, of_all_samples), scope="gradients", borrowed=OF_THE_REFERENCE)
+    run = replace(_run(problem, differentiate, of_all_samples), scope="gradients", borrowed=BESIDE_GRADIENTS)
+    if any(has_loss) and not all(has_loss):
+        raise WrongReturn(f"a loss is returned at some steps, but none at step {has_loss.index(False)}")
+    return run if all(has_loss) else replace(run, loss=None, final_loss=None)
 
 
-def checked(result: object, problem: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The loss and the gradients that a function returned, if it did; a loss may be a Python number."""
-    expected = "expected (loss, gradients), the gradients in a dictionary by parameter"
-    if not isinstance(result, tuple | list) or len(result) != 2 or not isinstance(result[1], Mapping):
-        raise ValueError(f"{expected}, found {_what(result)}")
-    loss, gradients = result
-    loss = np.asarray(loss, problem.dtype if isinstance(loss, int | float) else None)
-    if wrong := [*_odd("the loss", loss, (), problem), *_odd_gradients(gradients, problem)]:
-        raise ValueError("; ".join(wrong))
-    return loss, gradients
+def run_update(problem: Problem, function: Callable) -> Trajectory:
+    """Train by somebody's own `update(parameters, gradients, state, step) -> (parameters, state)`.
+
+    Theirs is the update of each step; batches, loss, gradients and clipping are the reference's. The state is what they
+    returned at the step before, {} at first. It is on record where the optimizer's names are in it; the rates are not.
+
+    Raises:
+        Unsupported: if the case asks for no update.
+        WrongReturn: if it returns something else.
+    """
+    if not problem.optimizer:
+        raise Unsupported("the case has no `training`, so there is no update to judge")
+    names = [f"{name}/{path}" for name in problem.optimizer.state for path in problem.trained]
+    memory, has_state = {}, True
+
+    def advance(_, parameters: dict, gradients: dict, __, step: int) -> tuple[dict, dict]:
+        nonlocal memory, has_state
+        given = _own({path: parameters[path] for path in problem.trained})
+        result = function(given, _own(gradients), memory, step)
+        found, memory, state = checked_update(result, memory, names, problem)
+        has_state &= len(state) == len(names)
+        after = {path: half(np.array(values)) for path, values in found.items()}
+        return parameters | after, {name: half(np.array(values)) for name, values in state.items()}
+
+    run = _run(problem, derivatives, _of_all_samples, advance)
+    run = replace(run, learning_rates=None, borrowed=BESIDE_UPDATE)
+    return run if has_state else replace(run, state_before={}, state_after={})
 
 
-def _odd_gradients(gradients: Mapping, problem: Problem) -> Iterator[str]:
-    for path in [*problem.trained, *(path for path in gradients if path not in problem.trained)]:
-        if path not in gradients:
-            yield f"gradient of {path}: missing"
-        elif path not in problem.trained:
-            yield f"gradient of {path}: nothing of that name is trained"
-        else:
-            yield from _odd(f"gradient of {path}", gradients[path], problem.parameters[path].shape, problem)
+def _own(arrays: dict) -> dict[str, np.ndarray]:
+    """Plain copies, which somebody's code may write into."""
+    return {name: np.array(values) for name, values in arrays.items()}
 
 
-def _odd(name: str, found: object, shape: tuple, problem: Problem) -> Iterator[str]:
-    if not isinstance(found, np.ndarray | np.generic) or (found.shape, found.dtype) != (shape, problem.dtype):
-        yield f"{name}: expected {problem.dtype} of shape {shape}, found {_what(found)}"
-
-
-def _what(found: object) -> str:
-    is_array = isinstance(found, np.ndarray | np.generic)
-    return f"{found.dtype} of shape {found.shape}" if is_array else f"a {type(found).__name__}"
-
-
-def _run(problem: Problem, differentiate: Callable, of_all_samples: Callable) -> Trajectory:
+def _run(
+    problem: Problem, differentiate: Callable, of_all_samples: Callable, advance: Callable | None = None
+) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
-        for number, step in enumerate(train(problem, half, float, differentiate)):
+        for number, step in enumerate(train(problem, half, float, differentiate, advance)):
             if number in record.wanted:
                 record.add(**{field: _plain(numbers) for field, numbers in step._asdict().items()})
         values, loss = of_all_samples(problem, step.after)

@@ -21,16 +21,18 @@ class Trajectory:
 
     Attributes:
         steps: (R,) the recorded steps, ascending; the first axis of everything that follows.
-        loss: (R,) of the batch, at the parameters before the update.
+        loss: (R,) of the batch, at the parameters before the update; None, like `final_loss`, where gradients alone
+            are recorded.
         values: (R, B, units) of `input` and of every layer.
         cotangents: (R, B, units), the derivative of the loss by each value.
         gradients: (R, *shape) by parameter path.
         before, after: (R, *shape), the parameters before and after the update.
-        state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers.
+        state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers; empty where it is not
+            recorded, and the judge follows it.
         final_values: (samples, units) of `input` and of every layer, for all samples at the final parameters.
         final_loss: () of all samples at the final parameters.
         seconds: wall time of the run; 0 if it was not taken.
-        learning_rates: (R,) float64, of each update, where a schedule changes it; else None.
+        learning_rates: (R,) float64, of each update, where a schedule changes it and they are recorded; else None.
         scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
             `final_values` holds the last layer only, or nothing.
         borrowed: the phases among `PHASES` that the reference has computed for the code that is judged. They are judged
@@ -38,14 +40,14 @@ class Trajectory:
     """
 
     steps: np.ndarray
-    loss: np.ndarray
+    loss: np.ndarray | None
     values: Arrays
     cotangents: Arrays
     gradients: Arrays
     before: Arrays
     after: Arrays
     final_values: Arrays
-    final_loss: np.ndarray
+    final_loss: np.ndarray | None
     seconds: float
     state_before: Arrays = field(default_factory=dict)
     state_after: Arrays = field(default_factory=dict)
@@ -164,10 +166,14 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
         return {name: array[positions, :samples] for name, array in arrays.items()}
 
     names = ("gradients", "before", "after", "state_before", "state_after")
+
+    def some(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else array[positions]
+
     return replace(
-        trajectory, steps=trajectory.steps[positions], loss=trajectory.loss[positions],
+        trajectory, steps=trajectory.steps[positions], loss=some(trajectory.loss),
         values=real(trajectory.values), cotangents=real(trajectory.cotangents),
-        learning_rates=None if trajectory.learning_rates is None else trajectory.learning_rates[positions],
+        learning_rates=some(trajectory.learning_rates),
         **{name: steps(getattr(trajectory, name)) for name in names},
     )  # fmt: skip
 

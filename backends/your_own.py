@@ -1,7 +1,12 @@
 """Somebody's own code as a backend: a function in a file or in a package, `mine=path/to/file.py:function`.
 
-The function is `gradients(parameters, inputs, targets) -> (loss, gradients)`, plain arrays in and out, or
-`run(problem)`, which returns a `Trajectory` or any mapping with its arrays.
+The function is one of three, which are told apart by what they take:
+
+- `gradients(parameters, inputs, targets) -> (loss, gradients)`, which may take `masks` as well;
+- `update(parameters, gradients, state, step) -> (parameters, state)`, an optimizer alone;
+- `run(problem)`, which returns a `Trajectory` or any mapping with its arrays.
+
+Whatever is handed over are arrays of their own, which it may write into.
 """
 
 from __future__ import annotations
@@ -9,17 +14,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
+from backends.returned import WrongReturn, as_arrays
 from backends.trajectory import Trajectory, of_arrays
 from cases.problem import Problem
 
 GRADIENTS, RUN = ("parameters", "inputs", "targets"), ("problem",)
+UPDATE, MASKS = ("parameters", "gradients", "state", "step"), "masks"
+OF_A_MODULE = ("run", "gradients", "update")
 
 
 class Place(NamedTuple):
@@ -51,7 +63,7 @@ def place(text: str) -> Place:
     module, colon, function = text.rpartition(":")
     if not (colon and module and function.isidentifier()):
         raise ValueError(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, found {text!r}")
-    where = Place(module, function)
+    where = Place(os.path.expanduser(module), function)  # noqa: PTH111, it may be no path
     if where.file and not where.file.is_file():
         raise ValueError(f"there is no file {module}")
     if not where.file and not all(part.isidentifier() for part in module.split(".")):
@@ -59,16 +71,40 @@ def place(text: str) -> Place:
     return where
 
 
-def load(where: Place, run_gradients: Callable[[Problem, Callable], Trajectory]) -> YourOwn:
-    """The function as a backend; `run_gradients` trains with one that gives gradients alone.
+def load(where: Place, reference: ModuleType) -> YourOwn:
+    """The function as a backend; the reference's adapter trains with one that gives gradients or updates alone.
 
     Raises:
         ValueError: if there is no such function, or it takes something else.
     """
     function = _function(_module(where), where)
-    whole = _takes(function, where) == RUN
-    run = _timed(function) if whole else lambda problem: run_gradients(problem, function)
-    return YourOwn(run, lambda: {"function": f"{where.module}:{where.function}"})
+    return YourOwn(_as_run(function, where, reference), lambda: {"function": f"{where.module}:{where.function}"})
+
+
+def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
+    """A module with a function `run`, or `gradients` or `update`, as a backend.
+
+    Raises:
+        ValueError: if it has none of them.
+    """
+    name = next((name for name in OF_A_MODULE if callable(getattr(module, name, None))), None)
+    if name is None:
+        raise ValueError(f"{module.__name__} has none of the functions {', '.join(OF_A_MODULE)}")
+    run = _as_run(getattr(module, name), Place(module.__name__, name), reference)
+    return YourOwn(run, getattr(module, "settings", dict), getattr(module, "PACKAGES", ()))
+
+
+def _as_run(function: Callable, where: Place, reference: ModuleType) -> Callable[[Problem], Trajectory]:
+    takes = _takes(function, where)
+    if takes == RUN:
+        return _timed(function)
+    if takes == UPDATE:
+        return partial(_trained_by, reference.run_update, function)
+    return partial(_trained_by, partial(reference.run_gradients, masked=MASKS in takes), function)
+
+
+def _trained_by(train: Callable, function: Callable, problem: Problem) -> Trajectory:
+    return train(problem, function)
 
 
 def _module(where: Place):
@@ -96,30 +132,43 @@ def _function(module, where: Place) -> Callable:
 
 
 def _takes(function: Callable, where: Place) -> tuple[str, ...]:
-    """Which of both it is: it takes three arguments, or one."""
-    for names in (RUN, GRADIENTS):
+    """Which of them it is, by the number of its arguments; one of them may be called masks."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a function of C does not say what it takes
+        return RUN
+    if MASKS in signature.parameters:
+        return (*GRADIENTS, MASKS)
+    for names in (RUN, GRADIENTS, UPDATE):
         try:
-            inspect.signature(function).bind(*names)
+            signature.bind(*names)
         except TypeError:
             continue
-        except ValueError:  # a function of C does not say what it takes
-            return RUN
         return names
-    found = f"{where.function}{inspect.signature(function)}"
-    raise ValueError(f"expected a function ({', '.join(GRADIENTS)}) or ({', '.join(RUN)}), found {found}")
+    expected = ", or ".join(f"({', '.join(names)})" for names in (GRADIENTS, UPDATE, RUN))
+    raise ValueError(f"expected a function of {expected}, found {where.function}{signature}")
 
 
 def _timed(function: Callable) -> Callable[[Problem], Trajectory]:
     """`run(problem)`, with the wall time, and a trajectory of whatever mapping it returns."""
 
     def run(problem: Problem) -> Trajectory:
-        start = time.perf_counter()
-        result = function(problem)
+        own, start = _writable(problem), time.perf_counter()
+        result = function(own)
         seconds = time.perf_counter() - start
         if isinstance(result, Mapping):
-            return of_arrays(result, problem.recorded, seconds)
+            return of_arrays(as_arrays(result, problem), problem.recorded, seconds)
         if not isinstance(result, Trajectory):
-            raise ValueError(f"run(problem) returns a Trajectory or a mapping, not a {type(result).__name__}")
+            raise WrongReturn(f"run(problem) returns a Trajectory or a mapping, not a {type(result).__name__}")
         return result
 
     return run
+
+
+def _writable(problem: Problem) -> Problem:
+    """The problem with arrays of its own."""
+    groups = {
+        name: {key: array.copy() for key, array in getattr(problem, name).items()} for name in ("parameters", "masks")
+    }
+    arrays = {name: getattr(problem, name).copy() for name in ("inputs", "targets", "batches", "recorded")}
+    return replace(problem, **groups, **arrays)

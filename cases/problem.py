@@ -76,7 +76,7 @@ class Problem:
 def materialise(case: Case, dtype: str) -> Problem:
     """Draw the case's random numbers and round everything once to `dtype`."""
     random, shapes = _generator(case), case.parameter_shapes()
-    parameters = {path: _rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
+    parameters = {path: rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
     masks = _masks(case, random)
     batches = _batches(case, random)
     problem = Problem(
@@ -86,8 +86,8 @@ def materialise(case: Case, dtype: str) -> Problem:
         loss=case.loss,
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
-        inputs=_rounded(case.data.inputs, dtype),
-        targets=_rounded(_targets(case), dtype),
+        inputs=rounded(case.data.inputs, dtype),
+        targets=rounded(_targets(case), dtype),
         batches=batches,
         recorded=np.arange(len(batches)),
         trained=tuple(case.trained_shapes()),
@@ -126,7 +126,7 @@ def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: 
             return value
 
 
-def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
+def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """The nearest numbers of the dtype. ml_dtypes takes the nearest float32 first, which may lie on a bfloat16 tie."""
     if np.dtype(dtype) != bfloat16:
         return values.astype(dtype)

@@ -106,10 +106,12 @@ def train(
     number: Callable[[np.ndarray], Any] = np.asarray,
     real: Callable[[float], Any] = float,
     differentiate: Callable[..., Derivatives] = derivatives,
+    advance: Callable[..., tuple[dict, dict]] | None = None,
 ) -> Iterator[Step]:
     """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
 
-    `real` does so with the learning rates of a schedule, one by one; `differentiate` may be somebody else's.
+    `real` does so with the learning rates of a schedule, one by one; `differentiate` and `advance`, which makes an
+    update, may be somebody else's.
     """
     inputs, targets = number(problem.inputs), number(problem.targets)
     parameters = {path: number(values) for path, values in problem.parameters.items()}
@@ -121,6 +123,8 @@ def train(
         masks = {name: number(mask[: len(samples)]) for name, mask in problem.masks_at(number_of_step).items()}
         found = differentiate(problem, parameters, masks, x, t)
         used = clipped(problem.clip, found.gradients)
-        after, state_after = update(at_rate(problem.optimizer, rate), parameters, used, state, number_of_step)
+        after, state_after = (advance or update)(
+            at_rate(problem.optimizer, rate), parameters, used, state, number_of_step
+        )
         yield Step(*found, parameters, after, state, state_after, rate)
         parameters, state = after, state_after

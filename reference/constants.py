@@ -37,10 +37,10 @@ NORMAL_DENSITY = Constant(lambda: 1 / (2 * arb.pi()).sqrt())
 def number_like(x, value):
     """A hyper-parameter for arithmetic with x: the float itself, or what x's kind of number makes of a fraction.
 
-    There may be an array of them.
+    There may be an array of them. A number of such a kind stays as it is.
     """
     better = getattr(x, "constant", None)
-    if better is None or np.array_equal(value, np.floor(value)):
+    if better is None or hasattr(value, "constant") or np.array_equal(value, np.floor(value)):
         return value
     return better(lambda: _balls(value))
 

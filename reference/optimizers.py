@@ -307,8 +307,7 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
 
 def _update(optimizer: Optimizer, w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
-    if np.ndim(optimizer.learning_rate):
-        optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
+    optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
     t, decay = _by_step(step, w) + 1, getattr(optimizer, "weight_decay", 0)
     rules = [_decoupled if decay and optimizer.is_decoupled else _coupled]
     if decay and optimizer.kind in WITH_DECAY:
@@ -318,7 +317,7 @@ def _update(optimizer: Optimizer, w, gradient, step, memory: list):
 
 def _by_step(number, w):
     """A number, or one for each step, with as many axes as w has."""
-    return np.reshape(number, np.shape(number) + (1,) * (len(w.shape) - 1)) if np.ndim(number) else number
+    return number[(..., *[None] * (len(w.shape) - 1))] if getattr(number, "shape", ()) else number
 
 
 def at_rate(optimizer: Optimizer | None, rate) -> Optimizer | None:

@@ -28,8 +28,9 @@ USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
 FAIL_ON = ("difference", "incomplete", "unsupported")
 EPILOG = (
-    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (an incomplete record, error, "
-    "crash, timeout, out of memory, out of range, missing backend), 5 nothing selected, 130 interrupted"
+    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, an incomplete "
+    "record, error, crash, timeout, out of memory, out of range, missing backend), 4 unsupported (nothing else was "
+    "there to be judged), 5 nothing selected, 130 interrupted"
 )
 
 
@@ -170,7 +171,7 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
         write_summary(files["report.md"])
         if arguments.save_runs:
             work.save_runs(output)
-    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80), sep="\n")
+    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80, break_long_words=False), sep="\n")
     print(f"\nThe report is in {output / 'report.md'}.")
     return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 

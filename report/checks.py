@@ -12,20 +12,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from flint import arb
 
 from backends.trajectory import Arrays, Trajectory
-from cases.optimizers import ExponentialDecay, StepDecay
 from cases.problem import Problem
 from reference.backprop import add, backward, forward, operands, total_loss, trained
 from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward
 from reference.optimizers import at_rate, clipped, update
-from reference.proof import balls, sizes
-from reference.rounding import IN_BALLS, Bounded, Kinks, Precision, exact, precision_of
-from reference.schedules import learning_rates
+from reference.proof import sizes
+from reference.rounding import Bounded, Kinks, Precision, exact, precision_of
+from report.following import rates
 
-ROUNDINGS_A_STEP = 8
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
 
 
@@ -103,7 +100,9 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     after = operands(problem, _given({path: run.after[path][-1:] for path in problem.parameters}, precision))
     targets = exact(problem.targets[None], precision)
     final = replace(
-        run, values={name: value[None] for name, value in run.final_values.items()}, loss=run.final_loss[None]
+        run,
+        values={name: value[None] for name, value in run.final_values.items()},
+        loss=None if run.final_loss is None else run.final_loss[None],
     )
     values = _given(final.values, precision)
     if run.has_layers:
@@ -112,12 +111,22 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
         truth = forward(problem.network, after, exact(problem.inputs[None], precision))[last]
         if last in values:
             yield Check("value", last, final.values[last], truth, "look at the forward pass")
-        loss = total_loss(problem, after, values.get(last, truth), targets)
-        yield Check("loss", "loss", final.loss, loss, "look at the loss")
+        if final.loss is not None:
+            loss = total_loss(problem, after, values.get(last, truth), targets)
+            yield Check("loss", "loss", final.loss, loss, "look at the loss")
 
 
 def _given(arrays: Arrays, precision: Precision) -> dict[str, Bounded]:
-    return {name: exact(array, precision) for name, array in arrays.items()}
+    return {name: _as_bounded(array, precision) for name, array in arrays.items()}
+
+
+def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
+    """What is recorded is exact; what is followed has its bound."""
+    if not isinstance(array, Bounded):
+        return exact(array, precision)
+    followed = array[...]
+    followed.precision = precision
+    return followed
 
 
 # ---------------------------------------------------------------- locally
@@ -173,17 +182,26 @@ def _first_users(problem: Problem) -> dict[str, list[str]]:
 
 
 def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: Precision) -> Iterator[Check]:
-    """The learning rate, and the parameters and the state after each step, from what was before it."""
+    """The learning rate, and the parameters and the state after each step, from what was before it.
+
+    Of a rate and a state that are followed there is nothing to compare.
+    """
     gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
     gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained})
-    if problem.schedule:
+    rate_is_followed = isinstance(run.learning_rates, Bounded)
+    if problem.schedule and not rate_is_followed:
         yield rate_check(problem, run)
     optimizer = at_rate(problem.optimizer, run.learning_rates)
     after, state_after = update(optimizer, before, gradients, state, run.steps)
-    rate = "gradient and the learning rate are" if problem.schedule else "gradient is"
+    rate = "gradient and the learning rate are" if problem.schedule and not rate_is_followed else "gradient is"
     clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
-    look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}"
-    states = {name: Check("state", name, run.state_after[name], truth, look) for name, truth in state_after.items()}
+    schedule = f" and the {problem.schedule.kind} schedule" if rate_is_followed else ""
+    look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}{schedule}"
+    states = {
+        name: Check("state", name, run.state_after[name], truth, look)
+        for name, truth in state_after.items()
+        if name in run.state_after
+    }
     of_new_parameters = [name for name in states if name.partition("/")[0] == AVERAGE]
     yield from (check for name, check in states.items() if name not in of_new_parameters)
     for path in problem.trained:
@@ -192,17 +210,9 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: P
 
 
 def rate_check(problem: Problem, run: Trajectory) -> Check:
-    """A schedule in float64; a program that goes from step to step rounds up to eight times in each.
-
-    Where it only multiplies, an error fades as the rate does; where it adds, it is one of the largest rate.
-    """
-    rates = balls(np.array(learning_rates(problem, run.steps, arb), dtype=object))
-    double = np.finfo(np.float64)
-    only_multiplies = isinstance(problem.schedule, StepDecay | ExponentialDecay)
-    size = sizes(rates) if only_multiplies else problem.optimizer.learning_rate
-    bound = ROUNDINGS_A_STEP * (run.steps + 1) * (double.eps / 2) * size + double.smallest_normal
+    """The learning rates of a schedule."""
     look = f"look at the {problem.schedule.kind} schedule"
-    return Check("learning rate", "learning rate", run.learning_rates, Bounded(rates, bound, IN_BALLS), look)
+    return Check("learning rate", "learning rate", run.learning_rates, rates(problem, run.steps), look)
 
 
 # ---------------------------------------------------------------- end to end
@@ -218,7 +228,8 @@ def _end_to_end_checks(
     last = problem.network[-1].name
     values = forward(problem.network, numbers, inputs)
     look = "only gradients are recorded: look at every layer's forward and backward pass"
-    yield Check("loss", "loss", run.loss, total_loss(problem, numbers, values[last], targets), look)
+    if run.loss is not None:
+        yield Check("loss", "loss", run.loss, total_loss(problem, numbers, values[last], targets), look)
     _, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, values[last], targets))
     truths = trained(problem, numbers, gradients, problem.trained)
     for path in backward_order(problem):

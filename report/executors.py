@@ -99,15 +99,12 @@ def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
 
 
 class Immediately(Executor):
-    """Does everything at once, in the thread that asks for it."""
+    """Does everything at once, in the thread that asks for it, and raises what goes wrong, for debuggers."""
 
     def submit(self, function: Callable, /, *args, **kwargs) -> Future:
         """A future that is done."""
         future: Future = Future()
-        try:
-            future.set_result(function(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001, whoever waits for it is told
-            future.set_exception(error)
+        future.set_result(function(*args, **kwargs))
         return future
 
 

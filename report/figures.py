@@ -64,8 +64,9 @@ def draw_run(comparisons: list[Comparison]) -> bytes:
 
 
 def _draw_losses(panel, comparison: Comparison) -> None:
-    """All backends lie on one line as far as the eye can see: draw the first."""
-    if run := next((result.trajectory for result in comparison.whole), None):
+    """All backends lie on one line as far as the eye can see: draw the first that is recorded."""
+    runs = (result.trajectory for result in comparison.whole)
+    if run := next((run for run in runs if run.loss is not None), None):
         steps, values = thin(run.steps, np.asarray(run.loss, np.float64))
         panel.plot(steps, values, STYLES[comparison.dtype], color="black", label=comparison.dtype)
 

@@ -9,7 +9,7 @@ truth and the allowance (`reference/rounding.py`), and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,7 @@ from reference.optimizers import init
 from reference.proof import working_precision
 from report.blame import explained
 from report.checks import Check, final_checks
+from report.following import followed, notes
 from report.kinks import decided_checks
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
@@ -96,7 +97,7 @@ class Judgement:
             or holds something else than it must; then no number was compared.
         budget: the largest share of an allowance that was used; of the first failure, if there is one.
         where: the step, phase, tensor and index of that budget.
-        message: the first failure in words; empty if certified.
+        message: the first failure in words, and what is not recorded; empty if nothing is to be told.
         resolution: the largest error that may have passed in a gradient, of the worst tensor at the worst judged step.
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         published: the numbers printed elsewhere, and whether they are met.
@@ -136,12 +137,14 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
         tally.findings += [*_copies(problem, trajectory), *_padding(problem, trajectory), *_continuity(trajectory)]
-        for block, positions in _blocks(problem, trajectory):
+        run = followed(problem, trajectory)
+        for block, positions in _blocks(problem, run):
             for order, check in enumerate(decided_checks(problem, block)):
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-        return tally.judgement(compare_published(problem, trajectory), partial(explained, problem, trajectory))
+        judgement = tally.judgement(compare_published(problem, trajectory), partial(explained, problem, run))
+        return replace(judgement, message="; ".join(filter(None, [judgement.message, *notes(problem, trajectory)])))
 
 
 # ---------------------------------------------------------------- what must be equal
@@ -157,7 +160,7 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
             before, same = trajectory.before[path], np.broadcast_to(initial, trajectory.before[path].shape)
             yield from _unequal(before, same, trajectory.steps, "continuity", path, message)
     trained = {path: half(problem.parameters[path]) for path in problem.trained}
-    for name, initial in init(problem.optimizer, trained).items():
+    for name, initial in init(problem.optimizer, trained).items() if trajectory.state_before else ():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
     for path, before in trajectory.before.items():

@@ -10,14 +10,14 @@ from textwrap import fill
 from backends.trajectory import PHASES
 from cases.load import Mistake
 from report.depth import LayerGradient
-from report.escape import code, text
+from report.escape import code, plain, text
 from report.judge import Ledger
 from report.published import Published
 from report.run import Comparison, Pair, Result, suspect
 from report.table import cell, printed, table
 
 DEEP = 4
-ABREAST, TERMINAL = 3, 80
+ABREAST, TERMINAL, REASONS = 3, 80, 3
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
@@ -37,7 +37,7 @@ def whole_report(
     parts = [
         "# backproof report", f"**{text(verdict_sentence(comparisons, mistakes, unfinished))}**",
         "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True),
-        *map(text, _end_to_end(comparisons)), *_invalid(mistakes),
+        *map(text, [*_end_to_end(comparisons), *_not_recorded(comparisons)]), *_invalid(mistakes),
         "## What was compared", _ledger(comparisons), *_wrong_prints(comparisons),
         "## Free-running differences", *_pairs(comparisons),
         *_depth(depth), "## Cases", _cases_legend(), *sections,
@@ -69,7 +69,7 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake], unf
     all_well = results and len(parts) == 1 and not unfinished
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
     failure = _first_failure(results) or _first_outside(outside)
-    return f"{unfinished}{sentence}.{failure}{_caveat(comparisons)}"
+    return f"{unfinished}{sentence}.{failure}{_unsupported(results)}{_caveat(comparisons)}"
 
 
 def _all_certified(comparisons: list[Comparison], runs: int) -> str:
@@ -90,6 +90,14 @@ def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
             where = f"{comparison.case.name} {comparison.dtype} {result.backend}"
             return f" First: {where}: {result.message}." + (f" {who[0].upper()}{who[1:]}." if who else "")
     return ""
+
+
+def _unsupported(results: list[tuple[Comparison, Result]]) -> str:
+    """Why backends can't express cases, each reason once."""
+    reasons = Counter(f"{result.backend}: {result.message}" for _, result in results if result.verdict == "unsupported")
+    shown = [f"{reason} ({_counted(number, 'run')})" for reason, number in reasons.most_common(REASONS)]
+    more = [f"{len(reasons) - REASONS} more reasons are in the report"] if len(reasons) > REASONS else []
+    return f" Unsupported by {'; '.join([*shown, *more])}." if reasons else ""
 
 
 def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
@@ -115,7 +123,8 @@ def summary(comparisons: list[Comparison]) -> str:
         for abreast in range(ABREAST, 0, -1)
         if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
     )
-    return "\n\n".join([*tables, *(fill(words, TERMINAL) for words in _end_to_end(comparisons))])
+    remarks = [*_end_to_end(comparisons), *_not_recorded(comparisons)]
+    return "\n\n".join([*tables, *(fill(plain(words), TERMINAL, break_long_words=False) for words in remarks)])
 
 
 def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
@@ -148,6 +157,12 @@ def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
         if phases:
             what = ", ".join(phase for phase in PHASES if phase in phases)
             yield f"{name}: what the reference computed for it ({what}) is judged, but not counted"
+
+
+def _not_recorded(comparisons: list[Comparison]) -> list[str]:
+    """What is not said of runs that are certified, because it is not recorded, each once."""
+    certified = (result for comparison in comparisons for result in comparison.results if result.verdict == "certified")
+    return [*dict.fromkeys(f"{result.backend}: {result.message}" for result in certified if result.message)]
 
 
 def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:

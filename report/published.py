@@ -74,7 +74,7 @@ def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.n
             "loss": {"": run.final_loss}, "output": run.final_values, "parameter": run.after, "state": run.state_after,
         }  # fmt: skip
         last = finals[group].get(problem.network[-1].name if group == "output" else key)
-        return last[-1] if group in ("parameter", "state") else last
+        return last[-1] if group in ("parameter", "state") and last is not None else last
     row = int(np.searchsorted(run.steps, step))
     if group == "update":
         return run.after[key][row].astype(np.float64) - run.before[key][row]

@@ -11,20 +11,24 @@ SCHEMA = 1
 
 
 def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "incomplete") -> int:
-    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 5 nothing was compared.
+    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 4 unsupported, 5 nothing was compared.
+
+    What is unsupported fails by itself where nothing else was there to be judged.
 
     `fail_on` is the least that fails: only a `difference` (and an invalid case), what is `incomplete` too, or even
     what is `unsupported`.
     """
     verdicts = {result.verdict for comparison in comparisons for result in comparison.results}
     outside = any(pair.status == "outside" for comparison in comparisons for pair in comparison.pairs)
-    fails = {"difference": set(), "incomplete": {*INCOMPLETE}, "unsupported": {*INCOMPLETE, "unsupported"}}[fail_on]
+    incomplete = {*INCOMPLETE} if fail_on != "difference" else set()
     if "differs" in verdicts or outside:
         return 1
     if invalid:
         return 2
-    if verdicts & fails:
+    if verdicts & incomplete:
         return 3
+    if verdicts == {"unsupported"} or ("unsupported" in verdicts and fail_on == "unsupported"):
+        return 4
     return 0 if "certified" in verdicts else 5
 
 

@@ -10,10 +10,12 @@ from itertools import combinations
 import numpy as np
 
 from backends import Missing, Unsupported, backend, framework, label
+from backends.returned import WrongReturn
 from backends.trajectory import Incomplete, Trajectory, seconds_of
 from cases.problem import Problem
 from cases.schema import Case
 from reference.proof import ExactRun
+from report.exceptions import EndedError, told
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
 
@@ -75,9 +77,33 @@ class Comparison:
 def attempt(problem: Problem, name: str) -> Result:
     """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
     try:
-        return judged(problem, label(name), backend(name).run(problem))
+        return attempt_openly(problem, name)
     except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
         return failed(label(name), error)
+
+
+def attempt_openly(problem: Problem, name: str) -> Result:
+    """Run and judge a problem on one backend; an exception of its code is raised as it is."""
+    try:
+        run = backend(name).run(problem)
+    except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
+        return failed_in_words(label(name), error)
+    return judged(problem, label(name), run)
+
+
+def failed_in_words(name: str, error: BaseException) -> Result:
+    """The verdict on a backend that left no run and says why; to be called where the exception is handled.
+
+    Raises:
+        Exception: the same, if it is an exception of the backend's code.
+        EndedError: if that code would end the program.
+    """
+    result = failed(name, error)
+    if isinstance(error, SystemExit):
+        raise EndedError from error
+    if result.verdict == "error" and not isinstance(error, WrongReturn):
+        raise error
+    return result
 
 
 def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
@@ -99,7 +125,7 @@ def failed(name: str, error: BaseException) -> Result:
         return Result(name, "unsupported", str(error))
     if isinstance(error, MemoryError):
         return Result(name, "out of memory", "the run needs more memory than there is")
-    return Result(name, "error", _one_line(error))
+    return Result(name, "error", told(error))
 
 
 def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
@@ -162,7 +188,3 @@ def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:
     agree = {pair.names for pair in comparison.pairs if pair.drift.within_up_to(first.step)}
     pairs = {*combinations([result.backend for result in results], 2)}
     return pairs <= agree and all((other.step, other.phase) == (first.step, first.phase) for other in others)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -7,13 +7,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from backends.trajectory import cut
+from backends.trajectory import Trajectory, cut
 from cases.concept import Concept
 from cases.layers import Dense, Dropout, Layer, Skip
 from cases.schema import Case
 from reference.proof import balls, floats, sizes, working_precision
 from report.depth import LayerGradient
 from report.escape import block, text
+from report.following import followed
 from report.kinks import decided_checks
 from report.run import Comparison, Result, suspect
 from report.table import cell, may_pass, printed, short, some, table
@@ -136,7 +137,8 @@ def _runs_table(comparisons: list[Comparison]) -> str:
 
 def _run_cells(result: Result) -> list[str]:
     judgement, where = result.judgement, result.judgement.where
-    place = text(where if result.verdict != "certified" else where.place if where else "")
+    well = [where.place if where else "", result.message]
+    place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
     resolution = may_pass(judgement.resolution)
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
@@ -171,7 +173,7 @@ def _step_zero(comparison: Comparison) -> str:
     problem, results = comparison.problem, comparison.whole
     size = int((problem.batches[0] >= 0).sum())
     first_steps = [cut(result.trajectory, np.array([0]), size) for result in results]
-    checks = [{check[:2]: check for check in decided_checks(problem, step)} for step in first_steps]
+    checks = [{check[:2]: check for check in decided_checks(problem, followed(problem, step))} for step in first_steps]
     rows = []
     for name, check in max(checks, key=len).items():
         budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
@@ -196,7 +198,7 @@ def _trajectory(comparison: Comparison) -> str:
         row = int(np.searchsorted(comparison.problem.recorded, step))
         gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
         digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
-        rows.append([f"{step:,}", f"{first.loss[row]:.6g}", f"{gradient:.3g}", *digits])
+        rows.append([f"{step:,}", _loss_at(first, row), f"{gradient:.3g}", *digits])
     headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in with_digits)]
     digits = (
         f"*Digits*: how many decimal digits of the parameters after that step agree with the exact run, proved in ball "
@@ -206,10 +208,16 @@ def _trajectory(comparison: Comparison) -> str:
     )
     output = first.final_values.get(comparison.problem.network[-1].name)
     shown = "" if output is None else f", the output {some(output)}"
+    final = "not recorded" if first.final_loss is None else f"{float(first.final_loss):.6g}"
     return (
         f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
-        f"{float(first.final_loss):.6g}{shown}.{_accuracy(comparison)}"
+        f"{final}{shown}.{_accuracy(comparison)}"
     )
+
+
+def _loss_at(run: Trajectory, row: int) -> str:
+    """The loss of a recorded step; a dash where none is recorded."""
+    return "–" if run.loss is None else f"{run.loss[row]:.6g}"
 
 
 def _accuracy(comparison: Comparison) -> str:

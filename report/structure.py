@@ -10,6 +10,7 @@ import numpy as np
 from backends.trajectory import GROUPS, Incomplete, Trajectory, by_name, dtype_name, settled
 from cases.problem import Problem
 from reference.optimizers import init
+from report.following import without_loss, without_rates, without_state
 
 LISTED = 3
 Shapes = dict[str, tuple[int, ...]]
@@ -24,7 +25,10 @@ class Mistake(NamedTuple):
 
 
 def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
-    """One message for all tensors of a field that have the same mistake, empty if the trajectory is whole."""
+    """One message for all tensors of a field that have the same mistake, empty if the trajectory is whole.
+
+    A state, learning rates or a loss that are absent as a whole are no mistake where the rest is judged without them.
+    """
     if not (isinstance(run.scope, str) and run.scope in ("layers", "gradients")):
         return [f"scope: expected layers or gradients, found {run.scope!r}"]
     run = settled(run, problem.recorded)
@@ -56,16 +60,17 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
     trained = {path: problem.parameters[path] for path in problem.trained}
     gradients = {path: parameters[path] for path in trained}
-    state = {name: (recorded, *values.shape) for name, values in init(problem.optimizer, trained).items()}
+    remembered = {} if without_state(problem, run) else init(problem.optimizer, trained)
+    state = {name: (recorded, *values.shape) for name, values in remembered.items()}
     by_sample = {name: (recorded, size, width) for name, width in layers.items()}
     return {
-        "loss": {"": (recorded,)},
+        "loss": {} if without_loss(run) else {"": (recorded,)},
         "values": by_sample, "cotangents": by_sample,
         "gradients": gradients, "before": parameters, "after": parameters,
         "state_before": state, "state_after": state,
         "final_values": {name: (samples, width) for name, width in final.items()},
-        "final_loss": {"": ()},
-        "learning_rates": {"": (recorded,)} if problem.schedule else {},
+        "final_loss": {} if without_loss(run) else {"": ()},
+        "learning_rates": {"": (recorded,)} if problem.schedule and not without_rates(problem, run) else {},
     }  # fmt: skip
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backends import label
+from backends.returned import WrongReturn
 from backends.runs import NotARun, load_run, save_run
 from cases.problem import materialise
 from cases.schema import Case
 from report.isolation import DiedError, NoWorkers, Workers
-from report.run import Result, failed, judged
+from report.run import Result, failed_in_words, judged
 
 JUDGE = "judge"
 
@@ -53,17 +54,24 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
         return Done(workers.call(JUDGE, judge_unit, unit, file), file)
     except DiedError as death:
         return Done(Result(name, death.verdict, death.message, output=death.output))
+    except WrongReturn as words:
+        return Done(Result(name, "error", str(words)))
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:
-    """Run a unit and leave its trajectory in the file; a result where there is none."""
+    """Run a unit and leave its trajectory in the file; a result where there is none, and it is known why.
+
+    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops there.
+    """
     from backends import backend
 
     try:
         problem = materialise(unit.case, unit.dtype)
         save_run(backend(unit.backend).run(problem), file, problem)
-    except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
-        return failed(label(unit.backend), error)
+    except WrongReturn:
+        raise  # so that a worker adds what was printed
+    except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
+        return failed_in_words(label(unit.backend), error)
     return None
 
 

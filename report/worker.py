@@ -58,7 +58,9 @@ def _done(packed: bytes) -> tuple[bool, Any]:
         function, arguments = pickle.loads(packed)  # noqa: S301, from the program that started it
         return True, function(*arguments)
     except BaseException as error:  # noqa: BLE001, the program decides what becomes of it
-        return False, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        from report.exceptions import told
+
+        return False, told(error)
 
 
 def pack(function: Callable, *arguments) -> bytes:

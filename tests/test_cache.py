@@ -191,18 +191,22 @@ def test_a_summary_that_is_cut_is_closed():
     assert cut_off(report, 0) == b""
 
 
-RAISES = "from backends import Unsupported\ndef run(problem): raise {}('not this')\n"
+RAISES = """\
+from backends import Unsupported
+from backends.returned import WrongReturn
+def run(problem): raise {}('not this')
+"""
 
 
 @pytest.mark.parametrize(
     ("error", "fail_on", "code"),
     [
-        ("RuntimeError", "difference", 0),
-        ("RuntimeError", "incomplete", 3),
-        ("RuntimeError", "unsupported", 3),
+        ("WrongReturn", "difference", 0),
+        ("WrongReturn", "incomplete", 3),
+        ("WrongReturn", "unsupported", 3),
         ("Unsupported", "difference", 0),
         ("Unsupported", "incomplete", 0),
-        ("Unsupported", "unsupported", 3),
+        ("Unsupported", "unsupported", 4),
     ],
 )
 def test_fail_on_decides_what_a_run_without_numbers_means(tmp_path, monkeypatch, error, fail_on, code):
@@ -212,4 +216,4 @@ def test_fail_on_decides_what_a_run_without_numbers_means(tmp_path, monkeypatch,
     backends = ("--backend=numpy", "--backend=mine=mine.py:run")
     assert main(["one.yaml", "--no-exact", "--executor=inline", f"--fail-on={fail_on}", *backends]) == code
     rows = json.loads(Path("results", "report.json").read_text())["results"]
-    assert [row["verdict"] for row in rows] == ["certified", "error" if error == "RuntimeError" else "unsupported"]
+    assert [row["verdict"] for row in rows] == ["certified", "error" if error == "WrongReturn" else "unsupported"]

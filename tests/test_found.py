@@ -79,7 +79,40 @@ HINTS: list[Found] = []
 
 # ---------------------------------------------------------------- the door for one's own code
 
-DOOR: list[Found] = []
+NO_LOSS = "the loss is not recorded, so it was not judged"
+NAMES = "hidden.weight, hidden.bias, readout.weight, readout.bias"
+DOOR = [
+    Found("u1", "u1:float64_leaks", {"float64": "certified", "float32": "error"}),
+    Found("u1", "u1:no_loss", "certified", (NO_LOSS,)),
+    Found("u1", "u1:gradients_alone", "certified", (NO_LOSS,)),
+    Found("u1", "u1:transposed", "error", ("gradient of hidden.weight: transposed? expected (2, 3), found (3, 2)",)),
+    Found("u1", "u1:keepdims", "error", ("an axis too many (keepdims?): expected (3,), found (1, 3)",)),
+    Found("u1", "u1:descent", "differs", ("step 0, gradient of readout.weight at [0, 0]",)),
+    Found("u1", "u1:minus", "differs", ("this is what a wrong sign would give",)),
+    Found("u1", "u1:as_list", "certified"),
+    Found("u1", "u1:as_torch", "certified"),
+    Found("u1", "u1:array_loss", "certified"),
+    Found("u1", "u1:other_names", "error", (f"expected the gradients of {NAMES}; found W1, b1, W2, b2",)),
+    Found("u1", "u1:printing", "certified"),
+    Found("u1", "u1:tuple_of_lists", "error", (f"in a dictionary by parameter: {NAMES}; found a list of 4",)),
+    Found("u1", "u1:raises", "error", ("ValueError: matmul", "u1.py:88 in raises: return inputs @ parameters[")),
+    Found("u1", "u1:per_sample_loss", "error", ("expected one number for the batch (reduction: mean), found 4 of",)),
+    Found("r43", "r48:torch_bce", "differs", ("step 0, gradient of one.weight at [0, 0]",)),
+    Found("r43", "r48:torch_tensors", "differs", ("step 0, gradient of one.weight at [0, 0]",)),
+    Found("r43", "r48:jax_arrays_64", "certified"),
+    Found("r10", "r10:gradients", "unsupported", ("is not given the masks of dropout; add a parameter `masks`",)),
+    Found("r10", "r10:run", "differs", ("step 0, gradient of hidden.weight",)),
+    Found("r23", "opt:black_box", "certified", ("the state is not recorded: it is followed from the start",)),
+    Found(
+        "r27",
+        "net:schedule_not_recorded",
+        "differs",
+        (
+            "step 0, update of hidden.weight",
+            "the learning rates are not recorded: they are taken from the schedule",
+        ),
+    ),
+]
 
 # ---------------------------------------------------------------- right programs
 

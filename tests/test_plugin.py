@@ -102,11 +102,15 @@ def test_failures_are_told_in_words(checkout):
     assert "conftest.py:" not in output
 
 
-@pytest.mark.parametrize(("options", "outcome"), [([], "SKIPPED"), (["--require-backend"], "FAILED")])
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [(["-k", "torch"], "SKIPPED"), (["-k", "torch", "--require-backend"], "FAILED"), (["--backend=torch"], "FAILED")],
+)
 def test_missing_backend(checkout, options, outcome):
+    """It skips, unless it is named or required."""
     registry = checkout / "backends" / "__init__.py"
     registry.write_text(registry.read_text().replace("backends.torch_autograd", "no_such_module"))
-    code, output = run(checkout, "--backend", "torch", *options)
+    code, output = run(checkout, *options)
     assert code == (outcome == "FAILED")
     assert outcomes(output) == [(f"cases/mine.yaml::{dtype}-torch", outcome) for dtype in ("float64", "float32")]
     assert "the backend torch is not installed: No module named 'no_such_module'" in output
@@ -126,3 +130,33 @@ def test_the_tolerance_of_a_case_is_an_item(checkout):
         ("cases/mine.yaml::float32-pairs", "FAILED"),
     ]
     assert "mine float32 numpy-torch: outside the case's tolerance" in output
+
+
+def test_a_file_of_ones_own_that_cannot_be_imported_fails(checkout):
+    """In words that name the file and what it can't import."""
+    (checkout / "mine.py").write_text("import probe\n\ndef gradients(parameters, inputs, targets): pass\n")
+    code, output = run(checkout, "--backend=mine=mine.py:gradients")
+    assert code == 1
+    assert outcomes(output) == [(f"cases/mine.yaml::{dtype}-mine", "FAILED") for dtype in ("float64", "float32")]
+    assert "mine float64 mine: missing\n  mine.py can't import probe: No module named 'probe'" in output
+
+
+def test_an_exception_of_ones_own_is_raised(checkout):
+    """With the frames of that code, and none of ours."""
+    text = "def gradients(parameters, inputs, targets):\n    return helper(inputs)\n\n\n"
+    (checkout / "mine.py").write_text(f"{text}def helper(x):\n    print('here')\n    return x.no_such_thing\n")
+    code, output = run(checkout, "--backend=mine=mine.py:gradients", "-k", "float64")
+    assert code == 1
+    assert "mine.py:2:" in output
+    assert "mine.py:7: AttributeError" in output
+    assert "Captured stdout call" in output
+    assert "numpy_reference.py" not in output
+    assert "report/run.py" not in output
+
+
+def test_what_a_function_returns_wrongly_is_told_without_frames(checkout):
+    (checkout / "mine.py").write_text("def gradients(parameters, inputs, targets):\n    return 1\n")
+    code, output = run(checkout, "--backend=mine=mine.py:gradients", "-k", "float64")
+    assert code == 1
+    assert "mine float64 mine: error\n  expected (loss, gradients), the gradients in a dictionary" in output
+    assert "mine.py:2" not in output

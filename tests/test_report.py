@@ -27,6 +27,7 @@ from reference.layers import layer_backward, layer_forward
 from report import figures, units
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
+from report.exceptions import EndedError
 from report.markdown import summary
 from report.run import Comparison, Result
 
@@ -459,8 +460,6 @@ GRADIENTS_ONLY = f"scope='gradients', values={{}}, cotangents={{}}, final_values
         ("replace(run, values=None, loss=None)", 3, "incomplete", "loss: missing"),
         ("replace(run, steps=run.steps[:3], loss=run.loss[:3])", 3, "incomplete", "expected 12 from 0 to 11, found 3"),
         (f"replace(run, {GRADIENTS_ONLY})", 0, "certified", ""),
-        ("1 / 0", 3, "error", "ZeroDivisionError: division by zero"),
-        ("exit(0)", 3, "error", "SystemExit: 0"),
     ],
 )
 @pytest.mark.parametrize("names", [("numpy", "torch"), ("torch", "numpy")])
@@ -474,6 +473,83 @@ def test_spoilt_backend(wrong_backend, names, trajectory, code, verdict, message
     assert rows["torch"]["verdict"] == verdict
     assert message in rows["torch"]["message"]
     assert message.replace("|", "\\|") in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("trajectory", "raised"), [("1 / 0", ZeroDivisionError), ("exit(0)", EndedError)])
+def test_inline_raises_what_the_code_raises(wrong_backend, trajectory, raised):
+    """A debugger stops there; nothing is taken for a verdict."""
+    wrong_backend(trajectory)
+    Path("case.yaml").write_text(GOOD)
+    with pytest.raises(raised):
+        report("case.yaml", "--dtype", "float64", "--no-exact", names=("torch",))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero, at mine.py:3 in gradients: return 1 / 0"),
+        ("3", "expected (loss, gradients), the gradients in a dictionary by parameter"),
+        ("exit(0)", "SystemExit: 0, at mine.py:3 in gradients: return exit(0)"),
+    ],
+)
+def test_an_exception_of_ones_own_has_its_line_and_what_was_printed(returned, message):
+    """In a process of its own it is a verdict: the place in the message, the output in the report."""
+    Path("case.yaml").write_text(GOOD)
+    text = "def gradients(parameters, inputs, targets):\n    print('almost there')\n    return {}\n"
+    Path("mine.py").write_text(text.format(returned))
+    options = ("--dtype=float64", "--no-exact", "--no-cache", "--jobs=1", "--backend=mine=mine.py:gradients")
+    assert main(["case.yaml", *options]) == 3
+    (row,) = results()["results"]
+    assert (row["verdict"], row["message"].startswith(message)) == ("error", True)
+    assert "almost there" in Path("results/report.md").read_text(encoding="utf-8")
+
+
+UNSUPPORTED = "from backends import Unsupported\ndef run(problem): raise Unsupported('no such thing here')\n"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 4),
+        (["--backend=numpy"], 0),
+        (["--backend=numpy", "--fail-on=unsupported"], 4),
+        (["--fail-on=difference"], 4),
+    ],
+)
+def test_unsupported_says_why_and_has_a_code_of_its_own(capsys, options, code):
+    """Where nothing else was there to be judged, or where it is to fail."""
+    Path("case.yaml").write_text(GOOD)
+    Path("mine.py").write_text(UNSUPPORTED)
+    assert main(["case.yaml", "--no-exact", "--executor=inline", "--backend=mine=mine.py:run", *options]) == code
+    assert "Unsupported by mine: no such thing here (2 runs)." in " ".join(capsys.readouterr().out.split())
+    assert "Unsupported by mine: no such thing here" in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_word_of_the_verdict_is_cut(capsys):
+    """However long it is, it can be copied from the console."""
+    Path("case.yaml").write_text(GOOD)
+    Path("mine.py").write_text(UNSUPPORTED.replace("no such thing here", f"see {'a/long/path/' * 9}"))
+    assert main(["case.yaml", "--no-exact", "--executor=inline", "--backend=mine=mine.py:run"]) == 4
+    assert "a/long/path/" * 9 in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_not_recorded_is_told_with_the_verdict(capsys):
+    """On the console, in the report and in its rows, and nothing is drawn or shown that is not there."""
+    Path("case.yaml").write_text(GOOD)
+    text = "def run(problem):\n    from backends import numpy_reference\n    run = vars(numpy_reference.run(problem))\n"
+    text += "    return {name: run[name] for name in ('gradients', 'before', 'after')}\n"
+    Path("mine.py").write_text(text)
+    assert main(["case.yaml", "--no-exact", "--executor=inline", "--backend=mine=mine.py:run"]) == 0
+    note = "mine: the loss is not recorded, so it was not judged"
+    assert capsys.readouterr().out.count(note) == 1
+    told = Path("results/report.md").read_text(encoding="utf-8")
+    assert note in told
+    assert "the loss of all samples is not recorded" in told
+    assert {row["message"] for row in results()["results"]} == {note.removeprefix("mine: ")}
 
 
 @pytest.mark.usefixtures("folder")

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from backends import BACKENDS, DEFAULT, Unsupported, numpy_reference
+from backends.returned import WrongReturn
 from reference import layers
 from report.run import Comparison, accuracy, attempt, pairs_of, suspect
 
@@ -30,12 +32,16 @@ def raising(error):
     return run
 
 
+RAISED = f"{Path(__file__).relative_to(Path.cwd())}:{raising.__code__.co_firstlineno + 2} in run: raise error"
+
+
 @pytest.mark.parametrize(
     ("run", "verdict", "message"),
     [
-        (raising(ValueError("two\n  lines")), "error", "ValueError: two lines"),
-        (raising(ValueError("x" * 999)), "error", "ValueError: " + "x" * 288),
-        (raising(SystemExit(0)), "error", "SystemExit: 0"),
+        (raising(ValueError("two\n  lines")), "error", f"ValueError: two lines, at {RAISED}"),
+        (raising(ValueError("word " * 999)), "error", f"ValueError: {'word ' * 117}…, at {RAISED}"),
+        (raising(SystemExit(0)), "error", f"SystemExit: 0, at {RAISED}"),
+        (raising(WrongReturn("expected one, found two")), "error", "expected one, found two"),
         (raising(MemoryError()), "out of memory", "the run needs more memory than there is"),
         (raising(Unsupported("no float16")), "unsupported", "no float16"),
         (lambda _: None, "error", "AttributeError: 'NoneType' object has no attribute 'scope'"),

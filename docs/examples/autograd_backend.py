@@ -34,7 +34,8 @@ def run(problem):
 
     def loss_of(parameters, taps, x, t):
         y = forward(problem, parameters, taps, x)[problem.network[-1].name]
-        return problem.loss.factor * np.sum((y - t) ** 2) / (len(x) if problem.loss.reduction == "mean" else 1)
+        terms = {"sum": 1, "batch_mean": len(x), "mean": t.size}[problem.loss.reduction]
+        return problem.loss.factor * np.sum((y - t) ** 2) / terms
 
     def zeros(samples):
         return {name: numpy.full((samples, width), -0.0, problem.dtype) for name, width in problem.widths.items()}
@@ -54,6 +55,5 @@ def run(problem):
         for group in steps[0]
         for name in steps[0][group]
     }
-    final = loss_of(parameters, zeros(len(problem.inputs)), problem.inputs, problem.targets)
-    final_values = forward(problem, parameters, zeros(len(problem.inputs)), problem.inputs)
-    return stacked | {"final_loss": numpy.asarray(final, problem.dtype), "final_values": final_values}
+    end = parameters, zeros(len(problem.inputs)), problem.inputs
+    return stacked | {"final_loss": loss_of(*end, problem.targets), "final_values": forward(problem, *end)}
