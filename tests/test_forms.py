@@ -20,6 +20,7 @@ from tests.trial.worst import Arithmetic, Program
 SIZES = [(1, 1, 1), (1, 100, 1), (1, 1, 100), (1, 0.01, 0.01), (0.01, 1, 1), (0.1, 1, 0.1), (0.3, 3, 3)]
 NUMBERS = 400
 STEPS = (0, 1, 6, 2000)
+LATE_STEPS = (6, 40, 2000)  # where RAdam is rectified
 
 
 def operands(random: np.random.Generator, optimizer, dtype, sizes: tuple) -> list[np.ndarray]:
@@ -60,7 +61,8 @@ def constants(w: Program):
 def test_a_form_in_use_is_within_the_bound(form, dtype):
     """However it rounds; its roots round once, as IEEE 754 has it."""
     random = np.random.default_rng(len(form.name))
-    for sizes, step in zip(SIZES, cycle(STEPS), strict=False):
+    steps = LATE_STEPS if form.optimizer.kind == "radam" else STEPS
+    for sizes, step in zip(SIZES, cycle(steps), strict=False):
         w, g, *memory = operands(random, form.optimizer, dtype, sizes)
         right = bounds(form.optimizer, w, g, memory, step, dtype)
         for way in ("nearest", "up", "down", "either"):

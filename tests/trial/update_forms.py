@@ -23,11 +23,12 @@ from cases.optimizers import (
     Momentum,
     Nadam,
     Optimizer,
+    Radam,
     Rmsprop,
     Sgd,
 )
 from reference.constants import of_step
-from reference.optimizers import _asgd_rate, _nadam_momentum
+from reference.optimizers import _asgd_rate, _nadam_momentum, _rectification
 
 # ---------------------------------------------------------------- a running average, of m and g by beta
 
@@ -290,6 +291,25 @@ def nadam(move: Callable, average: Callable, square: Callable) -> Callable:
     return form
 
 
+RADAMS = {
+    "torch: ((m̂ η) (√B / d)) r": lambda eta, m, B, root, r: m * eta * (np.sqrt(B) / root) * r,
+    "m̂ (r √B) / d": lambda eta, m, B, root, r: eta * (m * (r * np.sqrt(B)) / root),
+}
+
+
+def radam(step: Callable, average: Callable, square: Callable) -> Callable:
+    """RAdam, rectified: r is computed in float64, √(1 - β₂ᵗ) too."""
+
+    def form(o, c, w, g, t, m, v):
+        m, v = average(c, m, g, o.beta1), square(c, v, g, o.beta2)
+        B = of_step(w, lambda t, beta: 1 - beta**t, t, o.beta2)  # noqa: N806
+        r = of_step(w, lambda t, beta: _rectification(t, beta) / np.sqrt(1 - beta**t), t, o.beta2)
+        mean = m / (1 - c(o.beta1) ** t)
+        return w - step(c(o.learning_rate), mean, B, np.sqrt(v) + c(o.epsilon), r), m, v
+
+    return form
+
+
 # ---------------------------------------------------------------- gradient clipping, of w's and b's gradient
 
 
@@ -346,6 +366,9 @@ def forms_of_adam() -> Iterator[Form]:
     yield Form("adamax of torch", Adamax(learning_rate=0.1), adamax(lerp))
     for name, move in NADAMS.items():
         yield Form(f"nadam {name}", Nadam(learning_rate=0.1, epsilon=1.0), nadam(move, lerp, square_addcmul))
+    for (name, step), epsilon in product(RADAMS.items(), (1e-8, 100.0)):
+        optimizer = Radam(learning_rate=30.0, epsilon=epsilon)
+        yield Form(f"radam {name}, epsilon {epsilon}", optimizer, radam(step, lerp, square_addcmul))
 
 
 def forms_of_descent() -> Iterator[Form]:
