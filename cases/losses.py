@@ -127,7 +127,7 @@ Loss = Annotated[
     | SquaredHinge
     | GaussianNll
     | Cosine,
-    OneOf(),
+    OneOf("loss", "losses", "losses"),
 ]
 
 
@@ -149,4 +149,4 @@ class L2(Parametric):
     """coefficient * sum of w^2 over these parameters."""
 
 
-Penalty = Annotated[L1 | L2, OneOf()]
+Penalty = Annotated[L1 | L2, OneOf("penalty", "penalties", "penalties")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cases.concept import Concept
 from cases.fields import KEY, NUMBER, describe, hint, listed, quoted
 from cases.schema import Case, Tie
+from cases.words import elsewhere
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -42,7 +43,8 @@ def _otherwise(error: ErrorDetails) -> str:
 
 def _unknown_key(error: ErrorDetails) -> str:
     *above, key = error["loc"]
-    return f"unknown key {quoted(str(key))}{hint(str(key), _concept(above).model_fields)}"
+    concept = _concept(above)
+    return f"unknown key {quoted(key)}{elsewhere(concept.kind, key) or hint(key, concept.model_fields)}"
 
 
 def _expected_mapping(error: ErrorDetails) -> str:

@@ -54,7 +54,7 @@ class Normal(Concept):
     std: Positive
 
 
-Draw = Annotated[Uniform | Normal, OneOf()]
+Draw = Annotated[Uniform | Normal, OneOf("draw", "draws", "draws")]
 
 
 def _literal_or_draw(value: Any) -> str:

@@ -22,6 +22,7 @@ from cases.losses import Criterion, Loss, Parametric, Penalty
 from cases.objectives import Objective
 from cases.optimizers import AnySchedule, Clip, Decaying, Optimizer, Schedule, Updating
 from cases.schema import CASES
+from cases.words import CALLED
 from tests.spellings import Source, Spelling
 from tests.trial.scenarios import members
 
@@ -36,7 +37,8 @@ TITLE = """# Reference
 What a case may be made of: the equation of each kind, which is the norm (the docstring of its class in `cases/`), its
 settings and their defaults, its kinks, how PyTorch and JAX spell it, and cases that use it. The spellings are read from
 the tables of `backends/torch_autograd.py` and `backends/jax_autograd.py`; where one is no plain call of the framework,
-the reason stands beside it. `make reference` writes this page, and a test compares it with the sources.
+the reason stands beside it. What a kind is called elsewhere is read from `cases/words.py`, which the messages about
+unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
 """
 NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
 LOSSES = """Every loss has a `factor` > 0 and a `reduction`: `sum`, `mean` or `batch_mean`. JAX spells the terms. In
@@ -89,6 +91,7 @@ class Entry(NamedTuple):
             *([f"- Kinks: {self.kinks}"] if differentiated else []),
             f"- PyTorch: {_spelled(self.torch)}".replace(": \n", ":\n"),
             f"- JAX: {_spelled(self.jax)}".replace(": \n", ":\n"),
+            *([f"- Elsewhere called: {called}"] if (called := CALLED.get(self.concept.kind)) else []),
             cases_line(self.cases),
         ])  # fmt: skip
 
