@@ -10,7 +10,7 @@ import numpy as np
 from ml_dtypes import finfo
 
 from cases.concept import Concept
-from cases.fields import KEY, hint, quoted
+from cases.fields import KEY, hint, quoted, slices
 from cases.layers import Dropout, Skip
 from cases.losses import GaussianNll
 from cases.optimizers import Asgd, Rprop
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
 MOST_INDICES = 100_000_000
-
-OF_ALL_SAMPLES = ("loss", "output", "accuracy", "absolute_error")  # after the last step
+OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
 
 Mistakes = Iterator[tuple["Place", str]]
 
@@ -78,7 +77,7 @@ def _target_width(case: Case) -> Mistakes:
 def _loss(case: Case) -> Mistakes:
     """What a loss asks of its targets and of the layer before it."""
     kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.widths.values(), case.network[-1]
-    if kind in ("hinge", "squared_hinge") and not np.isin(targets, (-1, 1)).all():
+    if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
     if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > 1 and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
@@ -310,7 +309,7 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
     shapes = _tensor_shapes(case, step)
     if tensor not in shapes:
         return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
-    counts_updates = case.training and tensor.startswith(("parameter/", "state/", *OF_ALL_SAMPLES))
+    counts_updates = case.training and not tensor.startswith("update/")
     if step + published.steps - 1 > (last := case.steps if counts_updates and published.steps == 1 else case.steps - 1):
         if published.steps > 1:
             return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
@@ -318,18 +317,51 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
     if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1:
         return "steps", f"{tensor} has a row a sample, and not every one of these steps has as many samples"
     shape, index = shapes[tensor], published.index or []
-    if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
+    if published.transpose and len(shape) < 2:
+        return "transpose", f"{tensor} has shape {shape}, which has no transpose"
+    shape = (*shape[:-2], *shape[:-3:-1]) if published.transpose else shape
+    if (part := _part_of(shape, index)) is None:
         return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
-    shape, found = shape[len(index) :], published.value.shape
-    if _without_ones(shape) != _without_ones(found):
-        return "value", f"expected shape {shape}, found {found}"
+    if _without_ones(part) != _without_ones(published.value.shape):
+        return "value", f"expected shape {part}, found {published.value.shape}"
+    return _wrong_marks(published)
+
+
+def _wrong_marks(published: Published) -> tuple[str, str] | None:
+    """What contradicts itself about how a number is judged."""
+    shape, wrong = published.value.shape, published.wrong
+    for index in (wrong and wrong.elements) or ():
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            return "wrong", f"the printed numbers have shape {shape}, so the element {index} is none of them"
+    if published.noise and wrong:
+        return "noise", "what is noise at its source can't be wrong: give one of the two reasons"
+    if published.noise and published.within:
+        return "noise", "noise is neither met nor missed, so `within` has no use"
+    if published.within and published.computed_in:
+        return "within", "it stands in place of what `computed_in` would allow: give one of the two"
     return None
+
+
+def _part_of(shape: tuple[int, ...], index: list[int | str]) -> tuple[int, ...] | None:
+    """The shape of what an index picks; None where it lies outside, or picks nothing."""
+    if len(index) > len(shape):
+        return None
+    picked = []
+    for n, part in zip(shape, slices(index), strict=False):
+        if isinstance(part, slice):
+            start, stop = part.start or 0, n if part.stop is None else part.stop
+            picked.append(stop - start)
+            if not start < stop <= n:
+                return None
+        elif part >= n:
+            return None
+    return *picked, *shape[len(index) :]
 
 
 def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
     """The shape of everything that can be published, at this step."""
-    rows, samples, (*_, last) = _rows(case, step), len(case.data.inputs), case.widths.values()
-    shapes = {"loss": (), "output": (samples if step == case.steps else rows, last)}
+    rows, (*_, last) = _rows(case, step), case.widths.values()
+    shapes = {"loss": (), "output": (rows, last)}
     for kind in ("value", "cotangent"):
         shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
     shapes |= {f"parameter/{name}": shape for name, shape in case.parameter_shapes().items()}
@@ -337,7 +369,7 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
         shapes |= {f"{kind}/{name}": shape for name, shape in case.trained_shapes().items()}
     for state in case.training.optimizer.state if case.training else ():
         shapes |= {f"state/{state}/{name}": shape for name, shape in case.trained_shapes().items()}
-    if case.loss.by_class:
+    if case.loss.by_class or case.loss.kind in OF_SIGNS:
         shapes["accuracy"] = ()
     if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
         shapes["absolute_error"] = ()
@@ -350,7 +382,9 @@ def _some(case: Case, step: int, steps: int) -> range:
 
 
 def _rows(case: Case, step: int) -> int:
-    """The number of samples in the batch of this step."""
+    """The number of samples in the batch of this step; after the last step of all."""
+    if step == case.steps:
+        return len(case.data.inputs)
     before = step % case.steps_per_epoch * case.batch.size
     return min(case.batch.size, len(case.data.inputs) - before)
 

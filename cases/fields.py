@@ -280,6 +280,39 @@ def _one_line(error: Exception) -> str:
 Array = Annotated[np.ndarray, _ArrayField()]
 
 
+# ---------------------------------------------------------------- parts of a tensor
+
+SLICE = r"^[0-9]{0,9}:[0-9]{0,9}$"
+
+
+class _PartField:
+    """Where along an axis: a number from 0 on, or a text such as `1:3`, `:2` or `4:`, as in NumPy."""
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(_read_part)
+
+    def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
+        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SLICE}]}
+
+
+def _read_part(value: Any) -> int | str:
+    if (type(value) is int and value >= 0) or (isinstance(value, str) and re.match(SLICE, value)):
+        return value
+    raise mistake(f"expected a number from 0 on, or a part of the axis such as 1:3, found {describe(value)}")
+
+
+Part = Annotated[int | str, _PartField()]
+
+
+def slices(index: Iterable[int | str]) -> tuple[int | slice, ...]:
+    """An index as NumPy takes it; `"1:3"` is a slice."""
+    return tuple(part if isinstance(part, int) else _slice(part) for part in index)
+
+
+def _slice(text: str) -> slice:
+    return slice(*(int(bound) if bound else None for bound in text.split(":")))
+
+
 # ---------------------------------------------------------------- printed numbers
 
 

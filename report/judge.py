@@ -22,7 +22,7 @@ from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
 from report.hints import hint
-from report.published import Published, compare_published
+from report.published import Published, compare_published, tell_misses
 from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 32_768
@@ -249,7 +249,7 @@ class _Tally:
             where, budget = first, first.budget
         elif missed := [number for number in published if number.status == "missed"]:
             entry = missed[0].entry
-            where = first = Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
+            where = first = Finding(entry.step, 0, PUBLISHED, entry.tensor, (), tell_misses(missed))
         elif not ledger.resolved:
             where = first = Finding(
                 0, 0, NOTHING, "", (), "nothing was compared: no number is larger than its allowance"

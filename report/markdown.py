@@ -188,6 +188,8 @@ def _ledger(comparisons: list[Comparison]) -> str:
         ["resolved elements (allowance < abs(truth))", f"{ledger.resolved:,} ({share:.1%})"],
         ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
     ]
+    if neither := statuses.count("noise") + statuses.count("not resolved"):
+        rows.append(["neither met nor missed: noise at their source, or finer than the run's rounding", f"{neither:,}"])
     return table(rows, ["", "number"])
 
 
@@ -204,11 +206,11 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
             text(entry.source),
             text(f"{entry.tensor} at {entry.step}"),
             printed(entry.value),
-            text(entry.wrong),
+            text(entry.wrong.reason),
         ]
         for (name, _), numbers in found.items()
         for entry in [numbers[0].entry]
-        if {number.status for number in numbers} - {"not recorded"} == {"wrong at its source"}
+        if {number.status for number in numbers} - {"not recorded", "not resolved"} == {"wrong at its source"}
     ]
     words = "Their cases say that they are wrong, and why; no run has met one of them."
     headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]

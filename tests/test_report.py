@@ -116,7 +116,7 @@ def test_a_report_of_16_bits(dtype):
 # ---------------------------------------------------------------- report.json
 
 RESULT = {
-    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "accuracy",
+    "case", "dtype", "backend", "verdict", "budget", "resolution", "where", "ledger", "published", "misses", "accuracy",
     "seconds", "message",
 }  # fmt: skip
 PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}
