@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_dtypes import finfo
 
-from cases.concept import Concept
+from cases.concept import Concept, Unread
 from cases.fields import KEY, hint, quoted, slices
 from cases.layers import Dropout, Skip
 from cases.losses import GaussianNll
 from cases.optimizers import Asgd, Rprop
+from cases.partly import Unreadable, without
 from cases.schema import Case, Published, Uniform
 
 if TYPE_CHECKING:
@@ -22,31 +25,46 @@ if TYPE_CHECKING:
 MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
 MOST_INDICES = 100_000_000
+MATRIX = 2  # axes
 OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
 
 Mistakes = Iterator[tuple["Place", str]]
 
 
 def check(case: Case) -> list[tuple[Place, str]]:
-    """All mistakes of a case that follows the schema; what rests on broken foundations is not looked at."""
-    found = [mistake for look in (_data, _layer_names, _training, _batch) for mistake in look(case)]
-    if not found:
-        looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, _published)
-        found = [mistake for look in looks for mistake in look(case)]
-    return [*found, *_dtypes(case), *_tolerance(case), *_random(case), *_draws(case), *_range(case)]
+    """All mistakes of a case, or of what can be read of it; what rests on broken foundations is not looked at."""
+    found = [*_told(case, _inputs, _targets, _rows_of_both, _layer_names, _training, _batch)]
+    sound = reduce(without, (place for place, _ in found), case)
+    looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, _published, _range)
+    return [*found, *_told(sound, *looks), *_told(case, _marks, _dtypes, _tolerance, _random, _draws)]
+
+
+def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
+    """What these find, each until it asks for something that can't be read."""
+    for look in looks:
+        with suppress(Unread):
+            yield from look(case)
 
 
 # ---------------------------------------------------------------- data and network
 
 
-def _data(case: Case) -> Mistakes:
-    for name in ("inputs", "targets"):
-        classes = name == "targets" and case.loss.by_class
-        if (shape := np.shape(getattr(case.data, name)))[2:] or len(shape) < (1 if classes else 2):
-            expected = "a class index a sample, or a matrix" if classes else "a matrix"
-            yield ("data", name), f"expected {expected} with a row a sample, found shape {shape}"
-            return
-    inputs, targets = len(case.data.inputs), len(case.data.targets)
+def _inputs(case: Case) -> Mistakes:
+    if len(shape := np.shape(case.data.inputs)) != MATRIX:
+        yield ("data", "inputs"), f"expected a matrix with a row a sample, found shape {shape}"
+
+
+def _targets(case: Case) -> Mistakes:
+    shape, expected = np.shape(case.data.targets), "a matrix"
+    if len(shape) == 1 and case.loss.by_class:
+        return
+    if len(shape) != MATRIX:
+        expected = "a class index a sample, or a matrix" if case.loss.by_class else "a matrix"
+        yield ("data", "targets"), f"expected {expected} with a row a sample, found shape {shape}"
+
+
+def _rows_of_both(case: Case) -> Mistakes:
+    inputs, targets = (len(np.atleast_1d(values)) for values in (case.data.inputs, case.data.targets))
     if inputs != targets:
         yield ("data", "targets"), f"expected as many rows as inputs has, {inputs}, found {targets}"
 
@@ -216,6 +234,8 @@ def _steps(case: Case) -> Mistakes:
 
 
 def _random(case: Case) -> Mistakes:
+    if any(isinstance(value, Unreadable) for value in case.parameters.values()):
+        return  # it may be a draw
     drawn = [("parameters", name) for name, value in case.parameters.items() if isinstance(value, Concept)]
     masks = [
         ("network", i, layer.kind)
@@ -248,9 +268,7 @@ def _tolerance(case: Case) -> Mistakes:
 
 def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
-    terms = case.batch.size * np.shape(case.data.targets)[-1]
-    for path, value in _numbers(case):
-        shares = terms if path[-1] == "factor" else 1
+    for path, value, shares in _told(case, _of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
@@ -260,30 +278,51 @@ def _range(case: Case) -> Mistakes:
                 yield path, f"{value:g} is too small for {dtype}"
 
 
-def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
+Numbers = Iterator[tuple["Place", float | np.ndarray, int]]
+"""Where numbers stand, what they are, and by how many terms a mean may divide them."""
+
+
+def _of_layers(case: Case) -> Numbers:
     for i, layer in enumerate(case.network):
         yield from _settings(layer, "network", i)
-    yield ("data", "inputs"), case.data.inputs
-    yield ("objective",) if case.objective else ("data", "targets"), case.data.targets
+
+
+def _of_inputs(case: Case) -> Numbers:
+    yield ("data", "inputs"), case.data.inputs, 1
+
+
+def _of_targets(case: Case) -> Numbers:
+    yield ("objective",) if case.objective else ("data", "targets"), case.data.targets, 1
+
+
+def _of_parameters(case: Case) -> Numbers:
     for name, value in case.parameters.items():
         if isinstance(value, np.ndarray):
-            yield ("parameters", name), value
-        else:
+            yield ("parameters", name), value, 1
+        elif isinstance(value, Concept):
             yield from _settings(value, "parameters", name)
-    yield from _settings(case.loss, "loss")
+
+
+def _of_loss(case: Case) -> Numbers:
     for i, penalty in enumerate(case.penalties):
         yield from _settings(penalty, "penalties", i)
+    terms = case.batch.size * np.shape(case.data.targets)[-1]
+    for path, value, shares in _settings(case.loss, "loss"):
+        yield path, value, terms if path[-1] == "factor" else shares
+
+
+def _of_training(case: Case) -> Numbers:
     if case.training:
         yield from _settings(case.training.optimizer, "training", "optimizer")
         if case.training.clip:
             yield from _settings(case.training.clip, "training", "clip")
 
 
-def _settings(concept: Concept, *path: int | str) -> Iterator[tuple[Place, float]]:
+def _settings(concept: Concept, *path: int | str) -> Numbers:
     """The numbers of a concept that is written as `kind: {...}` under `path`."""
     for name, value in concept:
         if isinstance(value, float):
-            yield (*path, concept.kind, name), value
+            yield (*path, concept.kind, name), value, 1
 
 
 def _draws(case: Case) -> Mistakes:
@@ -324,10 +363,17 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
         return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
     if _without_ones(part) != _without_ones(published.value.shape):
         return "value", f"expected shape {part}, found {published.value.shape}"
-    return _wrong_marks(published)
+    return None
 
 
-def _wrong_marks(published: Published) -> tuple[str, str] | None:
+def _marks(case: Case) -> Mistakes:
+    for i, published in enumerate(case.published):
+        if wrong := _wrong_mark(published):
+            key, message = wrong
+            yield ("published", i, key), message
+
+
+def _wrong_mark(published: Published) -> tuple[str, str] | None:
     """What contradicts itself about how a number is judged."""
     shape, wrong = published.value.shape, published.wrong
     for index in (wrong and wrong.elements) or ():

@@ -18,6 +18,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
+class Unread(Exception):  # noqa: N818 (it says what became of the key)
+    """A key that a mistake kept from being read."""
+
+
 class Concept(BaseModel):
     """One concept of the format; `kind` is the word for it in a file."""
 
@@ -27,3 +31,9 @@ class Concept(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __getattr__(self, name: str) -> Any:
+        """All keys are there but in a case with mistakes (`partly.py`)."""
+        if name in type(self).model_fields:
+            raise Unread
+        return super().__getattr__(name)

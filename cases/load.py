@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cases.checks import check
 from cases.document import Document, Place, Refused, parse
 from cases.messages import tell_all
+from cases.partly import readable
 from cases.schema import CASES, Case
 
 LARGEST_FILE = 128 * 2**10
@@ -83,19 +84,21 @@ def load(path: str | Path) -> Case:
         document = parse(_text(path))
     except Refused as refused:
         raise InvalidCase([_mistake(path, refused.message, refused.position)]) from None
-    case = _case(path, document)
-    if mistakes := check(case):
+    case, mistakes = _case(path, document)
+    if mistakes := [*mistakes, *check(case)]:
         raise _invalid(path, document, mistakes)
     return case
 
 
-def _case(path: Path, document: Document) -> Case:
+def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
+    """The case, or what can be read of it, and its mistakes against the schema."""
     try:
-        case = Case.model_validate(document.data, context={"folder": path.parent})
+        case, mistakes = Case.model_validate(document.data, context={"folder": path.parent}), []
     except ValidationError as invalid:
-        raise _invalid(path, document, tell_all(invalid.errors(include_url=False))) from None
+        mistakes = [*tell_all(invalid.errors(include_url=False))]
+        case = readable(document.data, [place for place, _ in mistakes], path.parent)
     case._path = path  # noqa: SLF001
-    return case
+    return case, mistakes
 
 
 def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:

@@ -1,5 +1,6 @@
 """Every kind of bad input is one line a mistake, at its place; nothing else ever comes out of `load`."""
 
+import io
 import os
 import time
 import zipfile
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from cases.load import InvalidCase, find, load
 from cases.schema import CASES
 
+yaml = YAML(typ="safe")
 GOOD = """\
 title: A good case
 dtypes: [float64, float32]
@@ -232,7 +235,7 @@ BAD = [
         72,
         "has shape (2, 3), so the index [2] is outside",
     ),
-    ("loss, step: 7", "loss, wrong: {elements: [[0]]}, step: 7", 21, 27, "missing key 'reason'"),
+    ("loss, step: 7", "loss, wrong: {elements: [[]]}, step: 7", 21, 27, "missing key 'reason'"),
     ("loss, step: 7", "loss, wrong: {reason: a, elements: [[0]]}, step: 7", 21, 27, "the element [0] is none of them"),
     ("loss, step: 7", "loss, wrong: 3, step: 7", 21, 27, "expected a mapping with the keys reason or elements, found"),
     ("loss, step: 7", "loss, wrong: a, noise: b, step: 7", 21, 37, "what is noise at its source can't be wrong"),
@@ -564,8 +567,72 @@ def test_published_shapes_leave_out_axes_of_length_one(tmp_path, quotation):
     assert len(load(path).published) == 1
 
 
+WAVES = [  # changes of the good case, and the lines of what is told
+    ("- sigmoid", "- sigmod", "[0.5, -0.5]", "[0.5, 1e300]", [5, 9]),
+    ("learning_rate: 1e-3", "lr: 1e-3", "size: 2", "size: 4", [18, 19, 19]),
+    ("learning_rate: 1e-3", "lr: 1e-3", "[[1], [2]]", "[[1, 2]]", [10, 19, 19]),
+    ("A good case", "3", "  hidden.bias: [0.5, -0.5]\n", "", [1, 8]),
+    ("{uniform: {low: 0, high: 1}}", "{uniform: {low: 0}}", "[0.5, -0.5]", "[0.5]", [8, 9]),
+    ("[0, 1, 0]", "[0, x, 0]", "[[1], [2]]", "[[1e300], [2]]", [10, 13]),
+    ("[[0], [1], [1]]", "[[0], [1]]", "[[1], [2]]", "[[1, 2]]", [10, 14]),
+    ("[[0], [1], [1]]", "[[0], [1]]", "loss, step: 7", "value/readot, step: 7", [14]),
+    ("size: 2", "size: 4", "  hidden.bias: [0.5, -0.5]\n", "", [8, 17]),
+    ("size: 2", "size: 4", '"0.125"', '["0.125"]', [18]),
+    ("  steps: 7\n", "", "[0.5, -0.5]", "[0.5]", [9, 17]),
+    ("bias: false", "bias: no", "loss, step: 7", "loss, noise: a, wrong: b, step: 7", [6, 21]),
+    ("reduction: sum", "reduction: som", "[[0], [1], [1]]", "[[0, 1], [1, 1], [1, 1]]", [14, 15]),
+    ('"0.125"', "0.125", "[[1], [2]]", "[[1, 2]]", [10, 21]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "other", "newer", "lines"), WAVES)
+def test_mistakes_are_told_in_one_wave(mistakes, old, new, other, newer, lines):
+    """One against the schema does not hide one that needs several keys, unless that rests on it."""
+    text = changed(old, new)
+    assert text.count(other) == 1
+    assert [int(line.split(":")[1]) for line in mistakes(text.replace(other, newer))] == lines
+
+
+@pytest.mark.parametrize("row", [row for row in BAD if "float" not in row[0]], ids=lambda row: row[1])
+def test_every_mistake_is_told_beside_another(mistakes, row):
+    """And nothing that is not wrong."""
+    old, new, _, _, message = row
+    complaints = mistakes(changed(old, new).replace("[float64, float32]", "[float64, float32, float64]"))
+    assert sum(message in complaint for complaint in complaints) == 1
+    assert sum("float64 is listed twice" in complaint for complaint in complaints) == 1
+    assert len(complaints) == 2
+
+
+def test_a_file_that_is_no_case_at_all(mistakes):
+    for text in ("[1, 2]", "title", "title: x", "network: 3\nparameters: 4\ndata: 5\ntraining: [6]", "objective: 3"):
+        assert all(line.startswith("case.yaml:") for line in mistakes(text))
+
+
+@pytest.mark.parametrize(
+    "what", ["inputs", "targets", "network", "parameters", "loss", "training", "published", "data"]
+)
+@pytest.mark.parametrize("value", ["3", "x", "[]", "[3]", "[[3]]", "[[[3]]]", "{}", "{a: 3}", "[{a: 3}]", "{sgd: 3}"])
+def test_anything_in_the_place_of_anything(mistakes, what, value):
+    """Whatever stands there, it is told, and nothing but mistakes comes out."""
+    data = yaml.load(GOOD)
+    (data["data"] if what in ("inputs", "targets") else data)[what] = yaml.load(value)
+    text = io.StringIO()
+    yaml.dump(data, text)
+    if (what, value) != ("published", "[]"):
+        assert any(line.startswith("case.yaml:") for line in mistakes(text.getvalue()))
+
+
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_a_number_in_the_place_of_the_samples(mistakes, name):
+    """Without training the batch is all samples."""
+    text = GOOD[: GOOD.index("training:")]
+    start = text.index(f"{name}:")
+    text = text.replace(text[start : text.index("\n", start)], f"{name}: 3")
+    assert sum("a row a sample, found shape ()" in line for line in mistakes(text)) == 1
+
+
 def test_all_mistakes_in_order(mistakes):
-    """Mistakes against the schema come together, in the order of the file; so do those that the checks find."""
+    """Mistakes come together, in the order of the file."""
     schema = changed("- sigmoid", "- sigmod").replace("steps: 7", "stepps: x").replace("title:", "titel:")
     assert [line.split(":")[1] for line in mistakes(schema)] == ["1", "1", "5", "17"]
     checks = changed("float32", "float64").replace("size: 2", "size: 4").replace("[0.5, -0.5]", "[0.5, 1e300]")
