@@ -70,13 +70,15 @@ def _rows_of_both(case: Case) -> Mistakes:
 
 
 def _layer_names(case: Case) -> Mistakes:
-    seen = {"input", "output"}
+    taken = dict.fromkeys(("input", "output"), "is reserved")
+    for layer in case.network:
+        taken |= {
+            f"{layer.name}.{own}": f"is that of {layer.name}'s {own}" for own in (*layer.parameter_shapes(1), "mask")
+        }
     for i, layer in enumerate(case.network):
-        if layer.name in seen:
-            reserved = layer.name in ("input", "output")
-            reason = "is reserved" if reserved else "is taken by an earlier layer"
-            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {reason}"
-        seen.add(layer.name)
+        if layer.name in taken:
+            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {taken[layer.name]}"
+        taken[layer.name] = "is taken by an earlier layer"
 
 
 def _target_width(case: Case) -> Mistakes:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+NAME = r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$"
+
+
+def _as_text(name: Any) -> Any:
+    """YAML reads the name `0` as a number."""
+    return str(name) if type(name) is int else name
+
+
+_Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
+Name = Annotated[_Name, BeforeValidator(_as_text, json_schema_input_type=int | _Name)]
+"""Of a layer, as modules are called: `hidden`, `0`, `Dense_0`, `encoder.fc1`."""
+
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Positive = Annotated[float, Field(gt=0)]
 Small = Annotated[float, Field(ge=0)]

@@ -18,7 +18,7 @@ class Criterion(Concept):
 
     by_sample: ClassVar[bool] = False
     by_class: ClassVar[bool] = False  # targets may be class indices
-    factor: Positive
+    factor: Positive = 1.0
     reduction: Literal["sum", "mean", "batch_mean"]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cases.concept import Concept
+from cases.concept import NAME, Concept
 from cases.fields import KEY, NUMBER, describe, hint, listed, quoted
 from cases.schema import Case, Tie
 from cases.words import elsewhere
@@ -122,5 +122,7 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
 
 
 def _pattern(error: ErrorDetails) -> str:
-    is_name = error["ctx"]["pattern"].startswith("^[a-z]")
-    return "a name of small letters, digits and _, a letter first" if is_name else "one line without control characters"
+    is_name = error["ctx"]["pattern"] == NAME
+    return (
+        "a name of letters, digits and _, or several joined by ." if is_name else "one line without control characters"
+    )

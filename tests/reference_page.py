@@ -41,9 +41,9 @@ the reason stands beside it. What a kind is called elsewhere is read from `cases
 unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
 """
 NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
-LOSSES = """Every loss has a `factor` > 0 and a `reduction`: `sum`, `mean` or `batch_mean`. JAX spells the terms. In
-PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-name), bring in the factor,
-the reduction and the weights of classes."""
+LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.
+JAX spells the terms. In PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-
+name), bring in the factor, the reduction and the weights of classes."""
 DECAY = """In JAX `optax.add_decayed_weights(weight_decay)` stands before the optimizer, unless the decay is decoupled.
 Under a schedule `learning_rate` is what it is at each step."""
 OBJECTIVES = "In place of network, data and loss: a dense layer `x` of the input 1 and one of the losses above."
@@ -143,7 +143,7 @@ def _values(field: dict[str, Any]) -> str:
     if kinds := field.get("enum") or [form["title"] for form in field.get("anyOf", ()) if "title" in form]:
         return " or ".join(f"`{kind}`" for kind in dict.fromkeys(kinds))
     if "anyOf" in field:
-        return "an array"
+        return TYPES["string"] if "pattern" in field["anyOf"][-1] else "an array"
     if field["type"] == "array":
         return LISTS[field["items"]["type"]]
     bounds = [f"{sign} {_plain(field[bound])}" for bound, sign in BOUNDS.items() if field.get(bound, LARGE) < LARGE]
