@@ -231,6 +231,7 @@ class Case(Concept):
     tolerance: dict[Dtype, Tolerance] = {}
 
     _path: Path = PrivateAttr(default=CASES / "unnamed.yaml")
+    _name: str = PrivateAttr(default="")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -250,10 +251,8 @@ class Case(Concept):
 
     @property
     def name(self) -> str:
-        """The file's path without `cases/` and `.yaml`."""
-        path = self._path.resolve()
-        inside = path.is_relative_to(CASES)
-        return (path.relative_to(CASES) if inside else self._path).with_suffix("").as_posix()
+        """Of a file below `cases/` its path there, without `.yaml`; of others what `load_all` called them."""
+        return self._name or self._path.stem
 
     @property
     def widths(self) -> dict[str, int]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from cases.load import InvalidCase, find, load
+from cases.load import InvalidCase, find, load, load_all, names_of
+from cases.problem import materialise
 from cases.schema import CASES
 
 yaml = YAML(typ="safe")
@@ -751,3 +752,44 @@ def test_a_network_without_parameters(mistakes):
         b"data: {inputs: [[1]], targets: [[1]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n"
     )
     assert complaint.startswith("case.yaml:3:10: there is no dense layer")
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["/home/me/long/way/to/xor.yaml"], ["xor"]),
+        (["/a/xor.yaml", "/a/and.yaml"], ["xor", "and"]),
+        (["/a/b/xor.yaml", "/a/c/xor.yaml", "/a/or.yaml"], ["b/xor", "c/xor", "or"]),
+        (["/a/b/xor.yaml", "/c/b/xor.yaml"], ["a/b/xor", "c/b/xor"]),
+        (["/b/xor.yaml", "/a/b/xor.yaml"], ["b/xor.yaml", "a/b/xor"]),
+        (["/a/xor.yaml", "/a/xor.yml"], ["xor.yaml", "xor.yml"]),
+        ([f"{CASES}/xor/relu.yaml", "/a/relu.yaml"], ["xor/relu", "a/relu"]),
+        ([f"{CASES}/xor/relu.yaml", "/a/xor/relu.yaml"], ["xor/relu", "a/xor/relu"]),
+    ],
+)
+def test_names_are_the_shortest_that_tell_files_apart(files, names):
+    found = names_of([Path(file) for file in files])
+    assert len(set(found)) == len(files)
+    assert found == names
+
+
+def test_a_file_outside_is_called_by_its_name(tmp_path, monkeypatch):
+    """Whatever folder one stands in, and however the file is named."""
+    file = tmp_path / "case.yaml"
+    file.write_text(GOOD)
+    assert load(file).name == "case"
+    for folder, path in ((tmp_path, "case.yaml"), (tmp_path.parent, f"{tmp_path.name}/case.yaml"), (CASES, file)):
+        monkeypatch.chdir(folder)
+        (case,), mistakes = load_all([path])
+        assert (case.name, mistakes) == ("case", [])
+        assert materialise(case, "float32").name == "case"
+
+
+def test_a_file_that_is_named_twice_is_one_case(tmp_path, monkeypatch):
+    (tmp_path / "case.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    cases, _ = load_all(["case.yaml", tmp_path / "case.yaml", tmp_path])
+    assert [case.name for case in cases] == ["case"]
