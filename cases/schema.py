@@ -181,7 +181,10 @@ class Tolerance(Concept):
 
 
 class Record(Concept):
-    """Which steps a run leaves on record: every so many, from step 0, the last, and those that `published` names."""
+    """Which steps a run leaves on record, where all are too many; the others are not judged.
+
+    Every so many, from step 0, the last, and those that `published` names.
+    """
 
     every: Count
 

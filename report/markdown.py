@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from cases.load import Mistake
 from report.depth import LayerGradient
 from report.escape import code, text
+from report.gaps import not_judged
 from report.judge import Ledger
 from report.published import Published
 from report.run import Comparison, Pair, Result, suspect
@@ -67,7 +68,17 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake], unf
     all_well = results and len(parts) == 1 and not unfinished
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
     failure = _first_failure(results) or _first_outside(outside)
-    return f"{unfinished}{sentence}.{failure}{_caveat(comparisons)}"
+    return f"{unfinished}{sentence}{_gaps(comparisons)}.{failure}{_caveat(comparisons)}"
+
+
+def _gaps(comparisons: list[Comparison]) -> str:
+    """The steps that were not judged, of the first case and dtype that has some."""
+    thinned = [comparison for comparison in comparisons if not_judged(comparison.problem)]
+    if not thinned:
+        return ""
+    (first, *others) = thinned
+    more = f", and steps of {len(others):,} other case and dtype" if others else ""
+    return f"; but {not_judged(first.problem)} ({first.case.name} {first.dtype}{more})"
 
 
 def _all_certified(comparisons: list[Comparison], runs: int) -> str:
