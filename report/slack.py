@@ -57,7 +57,7 @@ class Slack:
             case "parameter":
                 return self._drift_of(key, row)
             case "state":
-                return self.state_drift[key][row]
+                return self._rounding(self.run.state_before[key][0]) + self.state_drift[key][row]
             case "accuracy":
                 return np.zeros(())  # a share of samples: of the dtype it has no rounding
             case "update":

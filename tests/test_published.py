@@ -400,6 +400,15 @@ def test_a_longer_run_has_more_slack(problem_of):
     np.testing.assert_allclose(thin, slack[0] + 8 * first + last, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_state_may_start_from_a_number_that_is_rounded(problem_of, dtype):
+    """Rprop's step size is the learning rate at first."""
+    training = {"steps": 2, "optimizer": {"rprop": {"learning_rate": 0.01}}}
+    entry = {"tensor": "state/step_size/neuron.weight", "step": 0, "value": "0.01000000000000", "source": "a book"}
+    problem = problem_of(dtype, published=[entry | {"index": [0, 0]}], **EXACT | {"training": training})
+    assert compare_published(problem, numpy_reference.run(problem))[0].status == "met"
+
+
 def test_nothing_is_met_where_rounding_is_as_large_as_the_number(problem_of):
     """A difference of 1 and 1 + 1e-7 in float32."""
     entry = {"tensor": "output", "step": 0, "value": "0.000000100", "source": "a book"}
