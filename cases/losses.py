@@ -9,6 +9,8 @@ from pydantic import Field
 from cases.concept import Concept, Positive
 from cases.fields import OneOf
 
+OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
+
 
 class Criterion(Concept):
     """L = factor * sum of terms over a batch, one for each output and sample unless it says `a sample`.
