@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_dtypes import finfo
 
-from cases.concept import Concept
+from cases.concept import Concept, Unread
 from cases.fields import KEY, hint, quoted
 from cases.layers import Dropout, Skip
-from cases.losses import GaussianNll
+from cases.losses import OF_SIGNS, GaussianNll
 from cases.optimizers import Asgd, Rprop
-from cases.schema import Case, Published, Uniform
+from cases.partly import Unreadable, without
+from cases.quotations import consistent, fitting
+from cases.schema import Case, Uniform
 
 if TYPE_CHECKING:
     from cases.document import Place
@@ -22,44 +26,59 @@ if TYPE_CHECKING:
 MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
 MOST_INDICES = 100_000_000
-
-OF_ALL_SAMPLES = ("loss", "output", "accuracy", "absolute_error")  # after the last step
+MATRIX = 2  # axes
 
 Mistakes = Iterator[tuple["Place", str]]
 
 
 def check(case: Case) -> list[tuple[Place, str]]:
-    """All mistakes of a case that follows the schema; what rests on broken foundations is not looked at."""
-    found = [mistake for look in (_data, _layer_names, _training, _batch) for mistake in look(case)]
-    if not found:
-        looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, _published)
-        found = [mistake for look in looks for mistake in look(case)]
-    return [*found, *_dtypes(case), *_tolerance(case), *_random(case), *_draws(case), *_range(case)]
+    """All mistakes of a case, or of what can be read of it; what rests on broken foundations is not looked at."""
+    found = [*_told(case, _inputs, _targets, _rows_of_both, _layer_names, _training, _batch)]
+    sound = reduce(without, (place for place, _ in found), case)
+    looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, fitting, _range)
+    return [*found, *_told(sound, *looks), *_told(case, consistent, _dtypes, _tolerance, _random, _draws)]
+
+
+def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
+    """What these find, each until it asks for something that can't be read."""
+    for look in looks:
+        with suppress(Unread):
+            yield from look(case)
 
 
 # ---------------------------------------------------------------- data and network
 
 
-def _data(case: Case) -> Mistakes:
-    for name in ("inputs", "targets"):
-        classes = name == "targets" and case.loss.by_class
-        if (shape := np.shape(getattr(case.data, name)))[2:] or len(shape) < (1 if classes else 2):
-            expected = "a class index a sample, or a matrix" if classes else "a matrix"
-            yield ("data", name), f"expected {expected} with a row a sample, found shape {shape}"
-            return
-    inputs, targets = len(case.data.inputs), len(case.data.targets)
+def _inputs(case: Case) -> Mistakes:
+    if len(shape := np.shape(case.data.inputs)) != MATRIX:
+        yield ("data", "inputs"), f"expected a matrix with a row a sample, found shape {shape}"
+
+
+def _targets(case: Case) -> Mistakes:
+    shape, expected = np.shape(case.data.targets), "a matrix"
+    if len(shape) == 1 and case.loss.by_class:
+        return
+    if len(shape) != MATRIX:
+        expected = "a class index a sample, or a matrix" if case.loss.by_class else "a matrix"
+        yield ("data", "targets"), f"expected {expected} with a row a sample, found shape {shape}"
+
+
+def _rows_of_both(case: Case) -> Mistakes:
+    inputs, targets = (len(np.atleast_1d(values)) for values in (case.data.inputs, case.data.targets))
     if inputs != targets:
         yield ("data", "targets"), f"expected as many rows as inputs has, {inputs}, found {targets}"
 
 
 def _layer_names(case: Case) -> Mistakes:
-    seen = {"input", "output"}
+    taken = dict.fromkeys(("input", "output"), "is reserved")
+    for layer in case.network:
+        taken |= {
+            f"{layer.name}.{own}": f"is that of {layer.name}'s {own}" for own in (*layer.parameter_shapes(1), "mask")
+        }
     for i, layer in enumerate(case.network):
-        if layer.name in seen:
-            reserved = layer.name in ("input", "output")
-            reason = "is reserved" if reserved else "is taken by an earlier layer"
-            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {reason}"
-        seen.add(layer.name)
+        if layer.name in taken:
+            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {taken[layer.name]}"
+        taken[layer.name] = "is taken by an earlier layer"
 
 
 def _target_width(case: Case) -> Mistakes:
@@ -78,7 +97,7 @@ def _target_width(case: Case) -> Mistakes:
 def _loss(case: Case) -> Mistakes:
     """What a loss asks of its targets and of the layer before it."""
     kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.widths.values(), case.network[-1]
-    if kind in ("hinge", "squared_hinge") and not np.isin(targets, (-1, 1)).all():
+    if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
     if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > 1 and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
@@ -217,6 +236,8 @@ def _steps(case: Case) -> Mistakes:
 
 
 def _random(case: Case) -> Mistakes:
+    if any(isinstance(value, Unreadable) for value in case.parameters.values()):
+        return  # it may be a draw
     drawn = [("parameters", name) for name, value in case.parameters.items() if isinstance(value, Concept)]
     masks = [
         ("network", i, layer.kind)
@@ -249,9 +270,7 @@ def _tolerance(case: Case) -> Mistakes:
 
 def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
-    terms = case.batch.size * np.shape(case.data.targets)[-1]
-    for path, value in _numbers(case):
-        shares = terms if path[-1] == "factor" else 1
+    for path, value, shares in _told(case, _of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
@@ -261,30 +280,51 @@ def _range(case: Case) -> Mistakes:
                 yield path, f"{value:g} is too small for {dtype}"
 
 
-def _numbers(case: Case) -> Iterator[tuple[Place, float | np.ndarray]]:
+Numbers = Iterator[tuple["Place", float | np.ndarray, int]]
+"""Where numbers stand, what they are, and by how many terms a mean may divide them."""
+
+
+def _of_layers(case: Case) -> Numbers:
     for i, layer in enumerate(case.network):
         yield from _settings(layer, "network", i)
-    yield ("data", "inputs"), case.data.inputs
-    yield ("objective",) if case.objective else ("data", "targets"), case.data.targets
+
+
+def _of_inputs(case: Case) -> Numbers:
+    yield ("data", "inputs"), case.data.inputs, 1
+
+
+def _of_targets(case: Case) -> Numbers:
+    yield ("objective",) if case.objective else ("data", "targets"), case.data.targets, 1
+
+
+def _of_parameters(case: Case) -> Numbers:
     for name, value in case.parameters.items():
         if isinstance(value, np.ndarray):
-            yield ("parameters", name), value
-        else:
+            yield ("parameters", name), value, 1
+        elif isinstance(value, Concept):
             yield from _settings(value, "parameters", name)
-    yield from _settings(case.loss, "loss")
+
+
+def _of_loss(case: Case) -> Numbers:
     for i, penalty in enumerate(case.penalties):
         yield from _settings(penalty, "penalties", i)
+    terms = case.batch.size * np.shape(case.data.targets)[-1]
+    for path, value, shares in _settings(case.loss, "loss"):
+        yield path, value, terms if path[-1] == "factor" else shares
+
+
+def _of_training(case: Case) -> Numbers:
     if case.training:
         yield from _settings(case.training.optimizer, "training", "optimizer")
         if case.training.clip:
             yield from _settings(case.training.clip, "training", "clip")
 
 
-def _settings(concept: Concept, *path: int | str) -> Iterator[tuple[Place, float]]:
+def _settings(concept: Concept, *path: int | str) -> Numbers:
     """The numbers of a concept that is written as `kind: {...}` under `path`."""
     for name, value in concept:
         if isinstance(value, float):
-            yield (*path, concept.kind, name), value
+            yield (*path, concept.kind, name), value, 1
 
 
 def _draws(case: Case) -> Mistakes:
@@ -292,68 +332,3 @@ def _draws(case: Case) -> Mistakes:
     for name, value in case.parameters.items():
         if isinstance(value, Uniform) and not 0 < value.high - value.low < math.inf:
             yield ("parameters", name), f"expected low < high < infinity, found {value.low:g} and {value.high:g}"
-
-
-# ---------------------------------------------------------------- published numbers
-
-
-def _published(case: Case) -> Mistakes:
-    for i, published in enumerate(case.published):
-        if wrong := _wrong_quotation(case, published):
-            key, message = wrong
-            yield ("published", i, key), message
-
-
-def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None:
-    """The key that does not fit the case, and why."""
-    tensor, step = published.tensor, published.step
-    shapes = _tensor_shapes(case, step)
-    if tensor not in shapes:
-        return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
-    counts_updates = case.training and tensor.startswith(("parameter/", "state/", *OF_ALL_SAMPLES))
-    if step + published.steps - 1 > (last := case.steps if counts_updates and published.steps == 1 else case.steps - 1):
-        if published.steps > 1:
-            return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
-        return "step", f"expected a step from 0 to {last}, found {step}"
-    if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1:
-        return "steps", f"{tensor} has a row a sample, and not every one of these steps has as many samples"
-    shape, index = shapes[tensor], published.index or []
-    if len(index) > len(shape) or any(not 0 <= i < n for i, n in zip(index, shape, strict=False)):
-        return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
-    shape, found = shape[len(index) :], published.value.shape
-    if _without_ones(shape) != _without_ones(found):
-        return "value", f"expected shape {shape}, found {found}"
-    return None
-
-
-def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
-    """The shape of everything that can be published, at this step."""
-    rows, samples, (*_, last) = _rows(case, step), len(case.data.inputs), case.widths.values()
-    shapes = {"loss": (), "output": (samples if step == case.steps else rows, last)}
-    for kind in ("value", "cotangent"):
-        shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
-    shapes |= {f"parameter/{name}": shape for name, shape in case.parameter_shapes().items()}
-    for kind in ("gradient", *(["update"] if case.training else [])):
-        shapes |= {f"{kind}/{name}": shape for name, shape in case.trained_shapes().items()}
-    for state in case.training.optimizer.state if case.training else ():
-        shapes |= {f"state/{state}/{name}": shape for name, shape in case.trained_shapes().items()}
-    if case.loss.by_class:
-        shapes["accuracy"] = ()
-    if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
-        shapes["absolute_error"] = ()
-    return shapes
-
-
-def _some(case: Case, step: int, steps: int) -> range:
-    """Some of these steps, among which are batches of every size that there is."""
-    return range(step, step + min(steps, case.steps_per_epoch))
-
-
-def _rows(case: Case, step: int) -> int:
-    """The number of samples in the batch of this step."""
-    before = step % case.steps_per_epoch * case.batch.size
-    return min(case.batch.size, len(case.data.inputs) - before)
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)

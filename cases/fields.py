@@ -6,7 +6,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -15,7 +15,10 @@ import numpy as np
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
 
+from cases.words import nearest
+
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
+REFERENCE = "docs/reference.md"
 LARGEST_FILE = 256 * 2**20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](\+?\d{1,2}|-\d{1,3}))?", re.ASCII)
 
@@ -53,10 +56,10 @@ def describe(value: Any) -> str:
 
 
 def hint(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest valid one, or all of them."""
+    """The end of a message about an unknown name: the valid ones that may be meant, or all of them."""
     names = list(names)
-    if near := get_close_matches(name[:100], names, n=1, cutoff=0.7):
-        return f"; did you mean {near[0]!r}?"
+    if near := nearest(name, names):
+        return f"; did you mean {' or '.join(map(repr, near))}?"
     return f"; expected {listed(names)}" if names else ""
 
 
@@ -71,8 +74,18 @@ def listed(names: Iterable[str]) -> str:
 # ---------------------------------------------------------------- one of several concepts
 
 
+@dataclass(frozen=True)
 class OneOf:
-    """A union whose members are told apart by name: `dense: {units: 4}`, or `sigmoid` where nothing need be said."""
+    """A union whose members are told apart by name: `dense: {units: 4}`, or `sigmoid` where nothing need be said.
+
+    Attributes:
+        one, many: what a member is called, `layer`, and what all are, `layers`.
+        section: of the reference page.
+    """
+
+    one: str
+    many: str
+    section: str
 
     def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         choices = {
@@ -80,21 +93,31 @@ class OneOf:
             for model in get_args(union) or (union,)
         }
         chosen = core_schema.tagged_union_schema(choices, discriminator=_kind)
-        return core_schema.no_info_before_validator_function(partial(_with_known_kind, list(choices)), chosen)
+        return core_schema.no_info_before_validator_function(partial(_with_known_kind, self, list(choices)), chosen)
 
     def __get_pydantic_json_schema__(self, schema: dict, handler: GetJsonSchemaHandler) -> dict:
         choices = schema["schema"]["choices"]
         return {"anyOf": [form for kind, choice in choices.items() for form in _forms(kind, choice, handler)]}
 
 
-def _with_known_kind(kinds: list[str], value: Any) -> Any:
+def _with_known_kind(sort: OneOf, kinds: list[str], value: Any) -> Any:
     kind = _kind(value)
     if kind is None:
         found = f"a mapping of {len(value)} keys" if isinstance(value, dict) else describe(value)
         raise mistake(f"expected {listed(kinds)}, found {found}")
     if kind not in kinds:
-        raise mistake(f"unknown {quoted(kind)}{hint(kind, kinds)}", kind, KEY)
+        raise mistake(_no_such_kind(sort, kinds, kind), kind, KEY)
     return value
+
+
+def _no_such_kind(sort: OneOf, kinds: list[str], found: str) -> str:
+    """What may be meant, with a link to it; or all that there is, with a link to the list."""
+    if near := nearest(found, kinds):
+        meant, sections = f"did you mean {' or '.join(map(repr, near))}?", near
+    else:
+        meant, sections = f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};", [sort.section]
+    links = " and ".join(f"{REFERENCE}#{section}" for section in sections)
+    return f"there is no {sort.one} {quoted(found)}; {meant} see {links}"
 
 
 def _kind(value: Any) -> str | None:
@@ -255,6 +278,39 @@ def _one_line(error: Exception) -> str:
 
 
 Array = Annotated[np.ndarray, _ArrayField()]
+
+
+# ---------------------------------------------------------------- parts of a tensor
+
+SLICE = r"^[0-9]{0,9}:[0-9]{0,9}$"
+
+
+class _PartField:
+    """Where along an axis: a number from 0 on, or a text such as `1:3`, `:2` or `4:`, as in NumPy."""
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(_read_part)
+
+    def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
+        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SLICE}]}
+
+
+def _read_part(value: Any) -> int | str:
+    if (type(value) is int and value >= 0) or (isinstance(value, str) and re.match(SLICE, value)):
+        return value
+    raise mistake(f"expected a number from 0 on, or a part of the axis such as 1:3, found {describe(value)}")
+
+
+Part = Annotated[int | str, _PartField()]
+
+
+def slices(index: Iterable[int | str]) -> tuple[int | slice, ...]:
+    """An index as NumPy takes it; `"1:3"` is a slice."""
+    return tuple(part if isinstance(part, int) else _slice(part) for part in index)
+
+
+def _slice(text: str) -> slice:
+    return slice(*(int(bound) if bound else None for bound in text.split(":")))
 
 
 # ---------------------------------------------------------------- printed numbers

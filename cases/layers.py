@@ -187,4 +187,4 @@ class Identity(Activation):
 
 # ---------------------------------------------------------------- any layer
 
-Layer = Annotated[Union[Dense, Skip, Dropout, *Activation.__subclasses__()], OneOf()]
+Layer = Annotated[Union[Dense, Skip, Dropout, *Activation.__subclasses__()], OneOf("layer", "layers", "layers")]

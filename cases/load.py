@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 from cases.checks import check
 from cases.document import Document, Place, Refused, parse
 from cases.messages import tell_all
+from cases.partly import readable
 from cases.schema import CASES, Case
 
 LARGEST_FILE = 128 * 2**10
@@ -68,34 +71,57 @@ def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake
             files.update(find([path]))
         except InvalidCase as invalid:
             mistakes += invalid.mistakes
-    for file in sorted(files, key=_natural):
+    each_once = {Path(os.path.realpath(file)): file for file in sorted(files, key=_natural, reverse=True)}
+    names = dict(zip(each_once.values(), names_of([*each_once]), strict=True))
+    for file in sorted(names, key=_natural):
         try:
-            cases.append(load(file))
+            cases.append(load(file, names[file]))
         except InvalidCase as invalid:
             mistakes += invalid.mistakes
     return cases, mistakes
 
 
-def load(path: str | Path) -> Case:
-    """Read a case, or raise `InvalidCase` with all its mistakes."""
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Of shipped cases the paths below `cases/`, of others the shortest ends of their paths that no other one has."""
+    ends = [_ends(file) for file in files]
+    times = Counter(end for of_one in ends for end in of_one)
+    apart = [next((end for end in of_one if times[end] == 1), of_one[-1]) for of_one in ends]
+    return [_shipped(file) or name for file, name in zip(files, apart, strict=True)]
+
+
+def _ends(file: Path) -> list[str]:
+    """`b`, `a/b`, ... of `/a/b.yaml`, and then with the suffix."""
+    *folders, name = file.parts[1:]
+    paths = [[*folders, last] for last in (file.stem, name)]
+    return list(dict.fromkeys("/".join(parts[i:]) for parts in paths for i in reversed(range(len(parts)))))
+
+
+def _shipped(file: Path) -> str:
+    return file.relative_to(CASES).with_suffix("").as_posix() if file.is_relative_to(CASES) else ""
+
+
+def load(path: str | Path, name: str = "") -> Case:
+    """Read a case, or raise `InvalidCase` with all its mistakes; it is called as its file unless a name is given."""
     path = Path(path)
     try:
         document = parse(_text(path))
     except Refused as refused:
         raise InvalidCase([_mistake(path, refused.message, refused.position)]) from None
-    case = _case(path, document)
-    if mistakes := check(case):
+    case, mistakes = _case(path, document)
+    if mistakes := [*mistakes, *check(case)]:
         raise _invalid(path, document, mistakes)
+    case._path, case._name = path, name or _shipped(Path(os.path.realpath(path)))  # noqa: SLF001
     return case
 
 
-def _case(path: Path, document: Document) -> Case:
+def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
+    """The case, or what can be read of it, and its mistakes against the schema."""
     try:
-        case = Case.model_validate(document.data, context={"folder": path.parent})
+        case, mistakes = Case.model_validate(document.data, context={"folder": path.parent}), []
     except ValidationError as invalid:
-        raise _invalid(path, document, tell_all(invalid.errors(include_url=False))) from None
-    case._path = path  # noqa: SLF001
-    return case
+        mistakes = [*tell_all(invalid.errors(include_url=False))]
+        case = readable(document.data, [place for place, _ in mistakes], path.parent)
+    return case, mistakes
 
 
 def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:

@@ -9,6 +9,8 @@ from pydantic import Field
 from cases.concept import Concept, Positive
 from cases.fields import OneOf
 
+OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
+
 
 class Criterion(Concept):
     """L = factor * sum of terms over a batch, one for each output and sample unless it says `a sample`.
@@ -18,7 +20,7 @@ class Criterion(Concept):
 
     by_sample: ClassVar[bool] = False
     by_class: ClassVar[bool] = False  # targets may be class indices
-    factor: Positive
+    factor: Positive = 1.0
     reduction: Literal["sum", "mean", "batch_mean"]
 
 
@@ -127,7 +129,7 @@ Loss = Annotated[
     | SquaredHinge
     | GaussianNll
     | Cosine,
-    OneOf(),
+    OneOf("loss", "losses", "losses"),
 ]
 
 
@@ -149,4 +151,4 @@ class L2(Parametric):
     """coefficient * sum of w^2 over these parameters."""
 
 
-Penalty = Annotated[L1 | L2, OneOf()]
+Penalty = Annotated[L1 | L2, OneOf("penalty", "penalties", "penalties")]

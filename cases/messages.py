@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cases.concept import Concept
+from cases.concept import NAME, Concept
 from cases.fields import KEY, NUMBER, describe, hint, listed, quoted
 from cases.schema import Case, Tie
+from cases.words import elsewhere
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -42,7 +43,8 @@ def _otherwise(error: ErrorDetails) -> str:
 
 def _unknown_key(error: ErrorDetails) -> str:
     *above, key = error["loc"]
-    return f"unknown key {quoted(str(key))}{hint(str(key), _concept(above).model_fields)}"
+    concept = _concept(above)
+    return f"unknown key {quoted(key)}{elsewhere(concept.kind, key) or hint(key, concept.model_fields)}"
 
 
 def _expected_mapping(error: ErrorDetails) -> str:
@@ -120,5 +122,7 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
 
 
 def _pattern(error: ErrorDetails) -> str:
-    is_name = error["ctx"]["pattern"].startswith("^[a-z]")
-    return "a name of small letters, digits and _, a letter first" if is_name else "one line without control characters"
+    is_name = error["ctx"]["pattern"] == NAME
+    return (
+        "a name of letters, digits and _, or several joined by ." if is_name else "one line without control characters"
+    )

@@ -36,7 +36,7 @@ class Gradients(Concept):
     values: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=1)]
 
 
-Objective = Annotated[Linear | Quadratic | Gradients, OneOf()]
+Objective = Annotated[Linear | Quadratic | Gradients, OneOf("objective", "objectives", "objectives")]
 OBJECTIVES = {objective.kind: objective for objective in (Linear, Quadratic, Gradients)}
 
 

@@ -277,7 +277,7 @@ class Radam(OfMoments):
 
 Optimizer = Annotated[
     Sgd | Momentum | Asgd | Lion | Rprop | Adagrad | Adadelta | Rmsprop | Adam | Adamw | Adamax | Nadam | Radam,
-    OneOf(),
+    OneOf("optimizer", "optimizers", "optimizers"),
 ]
 
 
@@ -297,7 +297,7 @@ class Value(Concept):
     maximum: Positive
 
 
-Clip = Annotated[Norm | Value, OneOf()]
+Clip = Annotated[Norm | Value, OneOf("clip", "clips", "gradient-clipping")]
 
 
 # ---------------------------------------------------------------- schedules
@@ -351,7 +351,10 @@ class WarmUp(Schedule):
 
     steps: Count
     start: Fraction = 0.0
-    then: Annotated[Decay, OneOf()] | None = None
+    then: Annotated[Decay, OneOf("schedule behind warm_up", "schedules behind it", "schedules")] | None = None
 
 
-AnySchedule = Annotated[StepDecay | ExponentialDecay | LinearDecay | CosineDecay | OneCycle | WarmUp, OneOf()]
+AnySchedule = Annotated[
+    StepDecay | ExponentialDecay | LinearDecay | CosineDecay | OneCycle | WarmUp,
+    OneOf("schedule", "schedules", "schedules"),
+]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
@@ -26,7 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from cases.concept import Concept, Count, Line, Positive
-from cases.fields import Array, OneOf, Printed
+from cases.fields import Array, OneOf, Part, Printed
 from cases.layers import Layer
 from cases.losses import Loss, Penalty
 from cases.objectives import Objective, lowered
@@ -54,7 +55,7 @@ class Normal(Concept):
     std: Positive
 
 
-Draw = Annotated[Uniform | Normal, OneOf()]
+Draw = Annotated[Uniform | Normal, OneOf("draw", "draws", "draws")]
 
 
 def _literal_or_draw(value: Any) -> str:
@@ -123,28 +124,53 @@ class Tie(Concept):
 # ---------------------------------------------------------------- what is expected
 
 
+class Within(Concept):
+    """How far beside half a unit of its last place a number may be, in every dtype, and why that is right to ask."""
+
+    value: Positive
+    reason: Line
+
+
+class Wrong(Concept):
+    """Why a number is wrong at its source; where only some of an entry's numbers are, `elements` are their indices."""
+
+    reason: Line
+    elements: Annotated[list[list[Annotated[int, Field(ge=0)]]], Field(min_length=1)] | None = None
+
+
+def _reason_alone(value: Any) -> Any:
+    return {"reason": value} if isinstance(value, str) else value
+
+
 class Published(Concept):
-    """A number printed elsewhere. It is met within half a unit of its last printed place (and the pairwise tolerance).
+    """A number printed elsewhere, met within half a unit of its last place and what rounding moves a right run by.
 
     `tensor` is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM`, `update/PARAM`
-    or `state/NAME/PARAM`. Quantities of step k are taken before its update; `parameter` and `state`, and `output` and
-    `loss` after the last step, at k mean after k updates. `index` picks an element or a row, the printed number is
-    `scale` times the tensor, and `wrong` says why a number is wrong at its source. A batch has as many rows as it has
-    samples, without padding; axes of length 1 may be left out of `value`. Beside these there are `accuracy`, the share
-    of samples whose largest output is at their class, and `absolute_error`, the mean of |output - target|, wherever
-    there is an `output`. `steps` asks for the sum over so many steps from `step` on. What was `computed_in` a lesser
-    dtype at its source has the tolerance of that one.
+    or `state/NAME/PARAM`. Quantities of step k are taken before its update, of its batch; `parameter` and `state` at k
+    mean after k updates, and so do, of all samples, all others but `update` after the last step. `transpose` turns the
+    last two axes round, `index` picks an element, a row or a part (`"1:3"`), and the printed number is `scale` times
+    the tensor. A batch has as many rows as it has samples, without padding; axes of length 1 may be left out of
+    `value`. Beside these there are `accuracy`, the share of samples whose largest output is at their class, or whose
+    output has the sign of its target -1 or 1, and `absolute_error`, the mean of |output - target|, wherever there is an
+    `output`. `steps` asks for the sum over so many steps from `step` on.
+
+    What was `computed_in` a lesser dtype at its source may be off by its rounding too; `within` stands in place of what
+    is derived. `wrong` says why a number is wrong at its source, `noise` why its digits are: it is neither met nor
+    missed.
     """
 
     tensor: Line
     step: Annotated[int, Field(ge=0)]
     value: Printed
-    index: list[int] | None = None
+    transpose: bool = False
+    index: list[Part] | None = None
     steps: Count = 1
     scale: float = 1.0
     computed_in: Dtype | None = None
+    within: Within | None = None
     source: Line
-    wrong: Line | None = None
+    wrong: Annotated[Wrong, BeforeValidator(_reason_alone, json_schema_input_type=Line | Wrong)] | None = None
+    noise: Line | None = None
 
 
 class Tolerance(Concept):
@@ -155,7 +181,10 @@ class Tolerance(Concept):
 
 
 class Record(Concept):
-    """Which steps a run leaves on record: every so many, from step 0, the last, and those that `published` names."""
+    """Which steps a run leaves on record, where all are too many; the others are not judged.
+
+    Every so many, from step 0, the last, and those that `published` names.
+    """
 
     every: Count
 
@@ -205,6 +234,7 @@ class Case(Concept):
     tolerance: dict[Dtype, Tolerance] = {}
 
     _path: Path = PrivateAttr(default=CASES / "unnamed.yaml")
+    _name: str = PrivateAttr(default="")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -224,10 +254,8 @@ class Case(Concept):
 
     @property
     def name(self) -> str:
-        """The file's path without `cases/` and `.yaml`."""
-        path = self._path.resolve()
-        inside = path.is_relative_to(CASES)
-        return (path.relative_to(CASES) if inside else self._path).with_suffix("").as_posix()
+        """Of a file below `cases/` its path there, without `.yaml`; of others what `load_all` called them."""
+        return self._name or self._path.stem
 
     @property
     def widths(self) -> dict[str, int]:

@@ -24,7 +24,7 @@ from report.blame import explained
 from report.checks import Check, final_checks
 from report.following import followed, notes
 from report.kinks import decided_checks
-from report.published import Published, compare_published
+from report.published import Published, compare_published, tell_misses
 from report.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 32_768
@@ -304,7 +304,7 @@ class _Tally:
         missed = [number for number in published if number.status == "missed"]
         if missed:
             entry = missed[0].entry
-            return Finding(entry.step, 0, PUBLISHED, entry.tensor, (), missed[0].message)
+            return Finding(entry.step, 0, PUBLISHED, entry.tensor, (), tell_misses(missed))
         if undecided := min((finding for finding in self.findings if finding.verdict == "undecided"), default=None):
             return undecided
         for path, gradient in self.gradients.items():

@@ -11,6 +11,7 @@ from backends.trajectory import PHASES
 from cases.load import Mistake
 from report.depth import LayerGradient
 from report.escape import code, plain, text
+from report.gaps import not_judged
 from report.judge import Ledger
 from report.published import Published
 from report.run import Comparison, Pair, Result, suspect
@@ -69,7 +70,17 @@ def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake], unf
     all_well = results and len(parts) == 1 and not unfinished
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(parts)
     failure = _first_failure(results) or _first_outside(outside)
-    return f"{unfinished}{sentence}.{failure}{_unsupported(results)}{_caveat(comparisons)}"
+    return f"{unfinished}{sentence}{_gaps(comparisons)}.{failure}{_unsupported(results)}{_caveat(comparisons)}"
+
+
+def _gaps(comparisons: list[Comparison]) -> str:
+    """The steps that were not judged, of the first case and dtype that has some."""
+    thinned = [comparison for comparison in comparisons if not_judged(comparison.problem)]
+    if not thinned:
+        return ""
+    (first, *others) = thinned
+    more = f", and steps of {len(others):,} other case and dtype" if others else ""
+    return f"; but {not_judged(first.problem)} ({first.case.name} {first.dtype}{more})"
 
 
 def _all_certified(comparisons: list[Comparison], runs: int) -> str:
@@ -221,6 +232,8 @@ def _ledger(comparisons: list[Comparison]) -> str:
         ["undecided elements, behind kinks whose side is not certain", f"{ledger.undecided:,}"],
         ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
     ]
+    if neither := statuses.count("noise") + statuses.count("not resolved"):
+        rows.append(["neither met nor missed: noise at their source, or finer than the run's rounding", f"{neither:,}"])
     return table(rows, ["", "number"])
 
 
@@ -237,11 +250,11 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
             text(entry.source),
             text(f"{entry.tensor} at {entry.step}"),
             printed(entry.value),
-            text(entry.wrong),
+            text(entry.wrong.reason),
         ]
         for (name, _), numbers in found.items()
         for entry in [numbers[0].entry]
-        if {number.status for number in numbers} - {"not recorded"} == {"wrong at its source"}
+        if {number.status for number in numbers} - {"not recorded", "not resolved"} == {"wrong at its source"}
     ]
     words = "Their cases say that they are wrong, and why; no run has met one of them."
     headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]

@@ -50,7 +50,17 @@ def _result(comparison: Comparison, result: Result) -> dict:
     row |= {"backend": result.backend, "verdict": result.verdict}
     if judgement is None:
         nothing = dict.fromkeys(
-            ("budget", "resolution", "absolute_resolution", "where", "ledger", "published", "accuracy", "seconds")
+            (
+                "budget",
+                "resolution",
+                "absolute_resolution",
+                "where",
+                "ledger",
+                "published",
+                "misses",
+                "accuracy",
+                "seconds",
+            )
         )
         return row | nothing | {"message": result.message}
     where, statuses = judgement.where, [number.status for number in judgement.published]
@@ -62,6 +72,7 @@ def _result(comparison: Comparison, result: Result) -> dict:
         and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)},
         "ledger": vars(judgement.ledger),
         "published": {"met": statuses.count("met"), "missed": statuses.count("missed")},
+        "misses": [miss for number in judgement.published for miss in number.misses],
         "accuracy": result.accuracy,
         "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
         "message": result.message,

@@ -15,6 +15,7 @@ from reference.proof import balls, floats, sizes, working_precision
 from report.depth import LayerGradient
 from report.escape import block, text
 from report.following import followed
+from report.gaps import not_judged
 from report.kinks import decided_checks
 from report.run import Comparison, Result, suspect
 from report.table import cell, may_pass, printed, short, some, table
@@ -33,6 +34,8 @@ def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> I
     yield f"### {text(case.name)}"
     yield f"{text(case.title)}." + (f" *Source: {text(case.source)}.*" if case.source else "")
     yield text(_scenario(comparisons[0]))
+    if gaps := not_judged(comparisons[0].problem):
+        yield f"*{gaps}.*"
     if case.note:
         yield "\n".join(f"> {text(line)}" for line in case.note.strip().splitlines())
     yield _runs_table(comparisons)

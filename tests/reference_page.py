@@ -22,6 +22,7 @@ from cases.losses import Criterion, Loss, Parametric, Penalty
 from cases.objectives import Objective
 from cases.optimizers import AnySchedule, Clip, Decaying, Optimizer, Schedule, Updating
 from cases.schema import CASES
+from cases.words import CALLED
 from tests.spellings import Source, Spelling
 from tests.trial.scenarios import members
 
@@ -36,12 +37,13 @@ TITLE = """# Reference
 What a case may be made of: the equation of each kind, which is the norm (the docstring of its class in `cases/`), its
 settings and their defaults, its kinks, how PyTorch and JAX spell it, and cases that use it. The spellings are read from
 the tables of `backends/torch_autograd.py` and `backends/jax_autograd.py`; where one is no plain call of the framework,
-the reason stands beside it. `make reference` writes this page, and a test compares it with the sources.
+the reason stands beside it. What a kind is called elsewhere is read from `cases/words.py`, which the messages about
+unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
 """
 NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
-LOSSES = """Every loss has a `factor` > 0 and a `reduction`: `sum`, `mean` or `batch_mean`. JAX spells the terms. In
-PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-name), bring in the factor,
-the reduction and the weights of classes."""
+LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.
+JAX spells the terms. In PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-
+name), bring in the factor, the reduction and the weights of classes."""
 DECAY = """In JAX `optax.add_decayed_weights(weight_decay)` stands before the optimizer, unless the decay is decoupled.
 Under a schedule `learning_rate` is what it is at each step."""
 OBJECTIVES = "In place of network, data and loss: a dense layer `x` of the input 1 and one of the losses above."
@@ -89,6 +91,7 @@ class Entry(NamedTuple):
             *([f"- Kinks: {self.kinks}"] if differentiated else []),
             f"- PyTorch: {_spelled(self.torch)}".replace(": \n", ":\n"),
             f"- JAX: {_spelled(self.jax)}".replace(": \n", ":\n"),
+            *([f"- Elsewhere called: {called}"] if (called := CALLED.get(self.concept.kind)) else []),
             cases_line(self.cases),
         ])  # fmt: skip
 
@@ -140,7 +143,7 @@ def _values(field: dict[str, Any]) -> str:
     if kinds := field.get("enum") or [form["title"] for form in field.get("anyOf", ()) if "title" in form]:
         return " or ".join(f"`{kind}`" for kind in dict.fromkeys(kinds))
     if "anyOf" in field:
-        return "an array"
+        return TYPES["string"] if "pattern" in field["anyOf"][-1] else "an array"
     if field["type"] == "array":
         return LISTS[field["items"]["type"]]
     bounds = [f"{sign} {_plain(field[bound])}" for bound, sign in BOUNDS.items() if field.get(bound, LARGE) < LARGE]

@@ -1,5 +1,6 @@
 """Every kind of bad input is one line a mistake, at its place; nothing else ever comes out of `load`."""
 
+import io
 import os
 import time
 import zipfile
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
-from cases.load import InvalidCase, find, load
+from cases.load import InvalidCase, find, load, load_all, names_of
+from cases.problem import materialise
 from cases.schema import CASES
 
+yaml = YAML(typ="safe")
 GOOD = """\
 title: A good case
 dtypes: [float64, float32]
@@ -141,13 +145,25 @@ BAD = [
     ("learning_rate: 1e-3", "learning_rat: 1e-3, learning_rate: 1", 19, 21, "did you mean 'learning_rate'?"),
     (", units: 1,", ",", 6, 12, "missing key 'units'"),
     ("bias: false", "bias: no", 6, 44, "expected true or false, found the text 'no'; write false"),
-    ("- sigmoid", "- sigmod", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
-    ("- sigmoid", "- sigmod: {}", 5, 5, "unknown 'sigmod'; did you mean 'sigmoid'?"),
+    (
+        "- sigmoid",
+        "- sigmod",
+        5,
+        5,
+        "there is no layer 'sigmod'; did you mean 'sigmoid'? see docs/reference.md#sigmoid",
+    ),
+    (
+        "- sigmoid",
+        "- sigmod: {}",
+        5,
+        5,
+        "there is no layer 'sigmod'; did you mean 'sigmoid'? see docs/reference.md#sigmoid",
+    ),
     ("- sigmoid", "- 3", 5, 5, "expected dense, skip, dropout, sigmoid, tanh, relu, leaky_relu, prelu, elu"),
     ("- sigmoid", "- {relu: {}, tanh: {}}", 5, 5, "found a mapping of 2 keys"),
     ("squared_error:", "squared_eror:", 15, 8, "did you mean 'squared_error'?"),
-    ("{sgd:", "{sdg:", 19, 15, "unknown 'sdg'; expected sgd"),
-    ("{uniform:", "{unifrom:", 8, 19, "unknown 'unifrom'; did you mean 'uniform'?"),
+    ("{sgd:", "{sdg:", 19, 15, "there is no optimizer 'sdg'; the optimizers are sgd, momentum, asgd,"),
+    ("{uniform:", "{unifrom:", 8, 19, "there is no draw 'unifrom'; did you mean 'uniform'?"),
     ("float32", "float23", 2, 19, "unknown 'float23'; did you mean 'float32'?"),
     ("[float64, float32]", "[]", 2, 9, "expected at least 1 entry, found an empty list"),
     ("[float64, float32]", "float64", 2, 9, "expected a list, found the text 'float64'"),
@@ -157,7 +173,7 @@ BAD = [
     ("units: 2", "units: 0", 4, 34, "expected at least 1, found the number 0"),
     ("seed: 0", "seed: 4294967296", 11, 34, "expected at most 4294967295, found"),
     ("1e-3", "-1e-3", 19, 36, "expected a number above 0, found the number -0.001"),
-    ("name: hidden", "name: Hidden", 4, 19, "expected a name of small letters"),
+    ("name: hidden", "name: hid-den", 4, 19, "expected a name of letters, digits and _, or several joined by ., found"),
     ("A good case", "3", 1, 8, "expected text, found the number 3; put it in quotes"),
     ("A good case", "x" * 300, 1, 8, "expected at most 200 characters"),
     ("A good case", r'"\e[31m"', 1, 8, "expected one line without control characters"),
@@ -177,6 +193,11 @@ BAD = [
     ("[[0], [1], [1]]", "[[0, 1], [1, 1], [1, 1]]", 14, 12, "expected width 1, that of the last layer"),
     ("name: readout", "name: sigmoid1", 6, 19, "the name 'sigmoid1' is taken"),
     ("name: readout", "name: output", 6, 19, "the name 'output' is reserved"),
+    ("name: readout", "name: hidden.weight", 6, 19, "the name 'hidden.weight' is that of hidden's weight"),
+    ("name: readout", "name: sigmoid1.mask", 6, 19, "the name 'sigmoid1.mask' is that of sigmoid1's mask"),
+    ("name: readout", "name: a..b", 6, 19, "expected a name of letters, digits and _, or several joined by ."),
+    ("name: readout", "name: a/b", 6, 19, "expected a name of letters, digits and _, or several joined by ."),
+    ("name: readout", "name: 0.5", 6, 19, "expected text, found the number 0.5; put it in quotes"),
     ("  hidden.bias: [0.5, -0.5]\n", "", 8, 3, "missing parameter 'hidden.bias' of shape (2,)"),
     ("hidden.bias:", "a: 1\n  hidden.bias:", 9, 3, "there is no parameter 'a'; expected hidden.weight,"),
     ("[0.5, -0.5]", "[0.5]", 9, 16, "hidden.bias: expected shape (2,) = (units,), found (1,)"),
@@ -198,7 +219,42 @@ BAD = [
     # published numbers
     ("tensor: loss", "tensor: value/readot", 21, 14, "did you mean 'value/readout'?"),
     ("step: 7", "step: 8", 21, 26, "expected a step from 0 to 7, found 8"),
-    ("loss, step: 7", "gradient/hidden.bias, step: 7", 21, 42, "expected a step from 0 to 6, found 7"),
+    ("loss, step: 7", "update/hidden.bias, step: 7", 21, 40, "expected a step from 0 to 6, found 7"),
+    ("loss, step: 7", "gradient/hidden.bias, step: 8", 21, 42, "expected a step from 0 to 7, found 8"),
+    ("loss, step: 7", "value/input, step: 7", 21, 43, "expected shape (3, 3), found ()"),
+    ("loss, step: 7", "value/input, step: 0, index: [2:]", 21, 43, "shape (2, 3), so the index ['2:'] is outside"),
+    ("loss, step: 7", "value/input, step: 0, index: [1:1]", 21, 43, "so the index ['1:1'] is outside"),
+    ("loss, step: 7", "value/input, step: 0, index: [:, 0:4]", 21, 43, "so the index [':', '0:4'] is outside"),
+    (
+        "loss, step: 7",
+        "value/input, step: 0, index: [-1]",
+        21,
+        44,
+        "expected a number from 0 on, or a part of the axis",
+    ),
+    ("loss, step: 7", "value/input, step: 0, index: [1:2:1]", 21, 44, "found the text '1:2:1'"),
+    ("loss, step: 7", "loss, transpose: true, step: 7", 21, 31, "loss has shape (), which has no transpose"),
+    (
+        "loss, step: 7",
+        "parameter/hidden.weight, step: 7, transpose: true, index: [2]",
+        21,
+        72,
+        "has shape (2, 3), so the index [2] is outside",
+    ),
+    ("loss, step: 7", "loss, wrong: {elements: [[]]}, step: 7", 21, 27, "missing key 'reason'"),
+    ("loss, step: 7", "loss, wrong: {reason: a, elements: [[0]]}, step: 7", 21, 27, "the element [0] is none of them"),
+    ("loss, step: 7", "loss, wrong: 3, step: 7", 21, 27, "expected a mapping with the keys reason or elements, found"),
+    ("loss, step: 7", "loss, wrong: a, noise: b, step: 7", 21, 37, "what is noise at its source can't be wrong"),
+    ("loss, step: 7", "loss, within: 1e-6, step: 7", 21, 28, "expected a mapping with the keys value or reason, found"),
+    ("loss, step: 7", "loss, within: {value: 1}, step: 7", 21, 28, "missing key 'reason'"),
+    ("loss, step: 7", "loss, noise: a, within: {value: 1, reason: a}, step: 7", 21, 27, "`within` has no use"),
+    (
+        "loss, step: 7",
+        "loss, computed_in: float32, within: {value: 1, reason: a}, step: 7",
+        21,
+        50,
+        "it stands in place of what `computed_in` would allow",
+    ),
     (
         "loss, step: 7",
         "value/input, index: [2, 0], step: 0",
@@ -266,7 +322,8 @@ RICHLY_BAD = [
     (SKIP, "skip: {source: hiden}", 7, 20, "there is no layer 'hiden' before this one; did you mean 'hidden'?"),
     (SKIP, "skip: {source: readout}", 7, 20, "there is no layer 'readout' before this one; expected input, hidden, p"),
     (SKIP, "skip: {source: skip1}", 7, 20, "there is no layer 'skip1' before this one"),
-    (SKIP, "skip: {source: Hidden}", 7, 20, "expected a name of small letters"),
+    (SKIP, "skip: {source: Hidden}", 7, 20, "there is no layer 'Hidden' before this one; did you mean 'hidden'?"),
+    (SKIP, "skip: {source: hidden.}", 7, 20, "expected a name of letters, digits and _"),
     (SKIP, "skip", 7, 5, "missing key 'source'"),
     (
         "readout, units: 1}",
@@ -323,14 +380,14 @@ RICHLY_BAD = [
     ("parameters: [hidden.weight]", "parameters: [hidden.weight, hidden.weight]", 20, 56, "is listed twice"),
     ("coefficient: 0.1", "coefficient: 0", 20, 23, "expected a number above 0, found the number 0"),
     ("coefficient: 0.1", "coefficient: 1e-40", 20, 23, "1e-40 is too small for float32"),
-    ("- l2:", "- l3:", 20, 5, "unknown 'l3'; expected l1 or l2"),
+    ("- l2:", "- l3:", 20, 5, "there is no penalty 'l3'; the penalties are l1 and l2; see docs/reference.md#penalties"),
     ("  - l2:", "  l2:", 20, 3, "expected a list, found a mapping"),
     # optimizers, clipping and schedules
     ("maximum: 1", "maximum: 0", 29, 26, "expected a number above 0, found the number 0"),
     ("maximum: 1", "maximum: 1e300", 29, 26, "1e+300 is beyond the range of float32"),
     ("maximum: 1", "maximum: 1, epsilon: -1", 29, 38, "expected at least 0, found the number -1"),
     ("{norm: {maximum: 1}}", "norm", 29, 9, "missing key 'maximum'"),
-    ("{norm:", "{nrm:", 29, 10, "unknown 'nrm'; did you mean 'norm'?"),
+    ("{norm:", "{nrm:", 29, 10, "there is no clip 'nrm'; did you mean 'norm'?"),
     (
         "{sgd: {learning_rate: 0.1}}",
         "{rprop: {learning_rate: 0.1}}",
@@ -350,7 +407,7 @@ RICHLY_BAD = [
         "warm_up: {steps: 1, then: {warm_up: {steps: 1}}}",
         30,
         41,
-        "unknown 'warm",
+        "there is no schedule behind warm_up 'warm_up'; the schedules behind it are step_decay, exp",
     ),
     ("step_decay: {every: 2, factor: 0.5}", "warm_up: {steps: 1, than: x}", 30, 34, "did you mean 'then'?"),
     # published numbers
@@ -431,7 +488,7 @@ BAD_OBJECTIVES = [
     (GIVEN, "3", 3, 12, "expected linear, quadratic or gradients, found the number 3"),
     (GIVEN, "{}", 3, 12, "expected linear, quadratic or gradients, found a mapping of 0 keys"),
     (GIVEN, "{linear: {coefficients: [1]}, gradients: {values: [[1]]}}", 3, 12, "found a mapping of 2 keys"),
-    ("{gradients:", "{gradient:", 3, 13, "unknown 'gradient'; did you mean 'gradients'?"),
+    ("{gradients:", "{gradient:", 3, 13, "there is no objective 'gradient'; did you mean 'gradients'?"),
     ("{values: [[1, 2], [3, 4]]}", "[[1, 2]]", 3, 24, "expected a mapping with the keys values, found a list"),
     ("values: [[1, 2], [3, 4]]", "values: []", 3, 33, "expected at least 1 entry, found an empty list"),
     ("values: [[1, 2], [3, 4]]", "values: x", 3, 33, "expected a list, found the text 'x'"),
@@ -517,8 +574,72 @@ def test_published_shapes_leave_out_axes_of_length_one(tmp_path, quotation):
     assert len(load(path).published) == 1
 
 
+WAVES = [  # changes of the good case, and the lines of what is told
+    ("- sigmoid", "- sigmod", "[0.5, -0.5]", "[0.5, 1e300]", [5, 9]),
+    ("learning_rate: 1e-3", "lr: 1e-3", "size: 2", "size: 4", [18, 19, 19]),
+    ("learning_rate: 1e-3", "lr: 1e-3", "[[1], [2]]", "[[1, 2]]", [10, 19, 19]),
+    ("A good case", "3", "  hidden.bias: [0.5, -0.5]\n", "", [1, 8]),
+    ("{uniform: {low: 0, high: 1}}", "{uniform: {low: 0}}", "[0.5, -0.5]", "[0.5]", [8, 9]),
+    ("[0, 1, 0]", "[0, x, 0]", "[[1], [2]]", "[[1e300], [2]]", [10, 13]),
+    ("[[0], [1], [1]]", "[[0], [1]]", "[[1], [2]]", "[[1, 2]]", [10, 14]),
+    ("[[0], [1], [1]]", "[[0], [1]]", "loss, step: 7", "value/readot, step: 7", [14]),
+    ("size: 2", "size: 4", "  hidden.bias: [0.5, -0.5]\n", "", [8, 17]),
+    ("size: 2", "size: 4", '"0.125"', '["0.125"]', [18]),
+    ("  steps: 7\n", "", "[0.5, -0.5]", "[0.5]", [9, 17]),
+    ("bias: false", "bias: no", "loss, step: 7", "loss, noise: a, wrong: b, step: 7", [6, 21]),
+    ("reduction: sum", "reduction: som", "[[0], [1], [1]]", "[[0, 1], [1, 1], [1, 1]]", [14, 15]),
+    ('"0.125"', "0.125", "[[1], [2]]", "[[1, 2]]", [10, 21]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "other", "newer", "lines"), WAVES)
+def test_mistakes_are_told_in_one_wave(mistakes, old, new, other, newer, lines):
+    """One against the schema does not hide one that needs several keys, unless that rests on it."""
+    text = changed(old, new)
+    assert text.count(other) == 1
+    assert [int(line.split(":")[1]) for line in mistakes(text.replace(other, newer))] == lines
+
+
+@pytest.mark.parametrize("row", [row for row in BAD if "float" not in row[0]], ids=lambda row: row[1])
+def test_every_mistake_is_told_beside_another(mistakes, row):
+    """And nothing that is not wrong."""
+    old, new, _, _, message = row
+    complaints = mistakes(changed(old, new).replace("[float64, float32]", "[float64, float32, float64]"))
+    assert sum(message in complaint for complaint in complaints) == 1
+    assert sum("float64 is listed twice" in complaint for complaint in complaints) == 1
+    assert len(complaints) == 2
+
+
+def test_a_file_that_is_no_case_at_all(mistakes):
+    for text in ("[1, 2]", "title", "title: x", "network: 3\nparameters: 4\ndata: 5\ntraining: [6]", "objective: 3"):
+        assert all(line.startswith("case.yaml:") for line in mistakes(text))
+
+
+@pytest.mark.parametrize(
+    "what", ["inputs", "targets", "network", "parameters", "loss", "training", "published", "data"]
+)
+@pytest.mark.parametrize("value", ["3", "x", "[]", "[3]", "[[3]]", "[[[3]]]", "{}", "{a: 3}", "[{a: 3}]", "{sgd: 3}"])
+def test_anything_in_the_place_of_anything(mistakes, what, value):
+    """Whatever stands there, it is told, and nothing but mistakes comes out."""
+    data = yaml.load(GOOD)
+    (data["data"] if what in ("inputs", "targets") else data)[what] = yaml.load(value)
+    text = io.StringIO()
+    yaml.dump(data, text)
+    if (what, value) != ("published", "[]"):
+        assert any(line.startswith("case.yaml:") for line in mistakes(text.getvalue()))
+
+
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_a_number_in_the_place_of_the_samples(mistakes, name):
+    """Without training the batch is all samples."""
+    text = GOOD[: GOOD.index("training:")]
+    start = text.index(f"{name}:")
+    text = text.replace(text[start : text.index("\n", start)], f"{name}: 3")
+    assert sum("a row a sample, found shape ()" in line for line in mistakes(text)) == 1
+
+
 def test_all_mistakes_in_order(mistakes):
-    """Mistakes against the schema come together, in the order of the file; so do those that the checks find."""
+    """Mistakes come together, in the order of the file."""
     schema = changed("- sigmoid", "- sigmod").replace("steps: 7", "stepps: x").replace("title:", "titel:")
     assert [line.split(":")[1] for line in mistakes(schema)] == ["1", "1", "5", "17"]
     checks = changed("float32", "float64").replace("size: 2", "size: 4").replace("[0.5, -0.5]", "[0.5, 1e300]")
@@ -631,3 +752,44 @@ def test_a_network_without_parameters(mistakes):
         b"data: {inputs: [[1]], targets: [[1]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n"
     )
     assert complaint.startswith("case.yaml:3:10: there is no dense layer")
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["/home/me/long/way/to/xor.yaml"], ["xor"]),
+        (["/a/xor.yaml", "/a/and.yaml"], ["xor", "and"]),
+        (["/a/b/xor.yaml", "/a/c/xor.yaml", "/a/or.yaml"], ["b/xor", "c/xor", "or"]),
+        (["/a/b/xor.yaml", "/c/b/xor.yaml"], ["a/b/xor", "c/b/xor"]),
+        (["/b/xor.yaml", "/a/b/xor.yaml"], ["b/xor.yaml", "a/b/xor"]),
+        (["/a/xor.yaml", "/a/xor.yml"], ["xor.yaml", "xor.yml"]),
+        ([f"{CASES}/xor/relu.yaml", "/a/relu.yaml"], ["xor/relu", "a/relu"]),
+        ([f"{CASES}/xor/relu.yaml", "/a/xor/relu.yaml"], ["xor/relu", "a/xor/relu"]),
+    ],
+)
+def test_names_are_the_shortest_that_tell_files_apart(files, names):
+    found = names_of([Path(file) for file in files])
+    assert len(set(found)) == len(files)
+    assert found == names
+
+
+def test_a_file_outside_is_called_by_its_name(tmp_path, monkeypatch):
+    """Whatever folder one stands in, and however the file is named."""
+    file = tmp_path / "case.yaml"
+    file.write_text(GOOD)
+    assert load(file).name == "case"
+    for folder, path in ((tmp_path, "case.yaml"), (tmp_path.parent, f"{tmp_path.name}/case.yaml"), (CASES, file)):
+        monkeypatch.chdir(folder)
+        (case,), mistakes = load_all([path])
+        assert (case.name, mistakes) == ("case", [])
+        assert materialise(case, "float32").name == "case"
+
+
+def test_a_file_that_is_named_twice_is_one_case(tmp_path, monkeypatch):
+    (tmp_path / "case.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    cases, _ = load_all(["case.yaml", tmp_path / "case.yaml", tmp_path])
+    assert [case.name for case in cases] == ["case"]

@@ -48,7 +48,10 @@ def test_mistakes_do_not_hide_the_valid_cases(capsys):
     assert command.main(["."]) == 2
     output = capsys.readouterr()
     assert output.out.splitlines()[1].startswith("good")
-    assert output.err == "bad.yaml:3:75: unknown 'sigmod'; did you mean 'sigmoid'?\n"
+    assert (
+        output.err
+        == "bad.yaml:3:75: there is no layer 'sigmod'; did you mean 'sigmoid'? see docs/reference.md#sigmoid\n"
+    )
 
 
 @pytest.mark.usefixtures("files")

@@ -533,7 +533,7 @@ def test_fault_before_the_overflow(diverging):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"tensor": "loss", "step": 3, "value": "0.9"}, "a book prints 0.9 for loss at step 3; the run has 0.0"),
+        ({"tensor": "loss", "step": 3, "value": "0.9"}, "a book prints 0.9 for loss at step 3, the run has 0.0"),
         ({"tensor": "parameter/hidden.bias", "step": 0, "index": [0], "value": "0.10", "wrong": "a slip"}, "meets it"),
     ],
 )

@@ -96,7 +96,7 @@ def test_failures_are_told_in_words(checkout):
         ("cases/mine.yaml::float64-numpy", "FAILED"),
         ("cases/mine.yaml::float32-numpy", "FAILED"),
     ]
-    assert "cases/bad.yaml:3:46: unknown 'sigmod'; did you mean 'sigmoid'?" in output
+    assert "cases/bad.yaml:3:46: there is no layer 'sigmod'; did you mean 'sigmoid'?" in output
     assert "mine float64 numpy: differs\n  step 0, published number of parameter/neuron.bias: a book prints 9" in output
     assert "Traceback" not in output
     assert "conftest.py:" not in output

@@ -119,7 +119,7 @@ def test_a_report_of_16_bits(dtype):
 
 RESULT = {
     "case", "dtype", "backend", "verdict", "budget", "resolution", "absolute_resolution", "where", "ledger",
-    "published", "accuracy", "seconds", "message",
+    "published", "misses", "accuracy", "seconds", "message",
 }  # fmt: skip
 PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}
 
@@ -579,8 +579,11 @@ def test_an_invalid_case_does_not_stop_the_others(capsys):
     Path("bad.yaml").write_text(GOOD.replace("tanh", "tan"))
     assert report(".") == 2
     assert verdicts() == ["certified", "certified"]
-    assert capsys.readouterr().err.splitlines()[0] == "bad.yaml:7:46: unknown 'tan'; did you mean 'tanh'?"
-    assert "- `bad.yaml:7:46: unknown 'tan'" in Path("results/report.md").read_text(encoding="utf-8")
+    assert (
+        capsys.readouterr().err.splitlines()[0]
+        == "bad.yaml:7:46: there is no layer 'tan'; did you mean 'tanh'? see docs/reference.md#tanh"
+    )
+    assert "- `bad.yaml:7:46: there is no layer 'tan'" in Path("results/report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("folder")
