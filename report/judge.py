@@ -21,7 +21,7 @@ from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
 from report.checks import Check, checks_of_steps, final_checks
-from report.hints import hint
+from report.hints import Hint, hint
 from report.published import Published, compare_published
 from report.structure import structure_mistakes
 
@@ -234,11 +234,11 @@ class _Tally:
         medians = [np.nanmedian(steps) for steps in self.resolutions.values() if np.isfinite(steps).any()]
         return max(medians, default=None)
 
-    def judgement(self, published: list[Published], hint: Callable[[int, str, str], str]) -> Judgement:
+    def judgement(self, published: list[Published], hint: Callable[[int, str, str], Hint]) -> Judgement:
         """The verdict, with the first finding in the order of computation and the mistake that it looks like."""
         first = min(self.findings, default=None)
         if first and first.verdict == "differs":
-            first = replace(first, message=first.message + hint(first.step, first.phase, first.tensor))
+            first = replace(first, message=hint(first.step, first.phase, first.tensor).added_to(first.message))
         judged = self.steps <= first.step if first else np.full(len(self.steps), fill_value=True)
         ledger = Ledger(
             steps=int(judged[:-1].sum()),

@@ -1,0 +1,45 @@
+"""Digits lost against a wrong formula: how many digits agree, and whether the numbers are those of a lesser precision."""
+
+from __future__ import annotations
+
+import numpy as np
+from ml_dtypes import bfloat16
+
+from report.mistakes.scene import Scene
+
+LESSER = {"float32": np.float32, "float16": np.float16, "bfloat16": bfloat16}
+ENOUGH = 4  # elements, of which some are too large and some too small
+EITHER_SIGN = 1 / 8
+
+
+def told(scene: Scene) -> str:
+    """The end of a message about numbers that are nearly right."""
+    truth, rounding = scene.truth, scene.rounding[scene.key]
+    resolved = np.abs(truth) > rounding
+    if not np.isfinite(scene.found[scene.key]).all():
+        return ""
+    lost = scene.phase in ("value", "cotangent", "gradient", "loss", "state", "update")
+    return between(scene.found[scene.key][resolved], truth[resolved], scene.precision.u) if lost else ""
+
+
+def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
+    """Words for errors that are small, and of either sign; none for others."""
+    found, right = np.ravel(found), np.ravel(right)
+    if not found.size or not np.isfinite(found).all() or not right.any():
+        return ""
+    for name, dtype in LESSER.items():
+        step = float(np.finfo(np.float32).eps if name == "float32" else 2.0**-10 if name == "float16" else 2.0**-7)
+        with np.errstate(all="ignore"):
+            same = np.array_equal(found.astype(dtype).astype(np.float64), found)
+        if same and step > 4 * u and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
+            return f"; every number found is one of {name}: computed or stored in a lesser precision"
+    off = (found - right) / np.abs(right).max()
+    positive, negative = (off > 0).mean(), (off < 0).mean()
+    worst = np.abs(off).max()
+    if found.size < ENOUGH or min(positive, negative) < EITHER_SIGN or not 0 < worst <= np.sqrt(u):
+        return ""
+    agree = int(-np.log10(worst))
+    return (
+        f"; it agrees to {agree} digits: digits lost (a cancellation, a lesser precision, finite differences) rather "
+        "than a wrong formula"
+    )

@@ -1,0 +1,353 @@
+"""Mistakes of one layer: another value in its place, and wrong ways to pass a cotangent back through it."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+from scipy.special import erf
+
+from cases.layers import Activation, Dense, Dropout, Layer, Prelu, Skip
+from reference.backprop import operands
+from reference.activations import SELU_ALPHA, SELU_SCALE
+from reference.layers import dropout_forward, layer_backward, layer_forward
+from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
+
+Words = Iterator[tuple[str, np.ndarray]]
+KINDS = {kind.kind: kind for kind in Activation.__subclasses__()}
+OTHERS = {kind: layer(name=kind) for kind, layer in KINDS.items() if layer is not Prelu}
+SETTINGS = {
+    "slope": (0.0, 0.01, 0.1, 0.2, 0.25, 0.3),
+    "alpha": (1.0, 0.1, 0.01),
+    "beta": (1.0,),
+    "approximate": ("none", "tanh"),
+}
+GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "elu", "celu", "selu"}
+PRODUCTS = {"silu": "sigmoid(x)", "mish": "tanh(softplus(x))", "gelu": "Phi(x)", "hard_swish": "hard_sigmoid(x)"}
+
+
+def other_settings(layer: Layer) -> Iterator[tuple[str, Layer]]:
+    """The layer with other settings, in words."""
+    for name, choices in SETTINGS.items():
+        present = getattr(layer, name, None)
+        for choice in choices:
+            if present is not None and choice != present:
+                yield _named(layer, name, choice), layer.model_copy(update={name: choice})
+
+
+def _named(layer: Layer, name: str, choice: float | str) -> str:
+    if name == "approximate":
+        return "gelu's tanh form" if choice == "tanh" else "gelu's exact form"
+    return f"{layer.kind} with {name} {choice:g} in place of {getattr(layer, name):g}"
+
+
+# ---------------------------------------------------------------- forward
+
+
+def values(scene: Scene) -> Mistakes:
+    """A wrong value of a layer, from the values before it."""
+    if (layer := scene.layer(scene.tensor)) is None:
+        return
+    x = scene.values[scene.before(layer)]
+    wrong = {Dense: _dense, Skip: _skip, Dropout: _dropout}.get(type(layer), _activation)
+    for words, value in wrong(scene, layer, x):
+        yield Mistake(words, {scene.key: value})
+
+
+def _dense(scene: Scene, layer: Dense, x: np.ndarray) -> Words:
+    W, b = scene.numbers[f"{layer.name}.weight"], scene.numbers.get(f"{layer.name}.bias", 0.0)
+    y = x @ W
+    yield "a forgotten bias", y
+    yield "a bias that is subtracted", y - b
+    yield "a bias that is added twice", y + b + b
+    if W.shape[0] == W.shape[1]:
+        yield "the transposed weight", x @ W.T + b
+    for sample in (0, len(x) - 1):
+        yield f"a bias that only sample {sample} has", y + b * (np.arange(len(x)) == sample)[:, None]
+    for unit in range(min(x.shape[1], 64)):
+        yield f"input {unit} left out", y - x[:, unit, None] * W[unit] + b
+    start = operands(scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()})
+    yield "the parameters of the start", layer_forward(layer, start, x)
+    if scene.earlier:
+        yield "the parameters of the step before", layer_forward(layer, scene.earlier.numbers, x)
+    tie = scene.problem.tied.get(f"{layer.name}.weight")
+    if tie:
+        yield "a tied weight that is still the one of the start", x @ start[f"{layer.name}.weight"] + b
+    yield "the parameters after the update", layer_forward(layer, scene.numbers_after, x)
+
+
+def _skip(scene: Scene, layer: Skip, x: np.ndarray) -> Words:
+    other = scene.values[layer.source]
+    yield "a skip that is not added", x
+    yield f"{layer.source} alone", other
+    yield f"{layer.source} subtracted", x - other
+    yield "a mean in place of a sum", (x + other) / 2
+    yield "the layer before twice", x + x
+    yield f"{layer.source} twice", other + other
+
+
+def _dropout(scene: Scene, layer: Dropout, x: np.ndarray) -> Words:
+    mask, rate = scene.numbers[f"{layer.name}.mask"], layer.rate
+    yield "a mask that is not scaled by 1 / (1 - rate)", x * mask
+    yield "a mask that is scaled by 1 / rate", x * mask / (rate or 1)
+    yield "a mask that is turned around", x * (1 - mask) / (1 - rate)
+    yield "a forgotten mask", x / (1 - rate)
+    yield "no dropout at all", x
+    masks, n = scene.problem.masks[layer.name], len(x)
+    for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
+        yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)
+    yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
+
+
+def _activation(scene: Scene, layer: Activation, x: np.ndarray) -> Words:
+    numbers = ChainMap(scene.values, scene.numbers)
+    for words, other in other_settings(layer):
+        yield words, layer_forward(other, numbers, x)
+    yield "its derivative in place of its value", derivative(layer, numbers, x)
+    yield "the absolute value in its place", np.abs(x)
+    for factor in (-1, 2, 0.5, 2 / 3, 1.702):
+        yield f"{layer.kind} of {factor:.4g} x", layer_forward(layer, numbers, factor * x)
+    yield f"{layer.kind} applied twice", layer_forward(layer, numbers, layer_forward(layer, numbers, x))
+    if layer.kind in ("softmax", "log_softmax"):
+        yield f"{layer.kind} over the samples in place of the units", layer_forward(layer, numbers, x.T).T
+        yield (
+            f"{layer.kind} over all samples and units",
+            layer_forward(layer, numbers, x.reshape(1, -1)).reshape(x.shape),
+        )
+        two = layer_forward(layer, numbers, np.log(2) * x)
+        yield f"{layer.kind} of base 2", two
+    if layer.kind in PRODUCTS:
+        yield f"{PRODUCTS[layer.kind]} alone, without its factor x,", layer_forward(layer, numbers, x) / x
+    if layer.kind in ("silu", "gelu"):
+        yield "x sigmoid(1.702 x)", x / (1 + np.exp(-1.702 * x))
+    if layer.kind == "mish":
+        yield "x softplus(x), without tanh,", x * np.logaddexp(x, 0)
+    if layer.kind in ("relu", "leaky_relu", "prelu"):
+        yield "the smaller of x and 0", np.minimum(x, 0)
+        slope = scene.numbers.get(f"{layer.name}.slope", getattr(layer, "slope", 0.0))
+        if layer.kind != "relu":
+            yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
+            yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
+        if layer.kind != "leaky_relu":
+            yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
+    for words, formula in _OTHER_VALUES.get(layer.kind, {}).items():
+        yield words, formula(x)
+    if layer.kind == "celu":
+        yield "an exponent that is not divided by alpha", np.where(x > 0, x, layer.alpha * np.expm1(x))
+    if layer.kind in ("elu", "selu", "celu"):
+        yield f"exp(x) without - 1 in {layer.kind}", np.where(x > 0, x, getattr(layer, "alpha", 1.0) * np.exp(x))
+
+
+_OTHER_VALUES: dict[str, dict[str, Callable]] = {
+    "softsign": {
+        "1 + x for 1 + |x|": lambda x: x / (1 + x),
+        "(1 + |x|)² for 1 + |x|": lambda x: x / (1 + np.abs(x)) ** 2,
+    },
+    "hard_sigmoid": {"x / 5 + 1/2, Keras' form,": lambda x: np.clip(x / 5 + 0.5, 0, 1)},
+    "selu": {
+        "selu without its scale": lambda x: np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
+        "selu's scale and alpha exchanged": lambda x: SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x)),
+    },
+    "gelu": {"erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2},
+    "log_sigmoid": {"the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)},
+}
+
+
+def other_values(scene: Scene) -> Mistakes:
+    """Another activation in the place of this one."""
+    layer = scene.layer(scene.tensor)
+    if isinstance(layer, Activation):
+        x = scene.values[scene.before(layer)]
+        for kind, other in OTHERS.items():
+            if kind != layer.kind:
+                yield Mistake(f"{kind} in its place", {scene.key: layer_forward(other, scene.numbers, x)})
+
+
+def derivative(layer: Layer, numbers: Mapping, x: np.ndarray) -> np.ndarray:
+    """The derivative itself, where it is elementwise."""
+    return layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), np.ones_like(x))[0]
+
+
+# ---------------------------------------------------------------- backward
+
+
+def kinks(layer: Layer) -> Iterator[tuple[str, Backward]]:
+    """What stands on the other side of a kink, or between its sides."""
+    if layer.kind not in GATES:
+        return
+
+    def beside(n, x, y, dy, to):
+        return layer_backward(layer, n, np.nextafter(x, to), y, dy)[0]
+
+    def half(n, x, y, dy):
+        return (beside(n, x, y, dy, np.inf) + beside(n, x, y, dy, -np.inf)) / 2
+
+    def other_side(n, x, y, dy):
+        return 2 * half(n, x, y, dy) - layer_backward(layer, n, x, y, dy)[0]
+
+    yield f"the derivative on the other side of the kink of {layer.kind}", _alone(layer, other_side)
+    yield f"half a derivative at the kink of {layer.kind}", _alone(layer, half)
+
+
+def slopes(layer: Layer) -> Iterator[tuple[str, Backward]]:
+    """Wrong ways to pass a cotangent back through this layer, each a rule in the place of the right one."""
+    if isinstance(layer, Dense):
+        yield from _dense_slopes()
+    elif isinstance(layer, Dropout):
+        yield "a mask that is forgotten in the backward pass", _of_mask(lambda dy, mask, rate: dy / (1 - rate))
+        yield "a mask that is not scaled in the backward pass", _of_mask(lambda dy, mask, rate: dy * mask)
+        yield "dropout left out of the backward pass", _of_mask(lambda dy, mask, rate: dy)
+    elif isinstance(layer, Skip):
+        yield "a cotangent that is shared out between the two", _shared_out
+    elif layer.kind != "identity":
+        yield from _activation_slopes(layer)
+
+
+def other_slopes(layer: Layer) -> Iterator[tuple[str, Backward]]:
+    """The derivatives and values of other activations in the place of this one's."""
+    if not isinstance(layer, Activation) or layer.kind == "identity":
+        return
+    kind, alone = layer.kind, partial(_alone, layer)
+    for other_kind, other in OTHERS.items():
+        if other_kind not in (kind, "identity"):
+            words = f"the derivative of {other_kind}, not of {kind}"
+            yield words, alone(lambda n, x, y, dy, o=other: layer_backward(o, n, x, layer_forward(o, n, x), dy)[0])
+            if other_kind in ("sigmoid", "tanh", "softsign"):
+                words = f"the formula of {other_kind}'s derivative, with this y,"
+                yield words, alone(lambda n, x, y, dy, o=other: layer_backward(o, n, x, y, dy)[0])
+            yield (
+                f"the value of {other_kind} in place of the derivative",
+                alone(lambda n, x, y, dy, o=other: dy * layer_forward(o, n, x)),
+            )
+
+
+def _dense_slopes() -> Iterator[tuple[str, Backward]]:
+    def with_weight(change: Callable) -> Backward:
+        def rule(layer, numbers, x, y, dy):
+            path = f"{layer.name}.weight"
+            W = change(numbers[path])
+            dx, others = layer_backward(layer, numbers, x, y, dy)
+            return (dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)), others
+
+        return rule
+
+    yield "the weight where its transpose belongs", with_weight(lambda W: W.T)
+    yield (
+        "the reshaped weight in place of its transpose",
+        with_weight(lambda W: W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W),
+    )
+    yield "the signs of the weight in its place", with_weight(np.sign)
+
+
+def _of_mask(change: Callable) -> Backward:
+    def rule(layer, numbers, x, y, dy):
+        return change(dy, numbers[f"{layer.name}.mask"], layer.rate), {}
+
+    return rule
+
+
+def _shared_out(layer, numbers, x, y, dy):
+    return dy / 2, {layer.source: dy / 2}
+
+
+def _alone(layer: Layer, change: Callable) -> Backward:
+    """Another cotangent of x; what comes back to a slope is right."""
+
+    def rule(_, numbers, x, y, dy):
+        return change(numbers, x, y, dy), layer_backward(layer, numbers, x, y, dy)[1]
+
+    return rule
+
+
+def _activation_slopes(layer: Activation) -> Iterator[tuple[str, Backward]]:
+    kind = layer.kind
+    right = layer_backward
+
+    alone = partial(_alone, layer)
+
+    def of(numbers, x, y, dy):
+        return right(layer, numbers, x, y, dy)[0]
+
+    yield f"the derivative of {kind} left out", alone(lambda n, x, y, dy: dy)
+    yield f"the derivative of {kind} taken twice", alone(lambda n, x, y, dy: of(n, x, y, of(n, x, y, dy)))
+    for words, other in other_settings(layer):
+        yield (
+            f"the derivative of {words}",
+            alone(lambda n, x, y, dy, other=other: right(other, n, x, layer_forward(other, n, x), dy)[0]),
+        )
+    if kind in GATES:
+        yield from _gate_slopes(kind, alone, of)
+    if kind in PRODUCTS:
+        yield f"{PRODUCTS[kind]} alone, the product rule forgotten,", alone(lambda n, x, y, dy: dy * y / x)
+    if kind in ("softmax", "log_softmax"):
+        yield from _softmax_slopes(layer, alone)
+    yield (
+        f"the derivative of {kind} at its value y in place of x",
+        alone(lambda n, x, y, dy: right(layer, n, y, layer_forward(layer, n, y), dy)[0]),
+    )
+    yield f"the derivative of {kind} with x where its formula has y", alone(lambda n, x, y, dy: of(n, x, x, dy))
+    yield f"the derivative of {kind} without the cotangent", alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy)))
+    yield f"the value of {kind} in place of its derivative", alone(lambda n, x, y, dy: dy * y)
+    yield (
+        f"the derivative of {kind} at -x",
+        alone(lambda n, x, y, dy: right(layer, n, -x, layer_forward(layer, n, -x), dy)[0]),
+    )
+    for words, change in _FORGOTTEN.get(kind, {}).items():
+        yield words, alone(lambda n, x, y, dy, change=change: dy * change(x, y))
+
+
+_FORGOTTEN: dict[str, dict[str, Callable]] = {
+    "sigmoid": {
+        "y (1 + y) for y (1 - y)": lambda x, y: y * (1 + y),
+        "1/4, the steepest derivative, everywhere": lambda x, y: 0 * y + 0.25,
+    },
+    "tanh": {"1 - y, the square forgotten,": lambda x, y: 1 - y, "1 + y² for 1 - y²": lambda x, y: 1 + y * y},
+    "softsign": {
+        "1 / (1 + |x|), the square forgotten,": lambda x, y: 1 / (1 + np.abs(x)),
+    },
+    "softplus": {
+        "sigmoid of the value y in place of x": lambda x, y: 1 / (1 + np.exp(-y)),
+        "sigmoid's derivative in place of sigmoid": lambda x, y: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2,
+    },
+    "log_sigmoid": {
+        "1 - y for 1 - exp(y)": lambda x, y: 1 - y,
+    },
+    "silu": {
+        "y in place of sigmoid(x)": lambda x, y: y + 1 / (1 + np.exp(-x)),
+        "1 + y for 1 - y": lambda x, y: y + (1 + y) / (1 + np.exp(-x)),
+    },
+    "mish": {
+        "sigmoid(x) forgotten in the chain": lambda x, y: (
+            np.tanh(np.logaddexp(x, 0)) + x * (1 - np.tanh(np.logaddexp(x, 0)) ** 2)
+        ),
+    },
+    "elu": {"y in place of y + alpha on the negative side": lambda x, y: np.where(x > 0, 1.0, y)},
+    "selu": {"elu's derivative, without the scale,": lambda x, y: np.where(x > 0, 1.0, SELU_ALPHA * np.exp(x))},
+}
+
+
+def _gate_slopes(kind: str, alone: Callable, of: Callable) -> Iterator[tuple[str, Backward]]:
+    """Other masks, and other slopes."""
+    yield "a mask that is turned around", alone(lambda n, x, y, dy: dy - of(n, x, y, dy))
+    yield "a mask of the cotangent in place of x", alone(lambda n, x, y, dy: dy * (dy > 0))
+    yield "a mask of x and of the cotangent", alone(lambda n, x, y, dy: of(n, x, y, dy) * (dy > 0))
+    for slope in SETTINGS["slope"]:
+        yield f"a slope of {slope:g} below 0", alone(lambda n, x, y, dy, slope=slope: np.where(x > 0, dy, slope * dy))
+    yield "1/5, Keras' slope, in place of 1/6", alone(lambda n, x, y, dy: dy * (np.abs(x) < 3) / 5)
+
+
+def _softmax_slopes(layer: Activation, alone: Callable) -> Iterator[tuple[str, Backward]]:
+    def over(dy, *axes):
+        return dy.sum(axis=axes, keepdims=True)
+
+    if layer.kind == "softmax":
+        yield "softmax's diagonal alone, y (1 - y)", alone(lambda n, x, y, dy: dy * y * (1 - y))
+        yield "y dy, without the sum over the units,", alone(lambda n, x, y, dy: dy * y)
+        yield "a sum of dy without y", alone(lambda n, x, y, dy: y * (dy - over(dy, -1)))
+        yield "a sum over the samples in place of the units", alone(lambda n, x, y, dy: y * (dy - over(dy * y, -2)))
+    else:
+        yield "the cotangent alone in place of its sum over the units", alone(lambda n, x, y, dy: dy - np.exp(y) * dy)
+        yield "y in place of exp(y)", alone(lambda n, x, y, dy: dy - y * over(dy, -1))
+        yield "a sum over the samples in place of the units", alone(lambda n, x, y, dy: dy - np.exp(y) * over(dy, -2))

@@ -1,0 +1,135 @@
+"""Mistakes of the forward and the backward pass: locally of one layer, end to end of any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cases.layers import Activation, Dense, Layer, Prelu
+from report.mistakes import layers
+from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
+
+
+def users(scene: Scene, name: str) -> list[Layer]:
+    """The layers that take the value of that name."""
+    return [layer for layer in scene.problem.network if scene.before(layer) == name or name in layer.operands]
+
+
+def _suspects(scene: Scene) -> list[Layer]:
+    """The layers whose backward pass may have gone wrong, the last one first."""
+    if not scene.run.has_layers:
+        return list(reversed(scene.problem.network))
+    return users(scene, scene.tensor) if scene.phase == "cotangent" else []
+
+
+def settings(scene: Scene) -> Mistakes:
+    """End to end: another activation or another setting in both passes, or other operands."""
+    if scene.run.has_layers:
+        return
+    for layer in scene.problem.network:
+        look = f"look at the {layer.kind} layer {layer.name}"
+        for words, other in _others(layer):
+            network = tuple(other if one is layer else one for one in scene.problem.network)
+            yield Mistake(words, scene.computed(replace(scene.problem, network=network)), look)
+    for words, numbers in _other_operands(scene):
+        yield Mistake(words, scene.computed(operands=scene.numbers | numbers))
+
+
+def _others(layer: Layer) -> Iterator[tuple[str, Layer]]:
+    yield from layers.other_settings(layer)
+    if isinstance(layer, Activation) and not isinstance(layer, Prelu):
+        for kind, other in layers.OTHERS.items():
+            if kind != layer.kind:
+                yield f"{kind} in the place of {layer.kind}", other.model_copy(update={"name": layer.name})
+
+
+def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
+    """Other numbers for both passes."""
+    for layer in scene.problem.network:
+        bias, mask = f"{layer.name}.bias", f"{layer.name}.mask"
+        if bias in scene.numbers:
+            yield f"a forgotten bias of {layer.name}", {bias: 0 * scene.numbers[bias]}
+            yield f"a bias of {layer.name} that is added twice", {bias: 2 * scene.numbers[bias]}
+        if mask in scene.numbers:
+            ones = 0 * scene.numbers[mask] + 1
+            yield f"a forgotten mask of {layer.name}", {mask: ones}
+            yield f"a mask of {layer.name} that is turned around", {mask: ones - scene.numbers[mask]}
+            yield f"a mask of {layer.name} that is not scaled", {mask: scene.numbers[mask] * (1 - layer.rate)}
+            yield f"no dropout of {layer.name} at all", {mask: ones * (1 - layer.rate)}
+
+
+def kinks(scene: Scene) -> Mistakes:
+    """The derivative at a kink."""
+    yield from _with_rules(scene, layers.kinks)
+
+
+def slopes(scene: Scene) -> Mistakes:
+    """A layer's own derivative, left out or taken wrongly."""
+    yield from _with_rules(scene, layers.slopes)
+
+
+def other_slopes(scene: Scene) -> Mistakes:
+    """The derivative of another activation."""
+    yield from _with_rules(scene, layers.other_slopes)
+
+
+def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backward]]]) -> Mistakes:
+    """Wrong rules in one layer, or in all of its kind."""
+    suspects = _suspects(scene)
+    for layer in suspects:
+        look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
+        for words, rule in wrong(layer):
+            yield Mistake(words, scene.computed(rules={layer.name: rule}), look)
+    if scene.run.has_layers:
+        return
+    for kind in sorted({layer.kind for layer in suspects if isinstance(layer, Activation)}):
+        alike = [layer for layer in suspects if layer.kind == kind]
+        rules = zip(*(wrong(layer) for layer in alike), strict=True) if len(alike) > 1 else ()
+        for together in rules:
+            by_layer = {layer.name: rule for layer, (_, rule) in zip(alike, together, strict=True)}
+            look = f"look at the backward pass of the {kind} layers"
+            yield Mistake(f"{together[0][0].rstrip(',')}, in every such layer,", scene.computed(rules=by_layer), look)
+
+
+# ---------------------------------------------------------------- gradients of one layer
+
+
+def gradients(scene: Scene) -> Mistakes:
+    """A dense layer's gradient of other samples, or of another cotangent or value."""
+    name, _, what = scene.tensor.rpartition(".")
+    layer = scene.layer(name)
+    if scene.phase != "gradient" or layer is None:
+        return
+    x, dy = scene.values[scene.before(layer)], scene.cotangents[name]
+    if isinstance(layer, Prelu):
+        yield from _of_a_slope(scene, x, dy)
+    if not isinstance(layer, Dense):
+        return
+    rest = scene.truth - (x.T @ dy if what == "weight" else dy.sum(axis=0))  # of ties and penalties
+
+    def of(x: np.ndarray, dy: np.ndarray) -> dict:
+        return {scene.key: rest + (x.T @ dy if what == "weight" else dy.sum(axis=0))}
+
+    for sample in range(min(len(x), 64)):
+        yield Mistake(f"the gradient of sample {sample} alone", of(x[[sample]], dy[[sample]]))
+        others = np.arange(len(x)) != sample
+        yield Mistake(f"the gradient without sample {sample}", of(x[others], dy[others]))
+    for other, cotangent in scene.cotangents.items():
+        if other != name and cotangent.shape == dy.shape:
+            yield Mistake(f"the cotangent of {other} in place of the one of {name}", of(x, cotangent))
+    for other, value in scene.values.items() if what == "weight" else ():
+        if value.shape == x.shape and other != scene.before(layer):
+            yield Mistake(f"the value of {other} in place of the one of {scene.before(layer)}", of(value, dy))
+
+
+def _of_a_slope(scene: Scene, x: np.ndarray, dy: np.ndarray) -> Mistakes:
+    def of(terms: np.ndarray) -> dict:
+        shared = scene.truth.shape == (1,)
+        return {scene.key: terms.sum(keepdims=True)[0] if shared else terms.sum(axis=0)}
+
+    yield Mistake("a slope's gradient without the cotangent", of(np.minimum(x, 0)))
+    yield Mistake("a slope's gradient from the positive side", of(dy * np.maximum(x, 0)))
+    yield Mistake("a slope's gradient from both sides", of(dy * x))
+    yield Mistake("a slope's gradient of the first sample alone", of((dy * np.minimum(x, 0))[:1]))
