@@ -9,6 +9,7 @@ first one with a mistake that fits is told, and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,17 +27,18 @@ LAST = [factors.of_any_factor, factors.of_other_places, factors.of_a_changing_fa
 FAMILIES: dict[str, list[Family]] = {
     "value": [layers.values, layers.other_values, *LAST],
     "loss": [
-        sharing.penalties, factors.of_other_steps, factors.of_known_factors, losses.values, losses.settings,
-        losses.other_kinds, passes.settings, *LAST,
+        sharing.penalties, factors.of_other_steps, factors.of_known_factors, passes.settings, passes.forwards,
+        passes.samples, losses.values, losses.settings, factors.of_any_factor, losses.other_kinds, *LAST,
     ],
     "cotangent": [
         factors.of_other_steps, sharing.users, passes.kinks, passes.slopes, factors.of_known_factors, losses.slopes,
-        losses.settings, losses.other_kinds, passes.other_slopes, *LAST,
+        losses.settings, factors.of_any_factor, losses.other_kinds, passes.other_slopes, *LAST,
     ],
     "gradient": [
         sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record, passes.kinks, passes.settings,
-        passes.slopes, factors.of_known_factors, losses.slopes, losses.settings, losses.other_kinds,
-        passes.other_slopes, passes.gradients, factors.of_other_tensors, *LAST,
+        factors.of_known_factors, factors.of_any_factor, passes.of_factors, passes.slopes, losses.slopes,
+        losses.settings, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors, passes.gradients,
+        factors.of_other_tensors, *LAST,
     ],
     "learning rate": [optimizing.rates, factors.of_any_factor],
     "state": [optimizing.settings, optimizing.formulas, factors.of_known_factors, *LAST],
@@ -45,7 +47,14 @@ FAMILIES: dict[str, list[Family]] = {
         factors.of_known_factors, factors.of_other_tensors, *LAST,
     ],
 }  # fmt: skip
-TABLES = {layers.other_values, losses.other_kinds, passes.other_slopes, optimizing.other_kinds, optimizing.followed}
+TABLES = {
+    layers.other_values,
+    optimizing.rates,
+    losses.other_kinds,
+    passes.other_slopes,
+    optimizing.other_kinds,
+    optimizing.followed,
+}
 
 
 class Hint(NamedTuple):
@@ -82,6 +91,17 @@ def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tenso
     others = list(_other_wrong_steps(scene))
     for family in FAMILIES[phase]:
         if fitting := _fitting(family, scene, others):
+            return _said(fitting[:1] if family in TABLES else fitting)
+    if len(scene.checks) > 1 and (scene.truth.size > 1 or others):
+        return _of_this_tensor(scene, others)
+    return Hint(digits.told(scene))
+
+
+def _of_this_tensor(scene: Scene, others: list[Scene]) -> Hint:
+    """What explains the wrong tensor alone, where nothing explains them all."""
+    alone = [replace(one, alone=True) for one in (scene, *others)]
+    for family in FAMILIES[scene.phase]:
+        if fitting := _fitting(family, alone[0], alone[1:]):
             return _said(fitting[:1] if family in TABLES else fitting)
     return Hint(digits.told(scene))
 

@@ -15,11 +15,26 @@ EITHER_SIGN = 1 / 8
 def told(scene: Scene) -> str:
     """The end of a message about numbers that are nearly right."""
     truth, rounding = scene.truth, scene.rounding[scene.key]
-    resolved = np.abs(truth) > rounding
-    if not np.isfinite(scene.found[scene.key]).all():
+    resolved, found = np.abs(truth) > rounding, scene.found[scene.key]
+    if not (np.isfinite(found) & (resolved | (np.abs(found - truth) <= rounding))).all():
         return ""
+    if scene.phase == "update" and (words := _of_an_update(scene)):
+        return words
     lost = scene.phase in ("value", "cotangent", "gradient", "loss", "state", "update")
     return between(scene.found[scene.key][resolved], truth[resolved], scene.precision.u) if lost else ""
+
+
+def _of_an_update(scene: Scene) -> str:
+    """The change, or the parameter behind it, is one of a lesser precision."""
+    found, right, start = scene.found[scene.key], scene.truth, scene.start(scene.key)
+    for name, dtype in LESSER.items():
+        rounded = right.astype(dtype).astype(np.float64)
+        if (np.abs(rounded - found) <= scene.rounding[scene.key]).all():
+            return f"; this is what a change that is rounded to {name} would give"
+        kept = (right + start).astype(dtype).astype(np.float64) - start
+        if (np.abs(kept - found) <= scene.rounding[scene.key]).all():
+            return f"; this is what a parameter that is kept in {name} would give"
+    return ""
 
 
 def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:

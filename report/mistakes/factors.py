@@ -17,13 +17,14 @@ def of_known_factors(scene: Scene) -> Mistakes:
     """Nothing, or the truth times a number that stands for something."""
     nothing = {"update": "a parameter that is frozen", "loss": "a loss that is never computed"}
     yield Mistake(nothing.get(scene.phase, "a derivative that is never computed"), _times(scene, 0))
-    for words, factor in _known(scene):
+    for words, factor in known(scene):
         yield Mistake(words, _times(scene, factor))
         if len(scene.checks) > 1:
             yield Mistake(f"{words}, in every gradient,", _gradients_times(scene, factor))
 
 
-def _known(scene: Scene) -> Iterator[tuple[str, float]]:
+def known(scene: Scene) -> Iterator[tuple[str, float]]:
+    """Numbers that stand for something."""
     updated = scene.phase == "update"
     samples, size, factor = len(scene.batch), scene.problem.batches.shape[1], scene.problem.loss.factor
     yield "a step uphill" if updated else "a wrong sign", -1
@@ -40,6 +41,8 @@ def _known(scene: Scene) -> Iterator[tuple[str, float]]:
         yield "the loss without its factor", 1 / factor
     if scene.phase == "loss":
         yield "a logarithm of base 2", 1 / math.log(2)
+    if _is_of_the_loss(scene) and scene.problem.loss.kind == "smooth_l1":
+        yield "a loss that is not divided by beta", scene.problem.loss.beta
 
 
 def _is_of_the_loss(scene: Scene) -> bool:
@@ -70,7 +73,7 @@ def _of_means(scene: Scene) -> Iterator[tuple[str, float]]:
 
 def of_any_factor(scene: Scene) -> Mistakes:
     """One factor for the whole tensor, or for all gradients."""
-    factor = _factor(scene)
+    factor = scene.factor
     if factor is None:
         return
     told = "every change" if scene.phase == "update" else "every element" if scene.truth.size > 1 else "it"
@@ -83,18 +86,10 @@ def of_any_factor(scene: Scene) -> Mistakes:
 
 def of_a_changing_factor(scene: Scene) -> Mistakes:
     """One factor for the whole tensor, but another one at other steps."""
-    factor = _factor(scene)
+    factor = scene.factor
     if factor is not None and scene.truth.size > 1:
         words = "every element is the right one times one factor, which changes from step to step"
         yield Mistake(words, _times(scene, factor), statement=True, again=True)
-
-
-def _factor(scene: Scene) -> float | None:
-    """The factor between what was found and the truth, where they point the same way."""
-    found, truth = scene.found[scene.key], scene.truth
-    square = (truth * truth).sum()
-    factor = (found * truth).sum() / square if square > 0 else np.nan
-    return float(factor) if np.isfinite(factor) and abs(factor) > 1e-12 else None
 
 
 def _written(factor: float) -> str:

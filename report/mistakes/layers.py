@@ -50,10 +50,15 @@ def values(scene: Scene) -> Mistakes:
     """A wrong value of a layer, from the values before it."""
     if (layer := scene.layer(scene.tensor)) is None:
         return
+    for words, value in wrong_values(scene, layer):
+        yield Mistake(words, {scene.key: value})
+
+
+def wrong_values(scene: Scene, layer: Layer) -> Words:
+    """Wrong values of a layer, in words."""
     x = scene.values[scene.before(layer)]
     wrong = {Dense: _dense, Skip: _skip, Dropout: _dropout}.get(type(layer), _activation)
-    for words, value in wrong(scene, layer, x):
-        yield Mistake(words, {scene.key: value})
+    yield from wrong(scene, layer, x)
 
 
 def _dense(scene: Scene, layer: Dense, x: np.ndarray) -> Words:
@@ -290,10 +295,11 @@ def _activation_slopes(layer: Activation) -> Iterator[tuple[str, Backward]]:
     yield f"the derivative of {kind} with x where its formula has y", alone(lambda n, x, y, dy: of(n, x, x, dy))
     yield f"the derivative of {kind} without the cotangent", alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy)))
     yield f"the value of {kind} in place of its derivative", alone(lambda n, x, y, dy: dy * y)
-    yield (
-        f"the derivative of {kind} at -x",
-        alone(lambda n, x, y, dy: right(layer, n, -x, layer_forward(layer, n, -x), dy)[0]),
-    )
+    if kind not in GATES:
+        yield (
+            f"the derivative of {kind} at -x",
+            alone(lambda n, x, y, dy: right(layer, n, -x, layer_forward(layer, n, -x), dy)[0]),
+        )
     for words, change in _FORGOTTEN.get(kind, {}).items():
         yield words, alone(lambda n, x, y, dy, change=change: dy * change(x, y))
 
@@ -313,6 +319,7 @@ _FORGOTTEN: dict[str, dict[str, Callable]] = {
     },
     "log_sigmoid": {
         "1 - y for 1 - exp(y)": lambda x, y: 1 - y,
+        "sigmoid of the value y in place of -x": lambda x, y: 1 / (1 + np.exp(-y)),
     },
     "silu": {
         "y in place of sigmoid(x)": lambda x, y: y + 1 / (1 + np.exp(-x)),

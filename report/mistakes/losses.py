@@ -11,6 +11,7 @@ import numpy as np
 from cases.losses import Loss
 from reference.activations import log_softmax_forward, softmax_backward, softmax_forward
 from reference.losses import LOSSES, loss_backward, loss_forward, penalty_forward
+from reference.proof import floats
 from report.mistakes.scene import Mistake, Mistakes, Scene
 
 KINDS = {kind.kind: kind for kind in get_args(get_args(Loss)[0])}
@@ -55,11 +56,12 @@ def _other_settings(here: Loss) -> Iterator[tuple[str, Loss]]:
 
 
 def _other_kinds(here: Loss) -> Iterator[tuple[str, Loss]]:
+    own = {"gaussian_nll"}  # of twice as many outputs as targets
     common = {"factor": here.factor, "reduction": here.reduction}
     for kind, other in KINDS.items():
-        if kind != here.kind:
+        if kind != here.kind and not {kind, here.kind} & own:
             yield f"{kind} in the place of {here.kind}", other(**common)
-            for factor in (2, 1 / 2, -1):
+            for factor in (2, 1 / 2):
                 words = f"{factor:g} times {kind} in the place of {here.kind}"
                 yield words, other.model_construct(**(other(**common).model_dump() | {"factor": factor * here.factor}))
 
@@ -72,19 +74,23 @@ def values(scene: Scene) -> Mistakes:
     rest = penalty_forward(scene.problem.penalties, scene.numbers)
     for words, value in _other_values(loss, y, t):
         yield Mistake(words, {scene.key: np.asarray(value + rest, np.float64)})
-    first, size = scene.problem.batches[0], len(scene.batch)
-    targets = {
-        "the targets of the first batch": scene.problem.targets[first[first >= 0][:size]],
-        "the targets in the order turned around": scene.problem.targets[::-1][scene.batch],
-        "the targets of the batch in the order turned around": scene.problem.targets[scene.batch][::-1],
-        "the columns of the targets in the order turned around": scene.problem.targets[scene.batch][:, ::-1],
-        "the targets of one sample for all": scene.problem.targets[first[[0] * size]],
-        "the targets of the next samples": scene.problem.targets[(scene.batch + 1) % len(scene.problem.targets)],
+    for words, targets in other_targets(scene):
+        yield Mistake(words, {scene.key: np.asarray(loss_forward(loss, y, targets) + rest)})
+
+
+def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
+    """The targets of other samples, or in another order."""
+    first, batch, size = scene.problem.batches[0], scene.batch, len(scene.batch)
+    targets = floats(scene.problem.targets)
+    others = {
+        "the targets of the first batch": targets[first[first >= 0][:size]],
+        "the targets in the order turned around": targets[::-1][batch],
+        "the targets of the batch in the order turned around": targets[batch][::-1],
+        "the columns of the targets in the order turned around": targets[batch][:, ::-1],
+        "the targets of one sample for all": targets[first[[0] * size]],
+        "the targets of the next samples": targets[(batch + 1) % len(targets)],
     }
-    for words, other in targets.items():
-        if other.shape == t.shape:
-            value = loss_forward(loss, y, other.astype(np.float64)) + rest
-            yield Mistake(words, {scene.key: np.asarray(value)})
+    yield from ((words, other) for words, other in others.items() if other.shape == scene.targets.shape)
 
 
 def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -125,7 +125,10 @@ def _memories(scene: Scene, optimizer: Optimizer) -> Mistakes:
     """A memory that is forgotten, or not kept up."""
     if scene.phase == "state":
         starts = init(optimizer, {path: scene.parameters[path] for path in scene.problem.trained})
-        yield Mistake("a memory that is forgotten between steps", scene.updated(state=starts))
+        for name, start in starts.items():
+            if name.endswith(f"/{scene.tensor.partition('/')[2]}"):
+                words = f"the {name.partition('/')[0].replace('_', ' ')} forgotten between steps"
+                yield Mistake(words, scene.updated(state=scene.state | {name: start}))
         yield Mistake("a state that is not updated", {scene.key: scene.state[scene.tensor]})
 
 
@@ -499,9 +502,7 @@ def _unbounded(schedule, k: int) -> Iterator[tuple[str, float]]:
             yield "a line that goes on below its end", 1 + (schedule.end - 1) * k / schedule.steps
         case "cosine_decay":
             wave = math.cos(math.pi * k / schedule.steps)
-            if k > schedule.steps:
-                yield "a cosine that rises again behind its end", schedule.end + (1 - schedule.end) * (1 + wave) / 2
-                return
+            yield "a cosine that rises again behind its end", schedule.end + (1 - schedule.end) * (1 + wave) / 2
             whole = math.cos(2 * math.pi * k / schedule.steps)
             yield "a whole wave in place of half a one", schedule.end + (1 - schedule.end) * (1 + whole) / 2
         case "one_cycle":

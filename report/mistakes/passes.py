@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from cases.layers import Activation, Dense, Layer, Prelu
-from report.mistakes import layers
+from reference.backprop import forward
+from reference.layers import layer_backward, layer_forward
+from reference.proof import floats
+from report.mistakes import factors, layers, losses
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
 
 
@@ -91,6 +95,104 @@ def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backw
             by_layer = {layer.name: rule for layer, (_, rule) in zip(alike, together, strict=True)}
             look = f"look at the backward pass of the {kind} layers"
             yield Mistake(f"{together[0][0].rstrip(',')}, in every such layer,", scene.computed(rules=by_layer), look)
+
+
+def of_factors(scene: Scene) -> Mistakes:
+    """End to end: what one layer passes back, or its gradients, times a number."""
+    if scene.run.has_layers:
+        return
+    numbers = {"with the wrong sign": -1, "doubled": 2, "halved": 0.5, "cut off, zero,": 0}
+    numbers |= {"averaged over the batch": 1 / len(scene.batch)} if len(scene.batch) > 2 else {}
+    read_off = scene.factor
+    if read_off and read_off not in numbers.values():
+        numbers[f"{read_off:.6g} times what is right"] = read_off
+    for layer in reversed(scene.problem.network):
+        look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
+        for words, factor in numbers.items():
+            rules = {layer.name: _times(factor)}
+            told = f"the cotangent that {layer.name} passes back {words}"
+            yield Mistake(told, scene.computed(rules=rules), look)
+    for kind in ("weight", "bias"):
+        keys = [key for key in scene.truths if key[0] == "gradient" and key[1].endswith(f".{kind}")]
+        for words, factor in numbers.items() if len(keys) > 1 else ():
+            told = f"the gradient of every {kind} {words}"
+            yield Mistake(told, {key: factor * scene.truths[key] for key in keys})
+
+
+def _times(factor: float) -> Backward:
+    def rule(layer, numbers, x, y, dy):
+        dx, others = layer_backward(layer, numbers, x, y, dy)
+        return factor * dx, others
+
+    return rule
+
+
+def joint(scene: Scene) -> Mistakes:
+    """End to end: y - t for the derivatives of the loss and the last activation, alone and beside another mistake."""
+    *before, last = scene.problem.network
+    if scene.run.has_layers or last.kind not in ("softmax", "sigmoid", "log_softmax") or not before:
+        return
+    loss = scene.problem.loss
+    number = {"sum": 1, "mean": scene.targets.size, "batch_mean": len(scene.batch)}[loss.reduction]
+
+    def slope(loss, y, t):
+        return loss.factor * (y - t) / number
+
+    left_out = {last.name: lambda layer, numbers, x, y, dy: (dy, {})}
+    words = f"y - t behind {before[-1].name}, for a cross-entropy of its own behind {last.kind},"
+    look = f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
+    yield Mistake(words, scene.computed(slope=slope, rules=left_out), look)
+    for layer in reversed(before):
+        for second, rule in layers.slopes(layer):
+            tensors = scene.computed(slope=slope, rules=left_out | {layer.name: rule})
+            yield Mistake(f"{words} and {second.rstrip(',')}", tensors, look)
+
+
+def slopes_and_factors(scene: Scene) -> Mistakes:
+    """End to end: a layer's derivative taken wrongly, and every gradient times a number."""
+    if scene.run.has_layers:
+        return
+    for mistake in slopes(scene):
+        for words, factor in factors.known(scene):
+            tensors = {key: factor * array for key, array in mistake.tensors.items() if key[0] == "gradient"}
+            told = f"{mistake.words.rstrip(',')}, and {words.rstrip(',')} in every gradient,"
+            yield Mistake(told, tensors, mistake.look)
+
+
+def forwards(scene: Scene) -> Mistakes:
+    """End to end: a wrong value of one layer, on which everything behind it and the backward pass depend."""
+    if scene.run.has_layers:
+        return
+    for place, layer in enumerate(scene.problem.network):
+        look = f"look at the forward pass of the {layer.kind} layer {layer.name}"
+        for words, value in layers.wrong_values(scene, layer):
+            values = {name: scene.values[name] for name in scene.names[: place + 1]} | {layer.name: value}
+            for later in scene.problem.network[place + 1 :]:
+                x = values[scene.before(later)]
+                values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
+            yield Mistake(f"{words} in {layer.name}", scene.computed(values=values), look)
+
+
+def samples(scene: Scene) -> Mistakes:
+    """End to end: the samples or the targets of another batch."""
+    if scene.run.has_layers:
+        return
+    problem, size = scene.problem, len(scene.batch)
+    steps = range(max(0, scene.step - 16), min(problem.steps, scene.step + 16))
+    batches = {f"the samples of step {step}": problem.batches[step] for step in steps if step != scene.step}
+    batches |= {"the next samples": (scene.batch + 1) % len(problem.inputs)}
+    batches |= {"the first sample in every place": scene.batch[[0] * size]}
+    batches |= {"the samples in the order of the file": (scene.step * problem.batches.shape[1] + np.arange(size))}
+    for words, rows in batches.items():
+        rows = rows[rows >= 0] % len(problem.inputs)
+        if len(rows) == size:
+            inputs, targets = floats(problem.inputs[rows]), floats(problem.targets[rows])
+            values = forward(problem.network, scene.numbers, inputs)
+            yield Mistake(words, scene.computed(values=values, targets=targets))
+    for words, targets in losses.other_targets(scene):
+        yield Mistake(words, scene.computed(targets=targets))
+    for words, inputs in {"inputs in the order turned around": problem.inputs[::-1][scene.batch]}.items():
+        yield Mistake(words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))))
 
 
 # ---------------------------------------------------------------- gradients of one layer

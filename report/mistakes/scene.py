@@ -58,6 +58,7 @@ class Scene:
     row: int
     phase: str
     tensor: str
+    alone: bool = False
 
     # ------------------------------------------------------------ what is recorded
 
@@ -93,7 +94,7 @@ class Scene:
     def checks(self) -> dict[Key, Check]:
         """The wrong tensor's check; of gradients that are judged end to end those of all of them, and the loss."""
         checks = checks_of_steps(self.problem, self.run)
-        if self.run.has_layers or self.phase not in ("loss", "gradient"):
+        if self.alone or self.run.has_layers or self.phase not in ("loss", "gradient"):
             found = next((check for check in checks if check[:2] == self.key), None)
             return {self.key: found} if found else {}
         return {check[:2]: check for check in checks if check.phase in ("loss", "gradient")}
@@ -116,6 +117,13 @@ class Scene:
     def truth(self) -> np.ndarray:
         """What is right in the place of the wrong tensor."""
         return self.truths[self.key]
+
+    @cached_property
+    def factor(self) -> float | None:
+        """The number that the truth has been multiplied by, if there is one."""
+        found, square = self.found[self.key], np.square(self.truth).sum()
+        factor = (found * self.truth).sum() / square if square > 0 else np.nan
+        return float(factor) if np.isfinite(factor) and abs(factor) > 1e-12 else None
 
     @cached_property
     def rounding(self) -> Tensors:
@@ -211,39 +219,58 @@ class Scene:
 
     # ------------------------------------------------------------ the formulas
 
-    def computed(
-        self, problem: Problem | None = None, operands: Arrays | None = None, numbers: Arrays | None = None, **rules
-    ) -> Tensors:
-        """The wrong tensors by the formulas: of another problem, with other operands or, backward, numbers and rules.
+    def computed(self, problem: Problem | None = None, **operands) -> Tensors:
+        """The wrong tensors by the formulas: of another problem, with other operands (`passes`)."""
+        results = self.passes(problem or self.problem, **operands)
+        return {key: array for key, array in results.items() if key in self.checks}
 
-        Local operations take the recorded values, whatever the operands are.
+    def passes(
+        self,
+        problem: Problem,
+        operands: Arrays | None = None,
+        values: Arrays | None = None,
+        targets: np.ndarray | None = None,
+        numbers: Arrays | None = None,
+        **rules,
+    ) -> Tensors:
+        """Loss, cotangents and gradients of another problem.
+
+        Args:
+            problem: its formulas; end to end a network of its own is passed through anew.
+            operands, numbers: parameters and masks of both passes, and of the backward pass alone.
+            values: of every layer; unless given those of this step, or end to end of these operands.
+            targets: of the batch.
+            rules: those of `passed_back`.
         """
-        problem, numbers, values = problem or self.problem, numbers or operands or self.numbers, self.values
-        if not self.run.has_layers and (operands or problem.network is not self.problem.network):
-            values = forward(problem.network, operands or self.numbers, self.inputs)
+        operands, targets = self.numbers if operands is None else operands, self.targets if targets is None else targets
+        numbers = operands if numbers is None else numbers
+        if values is None:
+            same = problem.network is self.problem.network and operands is self.numbers
+            anew = not self.run.has_layers and not same
+            values = forward(problem.network, operands, self.inputs) if anew else self.values
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
-            loss = total_loss(problem, operands or self.numbers, values[self.last], self.targets)
+            loss = total_loss(problem, operands, values[self.last], targets)
             results["loss", "loss"] = np.asarray(loss, np.float64)
         if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
-            cotangents, gradients = self.passed_back(problem, values, numbers, **rules)
+            cotangents, gradients = self.passed_back(problem, values, numbers, targets, **rules)
             results |= {("cotangent", name): dy for name, dy in cotangents.items()}
             results |= {("gradient", path): gradient for path, gradient in gradients.items()}
-        return {key: array for key, array in results.items() if key in self.checks}
+        return results
 
     def passed_back(
         self,
         problem: Problem,
         values: Arrays,
         numbers: Arrays,
+        targets: np.ndarray,
         rules: Mapping[str, Backward] | None = None,
         slope: Callable = loss_backward,
-        given: Arrays | None = None,
     ) -> tuple[Arrays, Arrays]:
-        """The cotangents and gradients, with other rules by layer, another derivative of the loss, other cotangents."""
+        """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
         rules, local = rules or {}, self.run.has_layers
-        sums, found = {self.last: slope(problem.loss, values[self.last], self.targets)}, {}
-        recorded = given or (self.cotangents if local else sums)
+        sums, found = {self.last: slope(problem.loss, values[self.last], targets)}, {}
+        recorded = self.cotangents if local else sums
         for layer in reversed(problem.network):
             before = self.before(layer)
             rule = rules.get(layer.name, layer_backward)
@@ -256,14 +283,14 @@ class Scene:
 
     def all_gradients(self) -> Arrays:
         """The right gradients of all parameters, from what is recorded before them."""
-        return self.passed_back(self.problem, self.values, self.numbers)[1]
+        return self.passed_back(self.problem, self.values, self.numbers, self.targets)[1]
 
     @cached_property
     def cotangents(self) -> Arrays:
         """The cotangent of every layer and of `input`."""
         if self.run.has_layers:
             return {name: floats(self.run.cotangents[name][0]) for name in self.names}
-        return self.passed_back(self.problem, self.values, self.numbers)[0]
+        return self.passed_back(self.problem, self.values, self.numbers, self.targets)[0]
 
     @cached_property
     def rate(self) -> float:

@@ -18,7 +18,7 @@ LEFT_OUT = {"left out": 0, "halved": 1 / 2, "doubled": 2, "subtracted": -1}
 
 def penalties(scene: Scene) -> Mistakes:
     """A penalty left out, halved, doubled, subtracted, or another one: in the loss, in the gradients, or in both."""
-    for words, look, changed in _other_penalties(_concerned(scene), scene.problem.penalties):
+    for words, look, changed in _other_penalties(scene):
         both = scene.computed(replace(scene.problem, penalties=changed))
         loss = {key: array for key, array in both.items() if key[0] == "loss"}
         slopes = {key: array for key, array in both.items() if key[0] == "gradient"}
@@ -34,15 +34,10 @@ def penalties(scene: Scene) -> Mistakes:
         yield Mistake(words, {scene.key: scene.truth - without}, "look at how shares are added up")
 
 
-def _concerned(scene: Scene) -> list[Penalty]:
-    """The penalties that have a part in what is wrong."""
-    alone = len(scene.checks) == 1 and scene.phase == "gradient"
-    return [one for one in scene.problem.penalties if not alone or scene.tensor in one.parameters]
-
-
-def _other_penalties(
-    concerned: list[Penalty], penalties: tuple[Penalty, ...]
-) -> Iterator[tuple[str, str, tuple[Penalty, ...]]]:
+def _other_penalties(scene: Scene) -> Iterator[tuple[str, str, tuple[Penalty, ...]]]:
+    """Other penalties in words, where to look, and what they are; of a gradient alone those that have a part in it."""
+    penalties, local = scene.problem.penalties, len(scene.checks) == 1 and scene.phase == "gradient"
+    concerned = [one for one in penalties if not local or scene.tensor in one.parameters]
     for words, factor in LEFT_OUT.items():
         for penalty in concerned:
             changed = tuple(_times(one, factor) if one is penalty else one for one in penalties)
@@ -55,7 +50,7 @@ def _other_penalties(
         other = {"l1": L2, "l2": L1}[penalty.kind](coefficient=penalty.coefficient, parameters=penalty.parameters)
         changed = tuple(other if one is penalty else one for one in penalties)
         yield f"an {other.kind} penalty in place of the {penalty.kind} one", look, changed
-        for path in penalty.parameters if len(penalty.parameters) > 1 else ():
+        for path in penalty.parameters if len(penalty.parameters) > 1 and not local else ():
             fewer = penalty.model_copy(update={"parameters": tuple(p for p in penalty.parameters if p != path)})
             changed = tuple(fewer if one is penalty else one for one in penalties)
             yield f"the {penalty.kind} penalty without {path}", look, changed
