@@ -19,6 +19,7 @@ from cases.problem import Problem
 from report.mistakes import copies, digits, factors, layers, losses, optimizing, passes, sharing
 from report.mistakes.scene import Key, Mistake, Mistakes, Scene
 
+EVIDENCE = 4  # digits
 LOOK = "look at "
 OTHER_STEPS, STEPS_TO_TRY, AT_MOST = 3, 8, 3
 Family = Callable[[Scene], Mistakes]
@@ -37,8 +38,8 @@ FAMILIES: dict[str, list[Family]] = {
     "gradient": [
         sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record, passes.kinks, passes.settings,
         factors.of_known_factors, factors.of_any_factor, passes.of_factors, passes.slopes, losses.slopes,
-        losses.settings, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors, passes.gradients,
-        factors.of_other_tensors, *LAST,
+        losses.settings, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
+        passes.gradients, factors.of_other_tensors, *LAST,
     ],
     "learning rate": [optimizing.rates, factors.of_any_factor],
     "state": [optimizing.settings, optimizing.formulas, factors.of_known_factors, *LAST],
@@ -47,6 +48,7 @@ FAMILIES: dict[str, list[Family]] = {
         factors.of_known_factors, factors.of_other_tensors, *LAST,
     ],
 }  # fmt: skip
+OF_A_TENSOR = [factors.of_known_factors, passes.gradients, factors.of_other_tensors, *LAST]
 TABLES = {
     layers.other_values,
     optimizing.rates,
@@ -100,7 +102,7 @@ def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tenso
 def _of_this_tensor(scene: Scene, others: list[Scene]) -> Hint:
     """What explains the wrong tensor alone, where nothing explains them all."""
     alone = [replace(one, alone=True) for one in (scene, *others)]
-    for family in FAMILIES[scene.phase]:
+    for family in FAMILIES["loss"] if scene.phase == "loss" else OF_A_TENSOR:
         if fitting := _fitting(family, alone[0], alone[1:]):
             return _said(fitting[:1] if family in TABLES else fitting)
     return Hint(digits.told(scene))
@@ -136,7 +138,11 @@ def _fitting(family: Family, scene: Scene, others: list[Scene]) -> list[Mistake]
     for other in others:
         again = {mistake.words for mistake in _explaining(family, other)} if fitting else set()
         fitting = [mistake for mistake in fitting if mistake.words in again]
-    return [mistake for mistake in fitting if others or not mistake.again]
+    return [
+        mistake
+        for mistake in fitting
+        if (others or not mistake.again) and _evidence(mistake, scene) * (1 + len(others)) > EVIDENCE
+    ]
 
 
 def _explaining(family: Family, scene: Scene) -> list[Mistake]:
@@ -147,6 +153,13 @@ def _explaining(family: Family, scene: Scene) -> list[Mistake]:
 def _explains(mistake: Mistake, scene: Scene) -> bool:
     tensors = scene.truths | mistake.tensors
     return all(_gives(tensors[key], scene, key) for key in scene.checks) and not _gives_truth(mistake, scene)
+
+
+def _evidence(mistake: Mistake, scene: Scene) -> float:
+    """How unlikely a coincidence is, in digits: by how many allowances the mistake lies beside the truth."""
+    mistaken = mistake.tensors[scene.key]
+    off, limits = np.abs(mistaken - scene.truth), _limits(mistaken, scene, scene.key)
+    return float(np.log10(np.maximum(off / np.maximum(limits, scene.precision.smallest), 1)).sum())
 
 
 def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:

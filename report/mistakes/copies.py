@@ -19,7 +19,9 @@ def told(scene: Scene) -> str:
     if scene.phase == "value":
         return _samples(scene) if scene.tensor == "input" and scene.run.has_layers else ""
     found, right = _pair(scene)
-    return next((f"; this is {words}" for words in _what(scene, found, right)), "") or digits.between(found, right)
+    return next((f"; this is {words}" for words in _what(scene, found, right)), "") or digits.between(
+        found, right, scene.precision.u
+    )
 
 
 def _pair(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -66,14 +68,15 @@ def _samples(scene: Scene) -> str:
     if all(len(place) for place in places[: last + 1]) and last >= 0:
         which = [int(place[0]) for place in places[: last + 1]]
         if which != list(batch):
-            return f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}{_other_batch(scene, which)}"
+            there = f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
+            return there + _other_batch(scene, which)
     if last + 1 != len(batch):
         return ""
     desired = inputs[batch]
     factor = (seen[: len(batch)] * desired).sum() / (np.square(desired).sum() or 1)
     if np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0) and factor != 1:
         return f"; every element is {factor:.6g} times what is right"
-    return digits.between(seen[: len(batch)], desired)
+    return digits.between(seen[: len(batch)], desired, scene.precision.u)
 
 
 def _listed(samples) -> str:

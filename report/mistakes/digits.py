@@ -1,4 +1,4 @@
-"""Digits lost against a wrong formula: how many digits agree, and whether the numbers are those of a lesser precision."""
+"""Digits lost against a wrong formula: how many agree, and whether the numbers are those of a lesser precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def told(scene: Scene) -> str:
     if scene.phase == "update" and (words := _of_an_update(scene)):
         return words
     lost = scene.phase in ("value", "cotangent", "gradient", "loss", "state", "update")
-    return between(scene.found[scene.key][resolved], truth[resolved], scene.precision.u) if lost else ""
+    wrong = resolved & (np.abs(found - truth) > rounding)
+    return between(found[resolved], truth[resolved], scene.precision.u) if lost and wrong.sum() >= ENOUGH else ""
 
 
 def _of_an_update(scene: Scene) -> str:
@@ -48,9 +49,10 @@ def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
             same = np.array_equal(found.astype(dtype).astype(np.float64), found)
         if same and step > 4 * u and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
             return f"; every number found is one of {name}: computed or stored in a lesser precision"
-    off = (found - right) / np.abs(right).max()
-    positive, negative = (off > 0).mean(), (off < 0).mean()
+    off = (found - right) * np.sign(right) / np.abs(right).max()
     worst = np.abs(off).max()
+    large = off[np.abs(off) > worst / 64]
+    positive, negative = (large > 0).mean(), (large < 0).mean()
     if found.size < ENOUGH or min(positive, negative) < EITHER_SIGN or not 0 < worst <= np.sqrt(u):
         return ""
     agree = int(-np.log10(worst))

@@ -77,10 +77,10 @@ def of_any_factor(scene: Scene) -> Mistakes:
     if factor is None:
         return
     told = "every change" if scene.phase == "update" else "every element" if scene.truth.size > 1 else "it"
-    words = f"{told} is {_written(factor)} times what is right"
+    words = f"{told} is {written(factor)} times what is right"
     yield Mistake(words, _times(scene, factor), statement=True, again=scene.truth.size == 1)
     if len(scene.checks) > 1:
-        words = f"every gradient is {_written(factor)} times what is right"
+        words = f"every gradient is {written(factor)} times what is right"
         yield Mistake(words, _gradients_times(scene, factor), statement=True)
 
 
@@ -92,10 +92,10 @@ def of_a_changing_factor(scene: Scene) -> Mistakes:
         yield Mistake(words, _times(scene, factor), statement=True, again=True)
 
 
-def _written(factor: float) -> str:
+def written(factor: float) -> str:
     """Six digits, or how far it is from 1."""
     off = factor - 1
-    return f"(1 {'+' if off > 0 else '-'} {abs(off):.3g})" if abs(off) < 1e-3 else f"{factor:.6g}"
+    return f"(1 {'+' if off > 0 else '-'} {abs(off):.3g})" if abs(off) < 1e-3 else f"{factor:.5g}"
 
 
 def _times(scene: Scene, factor: float) -> Tensors:

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import erf
 
 from cases.layers import Activation, Dense, Dropout, Layer, Prelu, Skip
-from reference.backprop import operands
 from reference.activations import SELU_ALPHA, SELU_SCALE
+from reference.backprop import operands
 from reference.layers import dropout_forward, layer_backward, layer_forward
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
 
@@ -107,42 +107,43 @@ def _dropout(scene: Scene, layer: Dropout, x: np.ndarray) -> Words:
 
 
 def _activation(scene: Scene, layer: Activation, x: np.ndarray) -> Words:
-    numbers = ChainMap(scene.values, scene.numbers)
+    kind, numbers = layer.kind, ChainMap(scene.values, scene.numbers)
+
+    def of(x: np.ndarray, layer: Activation = layer) -> np.ndarray:
+        return layer_forward(layer, numbers, x)
+
     for words, other in other_settings(layer):
-        yield words, layer_forward(other, numbers, x)
+        yield words, of(x, other)
     yield "its derivative in place of its value", derivative(layer, numbers, x)
     yield "the absolute value in its place", np.abs(x)
     for factor in (-1, 2, 0.5, 2 / 3, 1.702):
-        yield f"{layer.kind} of {factor:.4g} x", layer_forward(layer, numbers, factor * x)
-    yield f"{layer.kind} applied twice", layer_forward(layer, numbers, layer_forward(layer, numbers, x))
-    if layer.kind in ("softmax", "log_softmax"):
-        yield f"{layer.kind} over the samples in place of the units", layer_forward(layer, numbers, x.T).T
-        yield (
-            f"{layer.kind} over all samples and units",
-            layer_forward(layer, numbers, x.reshape(1, -1)).reshape(x.shape),
-        )
-        two = layer_forward(layer, numbers, np.log(2) * x)
-        yield f"{layer.kind} of base 2", two
-    if layer.kind in PRODUCTS:
-        yield f"{PRODUCTS[layer.kind]} alone, without its factor x,", layer_forward(layer, numbers, x) / x
-    if layer.kind in ("silu", "gelu"):
-        yield "x sigmoid(1.702 x)", x / (1 + np.exp(-1.702 * x))
-    if layer.kind == "mish":
-        yield "x softplus(x), without tanh,", x * np.logaddexp(x, 0)
-    if layer.kind in ("relu", "leaky_relu", "prelu"):
-        yield "the smaller of x and 0", np.minimum(x, 0)
-        slope = scene.numbers.get(f"{layer.name}.slope", getattr(layer, "slope", 0.0))
-        if layer.kind != "relu":
-            yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
-            yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
-        if layer.kind != "leaky_relu":
-            yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
-    for words, formula in _OTHER_VALUES.get(layer.kind, {}).items():
+        yield f"{kind} of {_written(factor)}x", of(factor * x)
+    yield f"{kind} applied twice", of(of(x))
+    if kind in ("softmax", "log_softmax"):
+        yield f"{kind} over the samples in place of the units", of(x.T).T
+        yield f"{kind} over all samples and units", of(x.reshape(1, -1)).reshape(x.shape)
+        yield f"{kind} of base 2", of(np.log(2) * x)
+    if kind in PRODUCTS:
+        yield f"{PRODUCTS[kind]} alone, without its factor x,", of(x) / x
+    for words, formula in _OTHER_VALUES.get(kind, {}).items():
         yield words, formula(x)
-    if layer.kind == "celu":
-        yield "an exponent that is not divided by alpha", np.where(x > 0, x, layer.alpha * np.expm1(x))
-    if layer.kind in ("elu", "selu", "celu"):
-        yield f"exp(x) without - 1 in {layer.kind}", np.where(x > 0, x, getattr(layer, "alpha", 1.0) * np.exp(x))
+    yield from _other_sides(layer, numbers, x)
+
+
+def _other_sides(layer: Activation, numbers: Mapping, x: np.ndarray) -> Words:
+    """Another function on one side of 0."""
+    kind, slope = layer.kind, numbers.get(f"{layer.name}.slope", getattr(layer, "slope", 0.0))
+    if kind in ("relu", "leaky_relu", "prelu"):
+        yield "the smaller of x and 0", np.minimum(x, 0)
+    if kind in ("leaky_relu", "prelu"):
+        yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
+        yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
+    if kind in ("relu", "prelu"):
+        yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
+    if kind in ("elu", "selu", "celu"):
+        alpha = getattr(layer, "alpha", 1.0)
+        yield f"exp(x) without - 1 in {kind}", np.where(x > 0, x, alpha * np.exp(x))
+        yield "an exponent that is not divided by alpha", np.where(x > 0, x, alpha * np.expm1(x))
 
 
 _OTHER_VALUES: dict[str, dict[str, Callable]] = {
@@ -155,19 +156,34 @@ _OTHER_VALUES: dict[str, dict[str, Callable]] = {
         "selu without its scale": lambda x: np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
         "selu's scale and alpha exchanged": lambda x: SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x)),
     },
-    "gelu": {"erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2},
+    "silu": {"x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x))},
+    "mish": {"x softplus(x), without tanh,": lambda x: x * np.logaddexp(x, 0)},
+    "gelu": {
+        "x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x)),
+        "erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2,
+    },
     "log_sigmoid": {"the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)},
 }
 
 
 def other_values(scene: Scene) -> Mistakes:
     """Another activation in the place of this one."""
-    layer = scene.layer(scene.tensor)
+    if (layer := scene.layer(scene.tensor)) is not None:
+        for words, value in other_kinds(scene, layer):
+            yield Mistake(words, {scene.key: value})
+
+
+def other_kinds(scene: Scene, layer: Layer) -> Words:
+    """The values of other activations."""
     if isinstance(layer, Activation):
         x = scene.values[scene.before(layer)]
         for kind, other in OTHERS.items():
             if kind != layer.kind:
-                yield Mistake(f"{kind} in its place", {scene.key: layer_forward(other, scene.numbers, x)})
+                yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
+
+
+def _written(factor: float) -> str:
+    return "-" if factor == -1 else f"{factor:.4g} "
 
 
 def derivative(layer: Layer, numbers: Mapping, x: np.ndarray) -> np.ndarray:
@@ -233,7 +249,7 @@ def _dense_slopes() -> Iterator[tuple[str, Backward]]:
         def rule(layer, numbers, x, y, dy):
             path = f"{layer.name}.weight"
             W = change(numbers[path])
-            dx, others = layer_backward(layer, numbers, x, y, dy)
+            _, others = layer_backward(layer, numbers, x, y, dy)
             return (dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)), others
 
         return rule

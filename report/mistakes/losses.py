@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import get_args
 
@@ -39,7 +39,7 @@ def _told(scene: Scene, words: str, both: dict) -> Mistakes:
         loss = {key: array for key, array in both.items() if key[0] == "loss"}
         yield Mistake(f"{words} in the loss alone", loss, look)
         slopes = {key: array for key, array in both.items() if key[0] == "gradient"}
-        yield Mistake(f"{words} in the derivative alone", slopes, f"look at the derivative of the loss")
+        yield Mistake(f"{words} in the derivative alone", slopes, "look at the derivative of the loss")
 
 
 def other_kinds(scene: Scene) -> Mistakes:
@@ -98,82 +98,119 @@ def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray) -> Iterator[tuple[st
         number = {"sum": 1, "mean": terms.size, "batch_mean": len(y)}[loss.reduction]
         return loss.factor * terms.sum() / number
 
-    right = loss_forward(loss, y, t)
     terms = LOSSES[loss.kind][0](loss, y, t)
-    yield "the root of the loss", np.sqrt(right)
+    yield "the root of the loss", np.sqrt(loss_forward(loss, y, t))
     yield "the loss with -t for t", loss_forward(loss, y, -t)
-    yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y) if y.shape == t.shape else np.nan
     yield "the square of the terms", of(np.square(terms))
-    yield "the square of the sum in place of the sum of the squares", of(terms) * (y - t).sum() ** 2 / terms.sum()
-    if loss.kind != "softmax_cross_entropy":
+    if y.shape == t.shape:
+        yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y)
+        yield "the square of the sum in place of the sum of the squares", of(terms) * (y - t).sum() ** 2 / terms.sum()
         yield "the outputs without the targets", of(y)
-    yield from ((words, of(other)) for words, other in _other_terms(loss, y, t))
+    for words, formula in TERMS.get(loss.kind, {}).items():
+        yield words, of(formula(loss, y, t))
+    if loss.kind == "softmax_cross_entropy":
+        for epsilon in (1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
+            inside = np.log(softmax_forward(y) + epsilon)
+            yield f"{epsilon:g} added inside the logarithm", of(-_over_classes(_smoothed(loss, t) * inside))
 
 
-def _other_terms(loss: Loss, y: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Other terms of the sum."""
-    d, one = y - t if y.shape == t.shape else 0 * t, -1
-    sigmoid = 1 / (1 + np.exp(-y))
-    match loss.kind:
-        case "weighted_squares":
-            yield "the squares of the weights", np.square(t * y)
-        case "log_cosh":
-            yield "log 2 that is not subtracted", np.logaddexp(d, -d)
-            yield "the parabola d² / 2", d * d / 2
-        case "huber" | "smooth_l1":
-            limit = loss.delta if loss.kind == "huber" else loss.beta
-            joined = np.where(np.abs(d) <= limit, d * d / 2, limit * np.abs(d)) / (1 if loss.kind == "huber" else limit)
-            yield "a straight part that is not joined to the parabola", joined
-        case "binary_cross_entropy":
-            yield "the term t log y alone", -t * np.log(y)
-            yield "the term (1 - t) log(1 - y) alone", -(1 - t) * np.log(1 - y)
-            eps = 1e-7
-            yield "outputs that are cut off at 1e-7", -(t * np.log(y + eps) + (1 - t) * np.log(1 - y + eps))
-        case "sigmoid_binary_cross_entropy":
-            twice = 1 / (1 + np.exp(-sigmoid))
-            yield "sigmoid taken twice, of probabilities in place of logits,", _cross_entropy(twice, t)
-            yield "a forgotten sigmoid", _cross_entropy(y, t)
-        case "softmax_cross_entropy":
-            smoothing, n = loss.label_smoothing, y.shape[-1]
-            s = (1 - smoothing) * t + smoothing / n
-            log_p = log_softmax_forward(y)
-            yield "a forgotten softmax", -(s * y).sum(axis=one, keepdims=True)
-            spread = (1 - smoothing) * t + smoothing * (1 - t) / (n - 1)
-            yield "smoothing that the other classes share alone", -(spread * log_p).sum(axis=one, keepdims=True)
-            again = log_softmax_forward(softmax_forward(y))
-            yield "softmax taken twice, of probabilities in place of logits,", -(s * again).sum(axis=one, keepdims=True)
-            yield from (
-                (f"{eps:g} added inside the logarithm", -(s * np.log(np.exp(log_p) + eps)).sum(axis=one, keepdims=True))
-                for eps in (1e-8, 1e-7, 1e-9, 1e-10, 1e-12, 1e-15)
-            )
-        case "negative_log_likelihood":
-            yield "a logarithm taken once more", -(t * np.log(np.abs(y))).sum(axis=one, keepdims=True)
-        case "kl_divergence":
-            yield "the entropy of the targets left out", -t * y
-            yield "the divergence the other way round", np.exp(y) * (y - np.log(t))
-        case "poisson":
-            yield "a rate where its logarithm is given", y - t * np.log(np.abs(y))
-        case "hinge" | "squared_hinge":
-            power = 1 if loss.kind == "hinge" else 2
-            yield "a margin of 0, the perceptron's,", np.maximum(-t * y, 0) ** power
-        case "gaussian_nll":
-            n = y.shape[-1] // 2
-            m, s = y[..., :n], y[..., n:]
-            yield "the log variance left out", np.square(m - t) * np.exp(-s) / 2
-            variance = np.abs(s)
-            yield "a variance where its logarithm is given", (np.log(variance) + np.square(m - t) / variance) / 2
-        case "cosine":
-            length = np.linalg.norm(y, axis=one, keepdims=True)
-            along = (y * t).sum(axis=one, keepdims=True)
-            yield "the similarity in place of the distance", along / length / np.linalg.norm(t, axis=one, keepdims=True)
-            yield "the length of the targets left out", 1 - along / length
-            yield "the lengths left out", 1 - along
-        case _:
-            return
+def _over_classes(terms: np.ndarray) -> np.ndarray:
+    return terms.sum(axis=-1, keepdims=True)
+
+
+def _length(y: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(y, axis=-1, keepdims=True)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
 
 
 def _cross_entropy(p: np.ndarray, t: np.ndarray) -> np.ndarray:
     return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
+def _smoothed(loss: Loss, t: np.ndarray) -> np.ndarray:
+    return (1 - loss.label_smoothing) * t + loss.label_smoothing / t.shape[-1]
+
+
+def _shared_by_others(loss: Loss, t: np.ndarray) -> np.ndarray:
+    """The smoothing is shared by the classes that are not the target."""
+    return (1 - loss.label_smoothing) * t + loss.label_smoothing * (1 - t) / (t.shape[-1] - 1)
+
+
+def _not_joined(d: np.ndarray, limit: float) -> np.ndarray:
+    return np.where(np.abs(d) <= limit, d * d / 2, limit * np.abs(d))
+
+
+def _mean_and_logarithm(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return y[..., : y.shape[-1] // 2], y[..., y.shape[-1] // 2 :]
+
+
+def _of_a_variance(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
+    m, variance = _mean_and_logarithm(y)
+    return (np.log(np.abs(variance)) + np.square(m - t) / np.abs(variance)) / 2
+
+
+def _without_the_logarithm(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
+    m, s = _mean_and_logarithm(y)
+    return np.square(m - t) * np.exp(-s) / 2
+
+
+PERCEPTRON = "a margin of 0, the perceptron's,"
+TERMS: dict[str, dict[str, Callable]] = {
+    "weighted_squares": {"the squares of the weights": lambda loss, y, t: np.square(t * y)},
+    "log_cosh": {
+        "log 2 that is not subtracted": lambda loss, y, t: np.logaddexp(y - t, t - y),
+        "the parabola d² / 2": lambda loss, y, t: np.square(y - t) / 2,
+    },
+    "huber": {
+        "a straight part that is not joined to the parabola": lambda loss, y, t: _not_joined(y - t, loss.delta),
+    },
+    "smooth_l1": {
+        "a straight part that is not joined to the parabola": lambda loss, y, t: (
+            _not_joined(y - t, loss.beta) / loss.beta
+        ),
+    },
+    "binary_cross_entropy": {
+        "the term t log y alone": lambda loss, y, t: -t * np.log(y),
+        "the term (1 - t) log(1 - y) alone": lambda loss, y, t: -(1 - t) * np.log(1 - y),
+    },
+    "sigmoid_binary_cross_entropy": {
+        "sigmoid taken twice, of probabilities in place of logits,": lambda loss, y, t: _cross_entropy(
+            _sigmoid(_sigmoid(y)), t
+        ),
+        "a forgotten sigmoid": lambda loss, y, t: _cross_entropy(y, t),
+    },
+    "softmax_cross_entropy": {
+        "a forgotten softmax": lambda loss, y, t: -_over_classes(_smoothed(loss, t) * y),
+        "smoothing that the other classes share alone": lambda loss, y, t: (
+            -_over_classes(_shared_by_others(loss, t) * log_softmax_forward(y))
+        ),
+        "softmax taken twice, of probabilities in place of logits,": lambda loss, y, t: (
+            -_over_classes(_smoothed(loss, t) * log_softmax_forward(softmax_forward(y)))
+        ),
+    },
+    "negative_log_likelihood": {
+        "a logarithm taken once more": lambda loss, y, t: -_over_classes(t * np.log(np.abs(y))),
+    },
+    "kl_divergence": {
+        "the entropy of the targets left out": lambda loss, y, t: -t * y,
+        "the divergence the other way round": lambda loss, y, t: np.exp(y) * (y - np.log(t)),
+    },
+    "poisson": {"a rate where its logarithm is given": lambda loss, y, t: y - t * np.log(np.abs(y))},
+    "hinge": {PERCEPTRON: lambda loss, y, t: np.maximum(-t * y, 0)},
+    "squared_hinge": {PERCEPTRON: lambda loss, y, t: np.square(np.maximum(-t * y, 0))},
+    "gaussian_nll": {
+        "the log variance left out": _without_the_logarithm,
+        "a variance where its logarithm is given": _of_a_variance,
+    },
+    "cosine": {
+        "the similarity in place of the distance": lambda loss, y, t: _over_classes(y * t) / _length(y) / _length(t),
+        "the length of the targets left out": lambda loss, y, t: 1 - _over_classes(y * t) / _length(y),
+        "the lengths left out": lambda loss, y, t: 1 - _over_classes(y * t),
+    },
+}
 
 
 # ---------------------------------------------------------------- its derivative
@@ -183,70 +220,74 @@ def slopes(scene: Scene) -> Mistakes:
     """The derivative of the loss by another formula."""
     if scene.run.has_layers and scene.key != ("cotangent", scene.last):
         return
-    for words, change in _other_slopes(scene.problem.loss):
-
-        def slope(loss, y, t, change=change):
-            right = loss_backward(loss, y, t)
-            return change(y, t, right)
-
-        look = f"look at the derivative of the {scene.problem.loss.kind} loss"
+    loss = scene.problem.loss
+    look = f"look at the derivative of the {loss.kind} loss"
+    for words, slope in [*_slopes_of_any(loss), *SLOPES.get(loss.kind, {}).items()]:
         yield Mistake(words, scene.computed(slope=slope), look)
 
 
-def _other_slopes(loss: Loss) -> Iterator[tuple[str, object]]:
-    """Of the outputs, the targets and the right derivative."""
-
-    def of(terms, y, t):
-        """A derivative of these terms."""
-        own = LOSSES[loss.kind][1](loss, y, t)
-        weight = loss_backward(loss, y, t)[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan
-        return terms * weight
-
-    kind = loss.kind
-    yield "a cotangent of ones", lambda y, t, right: 0 * right + 1
-    yield "ones in place of the derivative of the terms", lambda y, t, right: of(0 * y + 1, y, t)
-    yield "the outputs in place of the derivative", lambda y, t, right: of(y, y, t)
-    yield "the signs of the derivative", lambda y, t, right: np.sign(right)
-    yield "the derivative with -t for t", lambda y, t, right: loss_backward(loss, y, -t)
-    yield "the derivative on the other side of the kink", lambda y, t, right: _other_side(loss, y, t, right)
-    yield "half a derivative at the kink", lambda y, t, right: (_other_side(loss, y, t, right) + right) / 2
-    if kind not in ("squared_error", "huber"):
-        yield "y - t in place of the derivative", lambda y, t, right: of(y - t, y, t)
-    yield "sigmoid's derivative once more", lambda y, t, right: right * _sigmoid(y) * _sigmoid(-y)
-    yield "softmax's derivative once more", lambda y, t, right: softmax_backward(y, softmax_forward(y), right)
-    if kind == "huber":
-        yield "a derivative that is not cut off at delta", lambda y, t, right: of(y - t, y, t)
-        yield "a cut at 1 of d / delta, in place of delta,", lambda y, t, right: right / loss.delta
-    if kind == "smooth_l1":
-        yield "a derivative that is not divided by beta", lambda y, t, right: right * loss.beta
-    if kind == "log_cosh":
-        yield "sigmoid(d) in place of tanh(d)", lambda y, t, right: of(_sigmoid(y - t), y, t)
-    if kind == "hinge":
-        yield "a forgotten mask", lambda y, t, right: of(-t, y, t)
-    if kind == "kl_divergence":
-        yield "exp(y) - t, of the softmax's cross-entropy,", lambda y, t, right: of(np.exp(y) - t, y, t)
-    if kind == "gaussian_nll":
-        yield "a variance that is taken for a constant", lambda y, t, right: right * _first_half(y)
-        yield "a mean that is taken for a constant", lambda y, t, right: right * (1 - _first_half(y))
-    if kind == "cosine":
-        norms = lambda y, t: np.linalg.norm(y, axis=-1, keepdims=True) * np.linalg.norm(t, axis=-1, keepdims=True)  # noqa: E731
-        yield "lengths that are taken for constants", lambda y, t, right: of(-t / norms(y, t), y, t)
-    if kind == "binary_cross_entropy":
-        for epsilon in (1e-3, 1e-5, 1e-7, 1e-8, 1e-10, 1e-12):
-            yield (
-                f"{epsilon:g} added to the denominators",
-                lambda y, t, right, e=epsilon: of((1 - t) / (1 - y + e) - t / (y + e), y, t),
-            )
+def _times_terms(loss: Loss, y: np.ndarray, t: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """Other derivatives of the terms, times the factor and divided by their number as the right ones are."""
+    right, own = loss_backward(loss, y, t), LOSSES[loss.kind][1](loss, y, t)
+    return terms * (right[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def _terms(formula: Callable) -> Callable:
+    """The derivative of a loss whose terms have this derivative, a function of its outputs and targets."""
+    return lambda loss, y, t: _times_terms(loss, y, t, formula(y, t))
 
 
-def _first_half(y: np.ndarray) -> np.ndarray:
-    return (np.arange(y.shape[-1]) < y.shape[-1] // 2).astype(np.float64)
+def _right_and(change: Callable) -> Callable:
+    """The right derivative, changed by a function of it and of the outputs."""
+    return lambda loss, y, t: change(loss_backward(loss, y, t), y)
 
 
-def _other_side(loss: Loss, y: np.ndarray, t: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """At a kink the derivative of its upper side, elsewhere the right one."""
+def _slopes_of_any(loss: Loss) -> Iterator[tuple[str, Callable]]:
+    yield "a cotangent of ones", lambda loss, y, t: 0 * y + 1
+    yield "ones in place of the derivative of the terms", _terms(lambda y, t: 0 * y + 1)
+    yield "the outputs in place of the derivative", _terms(lambda y, t: y)
+    yield "the signs of the derivative", _right_and(lambda dy, y: np.sign(dy))
+    yield "the derivative with -t for t", lambda loss, y, t: loss_backward(loss, y, -t)
+    yield "the derivative on the other side of the kink", _above
+    yield "half a derivative at the kink", lambda loss, y, t: (_above(loss, y, t) + _below(loss, y, t)) / 2
+    yield "sigmoid's derivative once more", _right_and(lambda dy, y: dy * _sigmoid(y) * _sigmoid(-y))
+    yield "softmax's derivative once more", _right_and(lambda dy, y: softmax_backward(y, softmax_forward(y), dy))
+    if loss.kind not in ("squared_error", "huber", "gaussian_nll"):
+        yield "y - t in place of the derivative", _terms(lambda y, t: y - t)
+
+
+def _above(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
     return loss_backward(loss, np.nextafter(y, np.inf), t)
+
+
+def _below(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return loss_backward(loss, np.nextafter(y, -np.inf), t)
+
+
+def _half(*, first: bool) -> Callable:
+    """The derivative by the means alone, or by the log variances."""
+    return _right_and(lambda dy, y: dy * ((np.arange(y.shape[-1]) < y.shape[-1] // 2) == first))
+
+
+def _with_epsilon(epsilon: float) -> Callable:
+    return _terms(lambda y, t: (1 - t) / (1 - y + epsilon) - t / (y + epsilon))
+
+
+SLOPES: dict[str, dict[str, Callable]] = {
+    "huber": {
+        "a derivative that is not cut off at delta": _terms(lambda y, t: y - t),
+        "a cut at 1 of d / delta, in place of delta,": lambda loss, y, t: loss_backward(loss, y, t) / loss.delta,
+    },
+    "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: _sigmoid(y - t))},
+    "hinge": {"a forgotten mask": _terms(lambda y, t: -t)},
+    "kl_divergence": {"exp(y) - t, of the softmax's cross-entropy,": _terms(lambda y, t: np.exp(y) - t)},
+    "gaussian_nll": {
+        "a variance that is taken for a constant": _half(first=True),
+        "a mean that is taken for a constant": _half(first=False),
+    },
+    "cosine": {"lengths that are taken for constants": _terms(lambda y, t: -t / (_length(y) * _length(t)))},
+    "binary_cross_entropy": {
+        f"{epsilon:g} added to the denominators": _with_epsilon(epsilon)
+        for epsilon in (1e-3, 1e-5, 1e-7, 1e-8, 1e-10, 1e-12)
+    },
+}

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from backends.trajectory import Arrays
-from cases.optimizers import Clip, Norm, Optimizer, Value
+from cases.optimizers import Norm, Optimizer, Value
 from reference.optimizers import at_rate, clipped, init, update
 from reference.proof import floats
 from reference.schedules import learning_rates
@@ -233,7 +233,7 @@ def on_record(scene: Scene) -> Mistakes:
     for words, gradients in wrong.items():
         yield Mistake(words, {("gradient", path): gradients[path] for path in right})
     norm = Norm.model_construct(maximum=float(size), epsilon=0.0)
-    words, cut = f"gradients that are clipped to a norm of {size:.6g}", clipped(norm, whole)
+    words, cut = f"gradients that are clipped to a norm of {size:.4g}", clipped(norm, whole)
     yield Mistake(words, {("gradient", path): cut[path] for path in right}, again=True)
 
 
@@ -243,7 +243,6 @@ def on_record(scene: Scene) -> Mistakes:
 def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
     """Not the gradient itself."""
     g = scene.used
-    each = {path: array * min(1, 0.1 / (np.linalg.norm(array) or 1)) for path, array in g.items()}
     size = np.sqrt(sum(np.square(array).sum() for array in g.values())) or 1
     wrong = {
         "the signs of the gradient": {path: np.sign(array) for path, array in g.items()},
@@ -257,18 +256,18 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
     norm = np.linalg.norm(scene.found[scene.key]) / scene.rate
     limit = np.abs(scene.found[scene.key]).max() / scene.rate
     if 0 < limit < np.abs(g[scene.tensor]).max():
-        words = f"a gradient that is cut at ±{limit:.6g}"
+        words = f"a gradient that is cut at ±{limit:.4g}"
         yield Mistake(words, scene.updated({p: np.clip(a, -limit, limit) for p, a in g.items()}, clip=None), again=True)
     if 0 < norm < np.linalg.norm(g[scene.tensor]):
         used = g | {scene.tensor: g[scene.tensor] * norm / np.linalg.norm(g[scene.tensor])}
-        words = f"a clip of each tensor by its own norm, to {norm:.6g}"
+        words = f"a clip of each tensor by its own norm, to {norm:.4g}"
         yield Mistake(words, scene.updated(used, clip=None), again=True)
     together = (
         np.sqrt(sum(np.square(floats(scene.run.after[p][0]) - scene.parameters[p]).sum() for p in g)) / scene.rate
     )
     if 0 < together < size:
         used = {path: array * together / size for path, array in g.items()}
-        yield Mistake(f"a clip by the norm of all, to {together:.6g}", scene.updated(used, clip=None), again=True)
+        yield Mistake(f"a clip by the norm of all, to {together:.4g}", scene.updated(used, clip=None), again=True)
 
 
 # ---------------------------------------------------------------- formulas of one optimizer

@@ -101,21 +101,21 @@ def of_factors(scene: Scene) -> Mistakes:
     """End to end: what one layer passes back, or its gradients, times a number."""
     if scene.run.has_layers:
         return
-    numbers = {"with the wrong sign": -1, "doubled": 2, "halved": 0.5, "cut off, zero,": 0}
-    numbers |= {"averaged over the batch": 1 / len(scene.batch)} if len(scene.batch) > 2 else {}
+    numbers = {"with the wrong sign,": -1, "doubled,": 2, "halved,": 0.5, "cut off,": 0}
+    numbers |= {"averaged over the batch,": 1 / len(scene.batch)} if len(scene.batch) > 2 else {}
     read_off = scene.factor
     if read_off and read_off not in numbers.values():
-        numbers[f"{read_off:.6g} times what is right"] = read_off
+        numbers[f"that is {factors.written(read_off)} times what is right,"] = read_off
     for layer in reversed(scene.problem.network):
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
         for words, factor in numbers.items():
             rules = {layer.name: _times(factor)}
-            told = f"the cotangent that {layer.name} passes back {words}"
+            told = f"what {layer.name} passes back, {words}"
             yield Mistake(told, scene.computed(rules=rules), look)
     for kind in ("weight", "bias"):
         keys = [key for key in scene.truths if key[0] == "gradient" and key[1].endswith(f".{kind}")]
         for words, factor in numbers.items() if len(keys) > 1 else ():
-            told = f"the gradient of every {kind} {words}"
+            told = f"the gradient of every {kind}, {words}"
             yield Mistake(told, {key: factor * scene.truths[key] for key in keys})
 
 
@@ -165,12 +165,12 @@ def forwards(scene: Scene) -> Mistakes:
         return
     for place, layer in enumerate(scene.problem.network):
         look = f"look at the forward pass of the {layer.kind} layer {layer.name}"
-        for words, value in layers.wrong_values(scene, layer):
+        for words, value in [*layers.wrong_values(scene, layer), *layers.other_kinds(scene, layer)]:
             values = {name: scene.values[name] for name in scene.names[: place + 1]} | {layer.name: value}
             for later in scene.problem.network[place + 1 :]:
                 x = values[scene.before(later)]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
-            yield Mistake(f"{words} in {layer.name}", scene.computed(values=values), look)
+            yield Mistake(f"{words.rstrip(',')} in {layer.name}", scene.computed(values=values), look)
 
 
 def samples(scene: Scene) -> Mistakes:
@@ -183,8 +183,8 @@ def samples(scene: Scene) -> Mistakes:
     batches |= {"the next samples": (scene.batch + 1) % len(problem.inputs)}
     batches |= {"the first sample in every place": scene.batch[[0] * size]}
     batches |= {"the samples in the order of the file": (scene.step * problem.batches.shape[1] + np.arange(size))}
-    for words, rows in batches.items():
-        rows = rows[rows >= 0] % len(problem.inputs)
+    for words, batch in batches.items():
+        rows = batch[batch >= 0] % len(problem.inputs)
         if len(rows) == size:
             inputs, targets = floats(problem.inputs[rows]), floats(problem.targets[rows])
             values = forward(problem.network, scene.numbers, inputs)

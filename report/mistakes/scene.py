@@ -237,7 +237,8 @@ class Scene:
 
         Args:
             problem: its formulas; end to end a network of its own is passed through anew.
-            operands, numbers: parameters and masks of both passes, and of the backward pass alone.
+            operands: parameters and masks of both passes.
+            numbers: the same of the backward pass alone.
             values: of every layer; unless given those of this step, or end to end of these operands.
             targets: of the batch.
             rules: those of `passed_back`.

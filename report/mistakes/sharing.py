@@ -70,8 +70,8 @@ def users(scene: Scene) -> Mistakes:
             for user, what in sharing:
                 told = f"the share of {what} in {name} {words}"
                 look = f"look at what {what} passes back to {name}"
-                yield Mistake(told, scene.computed(rules={user.name: _share_times(user, name, factor)}), look)
-        rules = {user.name: _share_times(user, name, 1 / len(sharing)) for user, _ in sharing}
+                yield Mistake(told, scene.computed(rules={user.name: _share_times(name, factor)}), look)
+        rules = {user.name: _share_times(name, 1 / len(sharing)) for user, _ in sharing}
         yield Mistake(f"a mean of the shares of {name} in place of their sum", scene.computed(rules=rules))
 
 
@@ -89,7 +89,7 @@ def _shared(scene: Scene) -> Iterator[tuple[str, list[tuple[Layer, str]]]]:
             yield path, [(layer, f"the {layer.kind} layer {layer.name}") for layer in layers]
 
 
-def _share_times(user: Layer, name: str, factor: float) -> Backward:
+def _share_times(name: str, factor: float) -> Backward:
     """The rule of a layer, but for what it passes back to that value or parameter."""
     parameter = name.rpartition(".")[2] if "." in name else ""
 
