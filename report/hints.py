@@ -19,7 +19,7 @@ from cases.problem import Problem
 from report.mistakes import copies, digits, factors, layers, losses, optimizing, passes, sharing
 from report.mistakes.scene import Key, Mistake, Mistakes, Scene
 
-EVIDENCE = 4  # digits
+EVIDENCE = 3  # digits
 LOOK = "look at "
 OTHER_STEPS, STEPS_TO_TRY, AT_MOST = 3, 8, 3
 Family = Callable[[Scene], Mistakes]
@@ -37,8 +37,8 @@ FAMILIES: dict[str, list[Family]] = {
     ],
     "gradient": [
         sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record, passes.kinks, passes.settings,
-        factors.of_known_factors, factors.of_any_factor, passes.of_factors, passes.slopes, losses.slopes,
-        losses.settings, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
+        factors.of_known_factors, passes.slopes, losses.slopes, losses.settings, factors.of_any_factor,
+        passes.of_factors, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
         passes.gradients, factors.of_other_tensors, *LAST,
     ],
     "learning rate": [optimizing.rates, factors.of_any_factor],
@@ -157,9 +157,11 @@ def _explains(mistake: Mistake, scene: Scene) -> bool:
 
 def _evidence(mistake: Mistake, scene: Scene) -> float:
     """How unlikely a coincidence is, in digits: by how many allowances the mistake lies beside the truth."""
-    mistaken = mistake.tensors[scene.key]
-    off, limits = np.abs(mistaken - scene.truth), _limits(mistaken, scene, scene.key)
-    return float(np.log10(np.maximum(off / np.maximum(limits, scene.precision.smallest), 1)).sum())
+    told_apart = [
+        np.log10(np.maximum(np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key), 1))
+        for key, mistaken in mistake.tensors.items()
+    ]
+    return float(sum(np.nan_to_num(elements, posinf=16).sum() for elements in told_apart))
 
 
 def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:

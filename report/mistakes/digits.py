@@ -38,6 +38,12 @@ def _of_an_update(scene: Scene) -> str:
     return ""
 
 
+def _is_erratic(errors: np.ndarray) -> bool:
+    """The errors have either sign, or very different sizes: not one added number, or one factor, makes them."""
+    sizes = np.abs(errors)
+    return min((errors > 0).mean(), (errors < 0).mean()) >= EITHER_SIGN or sizes.max() > 4 * sizes.min()
+
+
 def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
     """Words for errors that are small, and of either sign; none for others."""
     found, right = np.ravel(found), np.ravel(right)
@@ -49,11 +55,12 @@ def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
             same = np.array_equal(found.astype(dtype).astype(np.float64), found)
         if same and step > 4 * u and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
             return f"; every number found is one of {name}: computed or stored in a lesser precision"
-    off = (found - right) * np.sign(right) / np.abs(right).max()
+    off = (found - right) / np.abs(right).max()
     worst = np.abs(off).max()
-    large = off[np.abs(off) > worst / 64]
-    positive, negative = (large > 0).mean(), (large < 0).mean()
-    if found.size < ENOUGH or min(positive, negative) < EITHER_SIGN or not 0 < worst <= np.sqrt(u):
+    large = np.abs(off) > worst / 64
+    if found.size < ENOUGH or not 0 < worst <= np.sqrt(u):
+        return ""
+    if not _is_erratic(off[large]) or not _is_erratic(off[large] / right[large]):
         return ""
     agree = int(-np.log10(worst))
     return (

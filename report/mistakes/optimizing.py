@@ -163,7 +163,7 @@ def _decays(scene: Scene, optimizer: Optimizer) -> Mistakes:
         yield Mistake(words, scene.updated(optimizer=optimizer.model_copy(update={"weight_decay": factor * decay})))
     g, w = scene.used, scene.parameters
     gradients = {
-        "a coupled weight decay, in the gradient": {path: g[path] + decay * w[path] for path in g},
+        "a coupled weight decay, in the gradient,": {path: g[path] + decay * w[path] for path in g},
         "a weight decay of the gradient in place of the parameter": {path: (1 + decay) * g[path] for path in g},
         "a gradient less weight decay times itself": {path: (1 - decay) * g[path] for path in g},
         "a gradient times 1 + weight decay times the parameter": {path: g[path] * (1 + decay * w[path]) for path in g},
@@ -179,10 +179,10 @@ def _decays(scene: Scene, optimizer: Optimizer) -> Mistakes:
         shrunk = {path: (1 - share) * array for path, array in w.items()}
         yield Mistake(words, scene.updated(optimizer=without, parameters=shrunk))
     if scene.phase == "update":
-        for words, share in {"": rate * decay, ", without the learning rate,": decay}.items():
+        for words, share in {"": rate * decay, " without the learning rate,": decay}.items():
             after = scene.updated(optimizer=without)[scene.key] + w[scene.tensor]
             mistaken = after * (1 - share) - w[scene.tensor]
-            yield Mistake(f"a weight decay after the step, of the new parameter{words}", {scene.key: mistaken})
+            yield Mistake(f"a weight decay after the step, of the new parameter,{words}", {scene.key: mistaken})
 
 
 # ---------------------------------------------------------------- clipping
@@ -260,14 +260,14 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
         yield Mistake(words, scene.updated({p: np.clip(a, -limit, limit) for p, a in g.items()}, clip=None), again=True)
     if 0 < norm < np.linalg.norm(g[scene.tensor]):
         used = g | {scene.tensor: g[scene.tensor] * norm / np.linalg.norm(g[scene.tensor])}
-        words = f"a clip of each tensor by its own norm, to {norm:.4g}"
+        words = f"a clip of each tensor by its own norm, to {norm:.4g},"
         yield Mistake(words, scene.updated(used, clip=None), again=True)
     together = (
         np.sqrt(sum(np.square(floats(scene.run.after[p][0]) - scene.parameters[p]).sum() for p in g)) / scene.rate
     )
     if 0 < together < size:
         used = {path: array * together / size for path, array in g.items()}
-        yield Mistake(f"a clip by the norm of all, to {together:.4g}", scene.updated(used, clip=None), again=True)
+        yield Mistake(f"a clip by the norm of all, to {together:.4g},", scene.updated(used, clip=None), again=True)
 
 
 # ---------------------------------------------------------------- formulas of one optimizer
@@ -312,7 +312,6 @@ def _other_steps(o: Optimizer, g: np.ndarray, before: Arrays, now: Arrays, t: in
             yield "an epsilon that is forgotten in the numerator", g * np.sqrt(u) / np.sqrt(s + o.epsilon)
         case "rmsprop":
             yield "the mean square before the update", g / (np.sqrt(before["mean_square"]) + o.epsilon)
-            yield "half of the mean square", g / (np.sqrt(now["mean_square"] / 2) + o.epsilon)
         case "rprop":
             sign = np.sign(now["previous_gradient"]) / o.learning_rate
             yield "the gradient in place of its sign", now["previous_gradient"] * now["step_size"] / o.learning_rate
