@@ -17,44 +17,45 @@ def of_known_factors(scene: Scene) -> Mistakes:
     """Nothing, or the truth times a number that stands for something."""
     nothing = {"update": "a parameter that is frozen", "loss": "a loss that is never computed"}
     yield Mistake(nothing.get(scene.phase, "a derivative that is never computed"), _times(scene, 0))
-    for words, factor in known(scene):
+    for words, factor in known(scene, of_loss=_is_of_the_loss(scene)):
         yield Mistake(words, _times(scene, factor))
-        if len(scene.checks) > 1:
-            yield Mistake(f"{words}, in every gradient,", _gradients_times(scene, factor))
+    if len(scene.checks) > 1:
+        for words, factor in [("a derivative that is never computed", 0), *known(scene, of_loss=True)]:
+            yield Mistake(f"{words.rstrip(',')}, in every gradient,", _gradients_times(scene, factor))
 
 
-def known(scene: Scene) -> Iterator[tuple[str, float]]:
+def known(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """Numbers that stand for something."""
     updated = scene.phase == "update"
     samples, size, factor = len(scene.batch), scene.problem.batches.shape[1], scene.problem.loss.factor
     yield "a step uphill" if updated else "a wrong sign", -1
     yield "twice the learning rate, or an update made twice," if updated else "a missing factor ½", 2
     yield "half the learning rate" if updated else "a missing factor 2", 1 / 2
-    yield from _of_means(scene)
+    yield from _of_means(scene, of_loss=of_loss)
     if samples < size:
         yield f"a mean over {size} samples where the batch has {samples}", samples / size
     if updated:
         rate = scene.problem.optimizer.learning_rate
         yield "a forgotten learning rate", 1 / rate
         yield "the learning rate squared", rate
-    if _is_of_the_loss(scene) and factor not in (1 / 2, 2):
+    if of_loss and factor not in (1 / 2, 2):
         yield "the loss without its factor", 1 / factor
     if scene.phase == "loss":
         yield "a logarithm of base 2", 1 / math.log(2)
-    if _is_of_the_loss(scene) and scene.problem.loss.kind == "smooth_l1":
+    if of_loss and scene.problem.loss.kind == "smooth_l1":
         yield "a loss that is not divided by beta", scene.problem.loss.beta
 
 
 def _is_of_the_loss(scene: Scene) -> bool:
     """A factor of the loss would be in it."""
-    return scene.phase == "loss" or scene.key == ("cotangent", scene.last) or len(scene.checks) > 1
+    return scene.phase == "loss" or scene.key == ("cotangent", scene.last)
 
 
-def _of_means(scene: Scene) -> Iterator[tuple[str, float]]:
+def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """A mean for a sum, or a sum for a mean, as far as the loss has them; what layers add up is a sum."""
     samples, outputs = len(scene.batch), scene.problem.targets.shape[1]
     over, reduction = {"batch": samples}, "sum"
-    if _is_of_the_loss(scene):
+    if of_loss:
         reduction = scene.problem.loss.reduction
         over |= {"outputs": outputs, "batch and the outputs": samples * outputs} if outputs > 1 else {}
     elif scene.phase == "gradient" and scene.tensor.endswith(".slope"):

@@ -232,6 +232,8 @@ def on_record(scene: Scene) -> Mistakes:
     size = np.sqrt(sum(np.square(array).sum() for array in scene.gradients.values()))
     for words, gradients in wrong.items():
         yield Mistake(words, {("gradient", path): gradients[path] for path in right})
+    if not size > 0:
+        return
     norm = Norm.model_construct(maximum=float(size), epsilon=0.0)
     words, cut = f"gradients that are clipped to a norm of {size:.4g}", clipped(norm, whole)
     yield Mistake(words, {("gradient", path): cut[path] for path in right}, again=True)

@@ -12,7 +12,7 @@ from cases.layers import Activation, Dense, Layer, Prelu
 from reference.backprop import forward
 from reference.layers import layer_backward, layer_forward
 from reference.proof import floats
-from report.mistakes import factors, layers, losses
+from report.mistakes import derivatives, factors, layers, losses
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
 
 
@@ -66,17 +66,17 @@ def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
 
 def kinks(scene: Scene) -> Mistakes:
     """The derivative at a kink."""
-    yield from _with_rules(scene, layers.kinks)
+    yield from _with_rules(scene, derivatives.kinks)
 
 
 def slopes(scene: Scene) -> Mistakes:
     """A layer's own derivative, left out or taken wrongly."""
-    yield from _with_rules(scene, layers.slopes)
+    yield from _with_rules(scene, derivatives.slopes)
 
 
 def other_slopes(scene: Scene) -> Mistakes:
     """The derivative of another activation."""
-    yield from _with_rules(scene, layers.other_slopes)
+    yield from _with_rules(scene, derivatives.other_slopes)
 
 
 def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backward]]]) -> Mistakes:
@@ -104,7 +104,7 @@ def of_factors(scene: Scene) -> Mistakes:
     numbers = {"with the wrong sign,": -1, "doubled,": 2, "halved,": 0.5, "cut off,": 0}
     numbers |= {"averaged over the batch,": 1 / len(scene.batch)} if len(scene.batch) > 2 else {}
     read_off = scene.factor
-    if read_off and read_off not in numbers.values():
+    if read_off and not np.isclose(read_off, [*numbers.values()], rtol=1e-6).any():
         numbers[f"that is {factors.written(read_off)} times what is right,"] = read_off
     for layer in reversed(scene.problem.network):
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
@@ -143,7 +143,7 @@ def joint(scene: Scene) -> Mistakes:
     look = f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
     yield Mistake(words, scene.computed(slope=slope, rules=left_out), look)
     for layer in reversed(before):
-        for second, rule in layers.slopes(layer):
+        for second, rule in derivatives.slopes(layer):
             tensors = scene.computed(slope=slope, rules=left_out | {layer.name: rule})
             yield Mistake(f"{words} and {second.rstrip(',')}", tensors, look)
 
@@ -153,7 +153,7 @@ def slopes_and_factors(scene: Scene) -> Mistakes:
     if scene.run.has_layers:
         return
     for mistake in slopes(scene):
-        for words, factor in factors.known(scene):
+        for words, factor in factors.known(scene, of_loss=True):
             tensors = {key: factor * array for key, array in mistake.tensors.items() if key[0] == "gradient"}
             told = f"{mistake.words.rstrip(',')}, and {words.rstrip(',')} in every gradient,"
             yield Mistake(told, tensors, mistake.look)
