@@ -16,7 +16,7 @@ import numpy as np
 
 from backends.trajectory import Trajectory
 from cases.problem import Problem
-from report.mistakes import copies, digits, factors, layers, losses, optimizing, passes, sharing
+from report.mistakes import copies, digits, factors, layers, losses, optimizing, passes, schedules, sharing
 from report.mistakes.scene import Key, Mistake, Mistakes, Scene
 
 EVIDENCE = 3  # digits
@@ -41,7 +41,7 @@ FAMILIES: dict[str, list[Family]] = {
         passes.of_factors, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
         passes.gradients, factors.of_other_tensors, *LAST,
     ],
-    "learning rate": [optimizing.rates, factors.of_any_factor],
+    "learning rate": [schedules.rates, factors.of_any_factor],
     "state": [optimizing.settings, optimizing.formulas, factors.of_known_factors, *LAST],
     "update": [
         optimizing.settings, optimizing.formulas, factors.of_other_steps, optimizing.other_kinds, optimizing.followed,
@@ -51,7 +51,7 @@ FAMILIES: dict[str, list[Family]] = {
 OF_A_TENSOR = [factors.of_known_factors, passes.gradients, factors.of_other_tensors, *LAST]
 TABLES = {
     layers.other_values,
-    optimizing.rates,
+    schedules.rates,
     losses.other_kinds,
     passes.other_slopes,
     optimizing.other_kinds,
@@ -116,17 +116,11 @@ def _other_wrong_steps(scene: Scene) -> Iterator[Scene]:
     wrong = 0
     for row in later[:STEPS_TO_TRY]:
         other = Scene(scene.problem, scene.trajectory, int(row), scene.phase, scene.tensor)
-        if np.isfinite(other.found[other.key]).all() and _differs(other):
+        if np.isfinite(other.found[other.key]).all() and other.is_wrong(other.key):
             yield other
             wrong += 1
         if wrong == OTHER_STEPS:
             return
-
-
-def _differs(scene: Scene) -> bool:
-    """The tensor is wrong at that step."""
-    distance = np.abs(scene.found[scene.key] - scene.truth)
-    return not (distance <= scene.rounding[scene.key]).all()
 
 
 # ---------------------------------------------------------------- comparing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ from cases.optimizers import Norm, Optimizer, Value
 from reference.optimizers import at_rate, clipped, init, update
 from reference.proof import floats
 from reference.schedules import learning_rates
+from report.mistakes import steps
 from report.mistakes.digits import LESSER
 from report.mistakes.scene import Mistake, Mistakes, Scene
 
@@ -59,7 +59,7 @@ def settings(scene: Scene) -> Mistakes:
 
 def formulas(scene: Scene) -> Mistakes:
     """Another formula in the place of one of the optimizer's, or another direction."""
-    yield from _by_hand(scene, scene.problem.optimizer)
+    yield from steps.formulas(scene, scene.problem.optimizer)
     yield from _directions(scene, scene.problem.optimizer)
 
 
@@ -272,142 +272,6 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
         yield Mistake(f"a clip by the norm of all, to {together:.4g},", scene.updated(used, clip=None), again=True)
 
 
-# ---------------------------------------------------------------- formulas of one optimizer
-
-
-def _by_hand(scene: Scene, optimizer: Optimizer) -> Mistakes:
-    """New parameters or states by another formula."""
-    path = scene.tensor if scene.phase == "update" else scene.tensor.partition("/")[2]
-    if path not in scene.used:
-        return
-    g, before = scene.used[path], {name: scene.state[f"{name}/{path}"] for name in optimizer.state}
-    decay = getattr(optimizer, "weight_decay", 0)
-    g = (
-        g
-        if optimizer.kind == "lion" or getattr(optimizer, "is_decoupled", False)
-        else g + decay * scene.parameters[path]
-    )
-    now = {name: floats(scene.run.state_after[f"{name}/{path}"][0]) for name in optimizer.state}
-    if scene.phase == "update":
-        shrink = scene.rate * decay if getattr(optimizer, "is_decoupled", False) else 0
-        for words, step in _other_steps(optimizer, g, before, now, scene.step + 1):
-            yield Mistake(words, {scene.key: -scene.rate * step - shrink * scene.parameters[path]})
-    else:
-        name = scene.tensor.partition("/")[0]
-        for words, memory in _other_states(optimizer, name, g, before, scene):
-            yield Mistake(words, {scene.key: memory})
-
-
-def _other_steps(o: Optimizer, g: np.ndarray, before: Arrays, now: Arrays, t: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Steps in units of the learning rate, from the memory before and after the update."""
-    match o.kind:
-        case "momentum":
-            yield "the velocity before the update in place of the one after it", before["velocity"]
-        case "adagrad":
-            yield "the accumulator before the update", g / (np.sqrt(before["accumulator"]) + o.epsilon)
-        case "adadelta":
-            s, u, u_now = now["mean_square"], before["mean_square_update"], now["mean_square_update"]
-            yield (
-                "the mean square of the updates after this one",
-                g * np.sqrt(u_now + o.epsilon) / np.sqrt(s + o.epsilon),
-            )
-            yield "an epsilon that is forgotten in the numerator", g * np.sqrt(u) / np.sqrt(s + o.epsilon)
-        case "rmsprop":
-            yield "the mean square before the update", g / (np.sqrt(before["mean_square"]) + o.epsilon)
-        case "rprop":
-            sign = np.sign(now["previous_gradient"]) / o.learning_rate
-            yield "the gradient in place of its sign", now["previous_gradient"] * now["step_size"] / o.learning_rate
-            yield "the step size before the update", np.sign(g) * before["step_size"] / o.learning_rate
-            yield (
-                "a gradient that is not set to 0 where it turned",
-                np.abs(sign) * 0 + np.sign(g) * now["step_size"] / o.learning_rate,
-            )
-        case "adamax":
-            yield "no correction of the bias", now["first_moment"] / now["infinity_norm"]
-        case "adam" | "adamw" | "nadam" | "radam":
-            yield from _other_steps_of_moments(o, g, now, t)
-        case _:
-            return
-
-
-def _other_steps_of_moments(o: Optimizer, g: np.ndarray, now: Arrays, t: int) -> Iterator[tuple[str, np.ndarray]]:
-    m, v = now["first_moment"], now["second_moment"]
-    if getattr(o, "amsgrad", False):
-        v = now["largest_second_moment"]
-    ahead, corrected = m / (1 - o.beta1**t), v / (1 - o.beta2**t)
-    root = np.sqrt(corrected) + o.epsilon
-    yield "no correction of the bias", m / (np.sqrt(v) + o.epsilon)
-    yield "a corrected second moment and a first one that is not", m / root
-    yield "a corrected first moment and a second one that is not", ahead / (np.sqrt(v) + o.epsilon)
-    yield "epsilon inside the root", ahead / np.sqrt(corrected + o.epsilon)
-    yield "epsilon inside the root, before the correction,", ahead * np.sqrt(1 - o.beta2**t) / np.sqrt(v + o.epsilon)
-    yield "epsilon before the correction of the bias", ahead * np.sqrt(1 - o.beta2**t) / (np.sqrt(v) + o.epsilon)
-    yield "the second moment without its root", ahead / (corrected + o.epsilon)
-    yield "the gradient in place of the first moment", g / root
-    if o.kind != "adam":
-        yield "Adam's step", ahead / root
-    nesterov = ((1 - o.beta1) * g / (1 - o.beta1**t) + o.beta1 * m / (1 - o.beta1 ** (t + 1))) / root
-    yield "Nesterov's momentum without Dozat's schedule, optax' form,", nesterov
-    if o.kind == "nadam":
-        yield from _other_steps_of_nadam(o, g, m, now["momentum_product"], root, t)
-    if o.kind == "radam":
-        yield "a step that is never rectified", ahead
-        yield "epsilon after the correction, optax' form,", ahead * _rectifier(o.beta2, t) / root
-
-
-def _other_steps_of_nadam(o: Optimizer, g, m, q, root, t: int) -> Iterator[tuple[str, np.ndarray]]:
-    now, later = (o.beta1 * (1 - 0.96 ** (s * o.momentum_decay) / 2) for s in (t, t + 1))
-    words = "the momentum of this step twice in the product of the next one"
-    yield words, ((1 - now) * g / (1 - q) + later * m / (1 - q * now * later)) / root
-
-
-def _rectifier(beta2: float, t: int) -> float:
-    longest = 2 / (1 - beta2) - 1
-    length = longest - 2 * t * beta2**t / (1 - beta2**t)
-    if length <= 5:
-        return math.nan
-    return math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
-
-
-def _other_states(
-    o: Optimizer, name: str, g: np.ndarray, before: Arrays, scene: Scene
-) -> Iterator[tuple[str, np.ndarray]]:
-    """What is remembered, by another formula."""
-    t, memory, right = scene.step + 1, before[name], scene.truth
-    decays = {"first_moment": "beta1", "second_moment": "beta2", "mean_square": "rho", "largest_second_moment": "beta2"}
-    decay = getattr(o, decays.get(name, ""), None)
-    if name == "velocity" and o.kind == "momentum":
-        ahead = g + o.momentum * memory
-        yield "an average of Nesterov's gradient", o.momentum * memory + (1 - o.momentum) * ahead
-        yield "a sum of Nesterov's gradient", o.momentum * memory + ahead
-        yield "the learning rate inside the velocity", o.momentum * memory + scene.rate * g
-        yield "the velocity with the wrong sign", o.momentum * memory - g
-    if name == "accumulator":
-        yield "a sum of the gradients in place of their squares", memory + g
-        yield "a sum of the absolute gradients in place of their squares", memory + np.abs(g)
-    if name == "infinity_norm":
-        yield "a sum in place of the maximum", o.beta2 * memory + np.abs(g) + o.epsilon
-        yield "a maximum without epsilon", np.maximum(o.beta2 * memory, np.abs(g))
-    if name == "average":
-        yield "the last value in place of the average", scene.after[scene.tensor.partition("/")[2]]
-    if decay is not None:
-        if name in ("first_moment", "second_moment") and hasattr(o, "beta2"):
-            words = "a moment that is stored after the correction of its bias"
-            yield words, right / (1 - decay**t)
-        yield "a sum in place of the average", memory + (g if name == "first_moment" else g * g)
-        yield "a decayed sum without 1 - β", decay * memory + (g if name == "first_moment" else g * g)
-        if name != "first_moment":
-            yield "the absolute gradient in place of its square", decay * memory + (1 - decay) * np.abs(g)
-        if name != "first_moment":
-            yield "the gradient in place of its square", decay * memory + (1 - decay) * g
-        yield "β and 1 - β exchanged", (1 - decay) * memory + decay * (g if name == "first_moment" else g * g)
-    if name == "largest_second_moment":
-        second = floats(scene.run.state_after[f"second_moment/{scene.tensor.partition('/')[2]}"][0])
-        words = "the largest second moment after the correction of the bias, optax' form,"
-        yield words, np.maximum(memory, second / (1 - o.beta2**t))
-        yield "the second moment in place of the largest one", second
-
-
 # ---------------------------------------------------------------- another optimizer, from the start
 
 
@@ -442,71 +306,3 @@ def _followed(scene: Scene, other: Optimizer) -> np.ndarray:
         used = {path: clipped(scene.problem.clip, gradients)[path]}
         after, state = update(at_rate(other, rate), {path: w}, used, state, row)
     return after[path] - w
-
-
-# ---------------------------------------------------------------- schedules
-
-
-def rates(scene: Scene) -> Mistakes:
-    """A wrong learning rate."""
-    problem, k, schedule = scene.problem, scene.step, scene.problem.schedule
-
-    def of(step: int, other=schedule) -> dict:
-        (rate,) = learning_rates(replace(problem, schedule=other), [step])
-        return {scene.key: np.asarray(rate)}
-
-    base = problem.optimizer.learning_rate
-    yield Mistake("the rate of the next step", of(k + 1))
-    yield Mistake("the rate of the step before", of(max(k - 1, 0)))
-    yield Mistake("the rate without its schedule", {scene.key: np.asarray(base)})
-    for words, other in _other_schedules(schedule):
-        yield Mistake(words, of(k, other))
-    for words, factor in _unbounded(schedule, k):
-        yield Mistake(words, {scene.key: np.asarray(base * factor)})
-    if (then := getattr(schedule, "then", None)) is not None:
-        yield Mistake("a decay that is counted from the start, not from the end of the warm-up,", of(k, then))
-
-
-def _other_schedules(schedule) -> Iterator[tuple[str, object]]:
-    """Other settings, and a line for half a cosine or the other way round."""
-    changes = {
-        "every": {"a change at every step": 1},
-        "end": {"an end of 0": 0.0},
-        "start": {"a start from 0": 0.0},
-        "steps": {
-            "one step more": getattr(schedule, "steps", 0) + 1,
-            "one step less": getattr(schedule, "steps", 2) - 1,
-        },
-        "rise": {"a rise of one step more": getattr(schedule, "rise", 0) + 1},
-        "fall": {"a fall of one step more": getattr(schedule, "fall", 0) + 1},
-    }
-    for name, choices in changes.items():
-        for words, choice in choices.items():
-            if name in type(schedule).model_fields and choice != getattr(schedule, name):
-                yield words, schedule.model_copy(update={name: choice})
-    from_kinds = {"linear_decay": "a line", "cosine_decay": "half a cosine"}
-    for kind, words in from_kinds.items():
-        if schedule.kind in from_kinds and kind != schedule.kind:
-            other = next(one for one in type(schedule).__mro__[1].__subclasses__() if one.kind == kind)
-            yield f"{words} in the place of {schedule.kind}", other(steps=schedule.steps, end=schedule.end)
-
-
-def _unbounded(schedule, k: int) -> Iterator[tuple[str, float]]:
-    """Factors by another formula."""
-    match schedule.kind:
-        case "step_decay":
-            yield "a decay that goes on between the steps", schedule.factor ** (k / schedule.every)
-        case "exponential_decay":
-            yield "exp(-(1 - factor) k)", math.exp(-(1 - schedule.factor) * k)
-        case "linear_decay":
-            yield "a line that goes on below its end", 1 + (schedule.end - 1) * k / schedule.steps
-        case "cosine_decay":
-            wave = math.cos(math.pi * k / schedule.steps)
-            yield "a cosine that rises again behind its end", schedule.end + (1 - schedule.end) * (1 + wave) / 2
-            whole = math.cos(2 * math.pi * k / schedule.steps)
-            yield "a whole wave in place of half a one", schedule.end + (1 - schedule.end) * (1 + whole) / 2
-        case "one_cycle":
-            if k >= schedule.rise + schedule.fall:
-                yield "an end of 0", 0.0
-        case _:
-            return

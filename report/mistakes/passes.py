@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from cases.layers import Activation, Dense, Layer, Prelu
+from cases.layers import Activation, Dense, Layer, Prelu, Skip
 from reference.backprop import forward
 from reference.layers import layer_backward, layer_forward
 from reference.proof import floats
 from report.mistakes import derivatives, factors, layers, losses
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
+
+DEEP = 8  # layers before the last one
 
 
 def users(scene: Scene, name: str) -> list[Layer]:
@@ -22,10 +24,25 @@ def users(scene: Scene, name: str) -> list[Layer]:
 
 
 def _suspects(scene: Scene) -> list[Layer]:
-    """The layers whose backward pass may have gone wrong, the last one first."""
-    if not scene.run.has_layers:
-        return list(reversed(scene.problem.network))
-    return users(scene, scene.tensor) if scene.phase == "cotangent" else []
+    """The layers whose backward pass may have gone wrong, the last one first.
+
+    End to end they stand between the last gradient that is right and the first one, on the way back, that is wrong; and
+    skips, which pass something back to a layer far before them.
+    """
+    if scene.run.has_layers:
+        return users(scene, scene.tensor) if scene.phase == "cotangent" else []
+    back = list(reversed(scene.problem.network))
+    trained = {path.rpartition(".")[0] for path in scene.problem.trained}
+    wrong = [i for i, layer in enumerate(back) if _has_wrong_gradient(scene, layer)]
+    first = min(wrong, default=len(back) - 1)
+    right = max((i for i, layer in enumerate(back[:first]) if layer.name in trained), default=0)
+    return [*(layer for layer in back[:right] if isinstance(layer, Skip)), *back[right : first + 1]]
+
+
+def _has_wrong_gradient(scene: Scene, layer: Layer) -> bool:
+    """One of the layer's own gradients is wrong."""
+    keys = [key for key in scene.checks if key[0] == "gradient" and key[1].rpartition(".")[0] == layer.name]
+    return any(scene.is_wrong(key) for key in keys)
 
 
 def settings(scene: Scene) -> Mistakes:
@@ -36,9 +53,9 @@ def settings(scene: Scene) -> Mistakes:
         look = f"look at the {layer.kind} layer {layer.name}"
         for words, other in _others(layer):
             network = tuple(other if one is layer else one for one in scene.problem.network)
-            yield Mistake(words, scene.computed(replace(scene.problem, network=network)), look)
+            yield Mistake(words, scene.computed(replace(scene.problem, network=network), by_the_loss=True), look)
     for words, numbers in _other_operands(scene):
-        yield Mistake(words, scene.computed(operands=scene.numbers | numbers))
+        yield Mistake(words, scene.computed(operands=scene.numbers | numbers, by_the_loss=True))
 
 
 def _others(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -89,7 +106,7 @@ def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backw
     if scene.run.has_layers:
         return
     for kind in sorted({layer.kind for layer in suspects if isinstance(layer, Activation)}):
-        alike = [layer for layer in suspects if layer.kind == kind]
+        alike = [layer for layer in reversed(scene.problem.network) if layer.kind == kind]
         rules = zip(*(wrong(layer) for layer in alike), strict=True) if len(alike) > 1 else ()
         for together in rules:
             by_layer = {layer.name: rule for layer, (_, rule) in zip(alike, together, strict=True)}
@@ -106,7 +123,7 @@ def of_factors(scene: Scene) -> Mistakes:
     read_off = scene.factor
     if read_off and not np.isclose(read_off, [*numbers.values()], rtol=1e-6).any():
         numbers[f"that is {factors.written(read_off)} times what is right,"] = read_off
-    for layer in reversed(scene.problem.network):
+    for layer in _suspects(scene):
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
         for words, factor in numbers.items():
             rules = {layer.name: _times(factor)}
@@ -142,7 +159,7 @@ def joint(scene: Scene) -> Mistakes:
     words = f"y - t behind {before[-1].name}, for a cross-entropy of its own behind {last.kind},"
     look = f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
     yield Mistake(words, scene.computed(slope=slope, rules=left_out), look)
-    for layer in reversed(before):
+    for layer in reversed(before[-DEEP:]):
         for second, rule in derivatives.slopes(layer):
             tensors = scene.computed(slope=slope, rules=left_out | {layer.name: rule})
             yield Mistake(f"{words} and {second.rstrip(',')}", tensors, look)
@@ -170,7 +187,7 @@ def forwards(scene: Scene) -> Mistakes:
             for later in scene.problem.network[place + 1 :]:
                 x = values[scene.before(later)]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
-            yield Mistake(f"{words.rstrip(',')} in {layer.name}", scene.computed(values=values), look)
+            yield Mistake(f"{words.rstrip(',')} in {layer.name}", scene.computed(values=values, by_the_loss=True), look)
 
 
 def samples(scene: Scene) -> Mistakes:
@@ -188,7 +205,7 @@ def samples(scene: Scene) -> Mistakes:
         if len(rows) == size:
             inputs, targets = floats(problem.inputs[rows]), floats(problem.targets[rows])
             values = forward(problem.network, scene.numbers, inputs)
-            yield Mistake(words, scene.computed(values=values, targets=targets))
+            yield Mistake(words, scene.computed(values=values, targets=targets, by_the_loss=True))
     for words, targets in losses.other_targets(scene):
         yield Mistake(words, scene.computed(targets=targets))
     for words, inputs in {"inputs in the order turned around": problem.inputs[::-1][scene.batch]}.items():
