@@ -22,6 +22,10 @@ def of_known_factors(scene: Scene) -> Mistakes:
     if len(scene.checks) > 1:
         for words, factor in [("a derivative that is never computed", 0), *known(scene, of_loss=True)]:
             yield Mistake(f"{words.rstrip(',')}, in every gradient,", _gradients_times(scene, factor))
+            if factor:
+                told = f"{words.rstrip(',')}, in the loss and in every gradient,"
+                yield Mistake(told, {key: factor * truth for key, truth in scene.truths.items()})
+        yield Mistake("a loss that is never computed", {key: 0 * truth for key, truth in scene.truths.items()})
 
 
 def known(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
