@@ -43,8 +43,8 @@ def explained(problem: Problem, trajectory: Trajectory, first: Finding) -> Findi
             says, suspects = _between(problem, checks)
             look = f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}"
     words = "; ".join(part for part in (first.message, extent, look) if part)
-    words += hint(problem, trajectory, first.step, first.phase, first.tensor)
-    return replace(first, message=words, suspects=tuple(suspects))
+    hinted = hint(problem, trajectory, first.step, first.phase, first.tensor)
+    return replace(first, message=hinted.added_to(words), suspects=tuple(suspects))
 
 
 def _checks_of(problem: Problem, trajectory: Trajectory, step: int) -> list[Check]:

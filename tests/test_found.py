@@ -75,7 +75,56 @@ BLAME = [
 
 # ---------------------------------------------------------------- known mistakes
 
-HINTS: list[Found] = []
+WOULD = "this is what {} would give".format
+END_TO_END = "look at the backward pass of the {} layer {}".format
+
+HINTS = [
+    Found(
+        "m1",
+        "m1:gradients",
+        "differs",
+        (WOULD("the derivative of sigmoid left out"), END_TO_END("sigmoid", "sigmoid2")),
+    ),
+    Found(
+        "m5", "m5:run", "differs", ("look at what the dense layer b passes back to a.weight; this is what the share",)
+    ),
+    Found(
+        "r51", "r51_layers:run", "differs", ("look at the l2 penalty; this is what the l2 penalty halved would give",)
+    ),
+    Found("r13", "net:updates_first", "differs", (WOULD("weights that are already updated"),)),
+    Found("r13", "net:never_reset", "differs", (WOULD("a gradient that is not reset between steps"),)),
+    Found("r13", "net:clip_each", "differs", (WOULD("a clip of each tensor by its own norm, to 0.1,"),)),
+    Found("r13", "net:clipped_on_record", "differs", (WOULD("gradients that are clipped to a norm of 0.1"),)),
+    Found("r27", "net:schedule_ahead", "differs", (WOULD("the rate of the next step"),)),
+    Found("r20", "opt:amsgrad_of_optax", "differs", ("the largest second moment after the correction of the bias",)),
+    Found("r21", "opt:epsilon_hat", "differs", (WOULD("epsilon before the correction of the bias"),)),
+    Found("r22", "opt:rmsprop_inside", "differs", (WOULD("epsilon inside the root"),)),
+    Found("r23", "opt:adam_without_a_power", "differs", (WOULD("1 - β for 1 - βᵗ, the power forgotten,"),)),
+    Found("r23", "opt:adam_without_correction", "differs", (WOULD("no correction of the bias"),)),
+    Found("r23", "opt:adam_counts_from_2", "differs", (WOULD("updates that are counted from 2"),)),
+    Found("r25", "opt:adamw_decay_without_rate", "differs", (WOULD("a weight decay without the learning rate"),)),
+    Found(
+        "r25", "opt:adamw_decay_afterwards", "differs", (WOULD("a weight decay after the step, of the new parameter,"),)
+    ),
+    Found("r25", "opt:adamw_coupled", "differs", (WOULD("a coupled weight decay, in the gradient,"),)),
+    Found(
+        "r02",
+        "r02:gradients",
+        "differs",
+        ("the derivative of relu left out, in every such layer", "a sum over the batch"),
+    ),
+    Found("r04", "r04:gradients", "differs", ("y - t behind readout, for a cross-entropy of its own behind softmax",)),
+    Found(
+        "r10",
+        "r10:run",
+        "differs",
+        (WOULD("a mask that is forgotten in the backward pass"), END_TO_END("dropout", "drop")),
+    ),
+    Found("r41", "r41:gradients", "differs", (WOULD("gelu's tanh form"), "look at the gelu layer gelu1")),
+    Found("r45", "r45:numerical", "differs", ("digits lost (a cancellation, a lesser precision, finite differences)",)),
+    Found("u1", "u1:descent", "differs", ("every gradient is -0.5 times what is right",)),
+    Found("u1", "u1:minus", "differs", (WOULD("a wrong sign, in every gradient,"),)),
+]
 
 # ---------------------------------------------------------------- the door for one's own code
 

@@ -383,7 +383,7 @@ def test_hints_know_ties_clips_and_schedules(example):
     problem, run = example
     before, after = run.before["hidden.bias"][LATE], run.after["hidden.bias"][LATE]
     twice = changed(run, "after", "hidden.bias", LATE, lambda _: before + 2 * (after - before))
-    assert "an update applied twice" in judge(problem, twice).message
+    assert "an update made twice" in judge(problem, twice).message
     faulty = changed(run, "gradients", "hidden.weight", LATE, lambda gradient: 2 * gradient)
     assert "a missing factor ½" in judge(problem, faulty).message
     frozen = changed(run, "after", "readout.weight", LATE, lambda w: 2 * w)

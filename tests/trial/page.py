@@ -23,7 +23,8 @@ correct program may be refused, and [mutation testing](mutation.md) of our own c
 MUTANTS_ABOUT = """Each is one wrong rule in a program that is right otherwise, planted into a backend and run; the
 entries are in `tests/trial/mutants.py`. *Noticed* is where its first wrong number must be, in the judge's own words:
 step, phase and tensor. *End to end* is the same run as a backend leaves it that has gradients and no layer values. The
-hint is what the message adds where the whole tensor fits a known mistake."""
+hint is what the message adds where the whole tensor fits a known mistake; each was read beside the name of its rule,
+and a test holds that it is told and that no other one is (`tests/trial/hints.py`)."""
 EQUIVALENT_ABOUT = """Not every change of a formula is a mistake. These are the same mathematics in other words, as the
 judge shows by certifying them in both dtypes; most have a wrong neighbour above."""
 
@@ -78,10 +79,12 @@ def _mutants_headline() -> str:
         f"{sum(one.end_to_end.verdict == 'differs' for one in outcomes if one.dtype == dtype)} in {dtype}"
         for dtype in DTYPES
     ]
+    hinted = sum(bool(one.hint) for one in outcomes if one.dtype == "float64")
     return (
         f"**{len(MUTANTS)} wrong rules, in float64 and in float32: {refused} of {len(outcomes)} runs refused, {blamed} "
         f"blamed at the exact step, phase and tensor ({blind} of the rules are no mistake in float32, or below its "
-        f"rounding). Judged end to end, from gradients alone: {' and '.join(end_to_end)}.**"
+        f"rounding). {hinted} of the rules are called by their name in float64. Judged end to end, from gradients "
+        f"alone: {' and '.join(end_to_end)}.**"
     )
 
 
@@ -97,8 +100,7 @@ def _row(mutant: Mutant, *outcomes: Outcome) -> list[str]:
     ]
     refused = [one.dtype for one in outcomes if one.end_to_end.verdict == "differs"]
     end_to_end = "refused" if len(refused) == len(DTYPES) else f"refused in {refused[0]}" if refused else "not noticed"
-    hint = re.search("this is what (.*) would give", outcomes[0].local.message)
-    return [mutant.name, f"step {mutant.step}, {mutant.noticed}", *local, end_to_end, hint[1] if hint else ""]
+    return [mutant.name, f"step {mutant.step}, {mutant.noticed}", *local, end_to_end, outcomes[0].hint]
 
 
 def _equivalents_table() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -118,6 +119,14 @@ class Outcome(NamedTuple):
         """Step, phase and tensor of the first wrong number; `certified` if there is none."""
         where = self.local.where
         return spot(where.step, where.phase, where.tensor) if self.local.verdict != "certified" else "certified"
+
+    @property
+    def hint(self) -> str:
+        """The known mistake that the message names; mostly what "would give" the tensor, else words of their own."""
+        found = re.search("; (this is .*|these are .*|it is .*|it agrees .*|every .*)$", self.local.message)
+        words = found[1] if found else ""
+        is_mistake = words.startswith("this is what ") and words.endswith(" would give")
+        return words.removeprefix("this is what ").removesuffix(" would give").rstrip(",") if is_mistake else words
 
     @property
     def blamed(self) -> bool:
