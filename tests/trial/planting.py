@@ -133,6 +133,20 @@ class Outcome(NamedTuple):
         """The first wrong number is where the mutant's entry says."""
         return self.place == f"step {self.mutant.step}, {self.mutant.noticed}"
 
+    @property
+    def blamed_end_to_end(self) -> bool:
+        """From gradients alone, the operation that computes that number is the one told, or one of those told."""
+        if self.end_to_end.verdict != "differs":
+            return False
+        where = self.end_to_end.where
+        places = [spot(where.step, *suspect) for suspect in where.suspects]
+        return f"step {self.mutant.step}, {self.mutant.noticed}" in places
+
+    @property
+    def suspects(self) -> int:
+        """How many operations are told from gradients alone."""
+        return len(self.end_to_end.where.suspects)
+
 
 def spot(step: int, phase: str, tensor: str) -> str:
     """Step, phase and tensor in short words."""
