@@ -19,15 +19,11 @@ def formulas(scene: Scene, optimizer: Optimizer) -> Mistakes:
     if path not in scene.used:
         return
     g, before = scene.used[path], {name: scene.state[f"{name}/{path}"] for name in optimizer.state}
-    decay = getattr(optimizer, "weight_decay", 0)
-    g = (
-        g
-        if optimizer.kind == "lion" or getattr(optimizer, "is_decoupled", False)
-        else g + decay * scene.parameters[path]
-    )
+    decay, decoupled = getattr(optimizer, "weight_decay", 0), getattr(optimizer, "is_decoupled", False)
+    g = g if decoupled else g + decay * scene.parameters[path]
     now = {name: floats(scene.run.state_after[f"{name}/{path}"][0]) for name in optimizer.state}
     if scene.phase == "update":
-        shrink = scene.rate * decay if getattr(optimizer, "is_decoupled", False) else 0
+        shrink = scene.rate * decay if decoupled else 0
         for words, step in _other_steps(optimizer, g, before, now, scene.step + 1):
             yield Mistake(words, {scene.key: -scene.rate * step - shrink * scene.parameters[path]})
     else:
@@ -53,13 +49,10 @@ def _other_steps(o: Optimizer, g: np.ndarray, before: Arrays, now: Arrays, t: in
         case "rmsprop":
             yield "the mean square before the update", g / (np.sqrt(before["mean_square"]) + o.epsilon)
         case "rprop":
-            sign = np.sign(now["previous_gradient"]) / o.learning_rate
-            yield "the gradient in place of its sign", now["previous_gradient"] * now["step_size"] / o.learning_rate
-            yield "the step size before the update", np.sign(g) * before["step_size"] / o.learning_rate
-            yield (
-                "a gradient that is not set to 0 where it turned",
-                np.abs(sign) * 0 + np.sign(g) * now["step_size"] / o.learning_rate,
-            )
+            own, direction = now["previous_gradient"], np.sign(g)
+            yield "the gradient in place of its sign", own * now["step_size"] / o.learning_rate
+            yield "the step size before the update", direction * before["step_size"] / o.learning_rate
+            yield "a gradient that is not set to 0 where it turned", direction * now["step_size"] / o.learning_rate
         case "adamax":
             yield "no correction of the bias", now["first_moment"] / now["infinity_norm"]
         case "adam" | "adamw" | "nadam" | "radam":
