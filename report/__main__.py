@@ -187,18 +187,31 @@ def _saved_backends(folder: Path | None) -> list[str]:
 @contextmanager
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
     """The cache, or none, and a folder for new runs."""
-    from report.cache import FOLDER, Cache
+    cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True) as folder:
+        yield cache, Path(folder)
+    if cache:
+        cache.shrink()
 
-    if arguments.no_cache or arguments.executor == "inline":
-        with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
-            yield None, Path(folder)
-        return
-    with _writing(FOLDER):
-        cache = Cache(FOLDER)
-        folder = tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER, ignore_cleanup_errors=True)
-    with folder:
-        yield cache, Path(folder.name)
-    cache.shrink()
+
+def _cache():
+    """The cache; none where it can't be written, which is said."""
+    from report.cache import PLACE, Cache, cache_folder
+
+    try:
+        cache = Cache(cache_folder())
+        tempfile.TemporaryFile(dir=cache.folder).close()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        _say(
+            f"nothing is kept for the next report, for the cache can't be written: {why} ({PLACE} names another folder)"
+        )
+        return None
+    return cache
+
+
+def _say(words: object) -> None:
+    print(plain(words), file=sys.stderr)
 
 
 class CannotWriteError(Exception):

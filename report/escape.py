@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 
+from cases.words import plain
+
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A single _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
 BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
-
-
-def plain(words: object) -> str:
-    """On one line, without characters that a terminal takes for commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(str(words).split()))
 
 
 def text(words: object) -> str:

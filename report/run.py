@@ -13,6 +13,7 @@ from backends import Missing, Unsupported, backend, framework, label
 from backends.trajectory import Trajectory
 from cases.problem import Problem
 from cases.schema import Case
+from cases.words import cut
 from reference.proof import ExactRun
 from report.judge import Judgement, judge
 from report.pairs import Drift, compare
@@ -163,4 +164,4 @@ def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return cut(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)

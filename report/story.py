@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 from backends import BACKENDS, describe, label
 from backends.runs import SUFFIX, Header, load_run
 from cases.load import Mistake
-from cases.problem import materialise
+from cases.problem import Problem, materialise
 from cases.schema import Case
 from reference.proof import BITS, exact_run
-from report.cache import Cache, judgement_key, key_of, machine, run_key, sources
+from report.cache import Cache, judgement_key, key_of, machine, packages, run_key, sources
 from report.depth import LayerGradient, gradients_by_layer
 from report.executors import Site
-from report.isolation import DiedError
+from report.isolation import JUDGE, DiedError
 from report.markdown import DEEP, whole_report
-from report.run import Comparison, Result, pairs_of
+from report.run import Comparison, Pair, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
-from report.units import JUDGE, Done, Unit
+from report.units import Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
 KEPT = ("certified", "differs", "out of range", "unsupported")  # what the same run would come to again
@@ -67,6 +67,16 @@ class Chapter(NamedTuple):
     figure: bytes | None = None
 
 
+class Told(NamedTuple):
+    """What telling a case leaves, as data: of each dtype the results and the pairs, and what a chapter has of it."""
+
+    results: dict[str, list[Result]]
+    pairs: dict[str, list[Pair]]
+    section: str
+    layers: list[LayerGradient]
+    figure: bytes | None = None
+
+
 def saved_run(folder: Path, case: str, dtype: str, name: str) -> Path:
     """Where a report leaves a run that it saves."""
     return folder / "runs" / case.lstrip("/") / f"{dtype}-{label(name)}{SUFFIX}"
@@ -84,6 +94,19 @@ class _Open:
     units: list[Unit]
     done: dict[int, Done] = field(default_factory=dict)
     keys: dict[int, str | None] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+    def problem(self, dtype: str) -> Problem:
+        """The case at this dtype."""
+        if dtype not in self.problems:
+            self.problems[dtype] = materialise(self.case, dtype)
+        return self.problems[dtype]
+
+    def comparisons(self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]) -> list[Comparison]:
+        """What came of it at each dtype."""
+        return [
+            Comparison(self.case, self.problem(dtype), found, pairs.get(dtype, [])) for dtype, found in results.items()
+        ]
 
 
 class Work:
@@ -119,17 +142,17 @@ class Work:
     def _begin(self, one: _Open, position: int) -> Future | None:
         """Begin a unit, unless it need not be done again."""
         unit = one.units[position]
-        key = None
         if unit.file is None and self.cache:
-            run = run_key(materialise(unit.case, unit.dtype), unit.backend)
-            key = run and judgement_key(run)
-            file = run and self.cache.run(run)
-            result = key and self.cache.get(key)
-            if result and (file or result.judgement is None):
-                one.keys[position], one.done[position] = key, Done(result, file)
+            problem = one.problem(unit.dtype)
+            run = run_key(problem, unit.backend)
+            kept = run and self.cache.run(run)
+            key = run and judgement_key(run, kept.digest if kept else "", problem)
+            result = key and self.cache.get(key, Result)
+            if result and (kept or result.judgement is None):
+                one.keys[position], one.done[position] = key, Done(result, kept and kept.file)
                 return None
             one.keys[position] = run
-            unit = unit._replace(file=file or None)
+            unit = unit._replace(file=kept.file if kept else None)
         elif unit.file and not unit.file.is_file():
             missing = Result(label(unit.backend), "missing", f"there is no run {unit.file}")
             one.done[position] = Done(missing)
@@ -145,10 +168,11 @@ class Work:
             done = Done(Result(label(one.units[position].backend), "error", why))
         run = one.keys.get(position)
         if run and done.result.verdict in KEPT:
-            if done.file and done.file != (kept := self.cache.run_file(run)):
-                done = done._replace(file=done.file.replace(kept))
-            one.keys[position] = judgement_key(run)
-            self.cache.put(one.keys[position], done.result)
+            kept = done.file and self.cache.keep_run(run, done.file)
+            done = done._replace(file=kept and kept.file)
+            key = judgement_key(run, kept.digest if kept else "", one.problem(one.units[position].dtype))
+            self.cache.put(key, done.result)
+            one.keys[position] = key
         else:
             one.keys[position] = None
         one.done[position] = done
@@ -161,10 +185,12 @@ class Work:
         if len(one.done) < len(one.units):
             return None
         keys = [one.keys.get(position) for position in range(len(one.units))]
-        key = key_of(self.plan.exact, one.case, keys, sources("report.story"), machine()) if all(keys) else None
-        if key and (chapter := self.cache.get(key)):
-            self.told[one.number] = chapter
-            return chapter
+        story = "report.story"
+        parts = self.plan.exact, one.case, keys, sources(story), packages(story), machine()
+        key = key_of(*parts) if all(keys) else None
+        if key and (told := self.cache.get(key, Told)):
+            self.told[one.number] = _chapter(one, told)
+            return self.told[one.number]
         done: dict[str, list[Done]] = {}
         for position, unit in enumerate(one.units):
             done.setdefault(unit.dtype, []).append(one.done[position])
@@ -172,14 +198,14 @@ class Work:
         pending[future] = partial(self._told, one, done, key)
         return None
 
-    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Chapter]) -> _Open:
+    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Told]) -> _Open:
         try:
-            chapter = future.result()
+            told = future.result()
             if key:
-                self.cache.put(key, chapter)
+                self.cache.put(key, told)
+            self.told[one.number] = _chapter(one, told)
         except DiedError as death:
-            chapter = _untold(one.case, done, death)
-        self.told[one.number] = chapter
+            self.told[one.number] = _untold(one, done, death)
         return one
 
     def unfinished(self) -> list[Chapter]:
@@ -202,10 +228,10 @@ class Work:
 def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
     """What each backend says of itself, in a process of its own; and which runs were given."""
     keys = {
-        name: key_of("settings", name, sources(BACKENDS[name]), machine()) if cache and name in BACKENDS else None
+        name: key_of("settings", name, *_settings(BACKENDS[name])) if cache and name in BACKENDS else None
         for name in plan.backends
     }
-    rows = {name: cache.get(key) for name, key in keys.items() if key}
+    rows = {name: cache.get(key, dict[str, str]) for name, key in keys.items() if key}
     asked = {name: site.call(name, describe, name) for name in plan.backends if not rows.get(name)}
     for name, future in asked.items():
         try:
@@ -215,13 +241,22 @@ def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, 
         except DiedError as death:
             rows[name] = {"backend": label(name), "packages": death.message}
     given = [{"backend": name, "packages": f"the run in {file}"} for name, _, file in plan.runs]
-    return [*(rows[name] for name in plan.backends), *given]
+    return [*(rows[name] | {"backend": label(name)} for name in plan.backends), *given]
+
+
+def _settings(module: str) -> tuple[str, ...]:
+    """What the settings of a backend depend on."""
+    return sources(module), packages(module), machine()
 
 
 # ---------------------------------------------------------------- one case
 
 
-def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter:  # noqa: FBT001
+def _chapter(one: _Open, told: Told) -> Chapter:
+    return Chapter(one.comparisons(told.results, told.pairs), told.section, told.layers, told.figure)
+
+
+def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Told:  # noqa: FBT001
     """Compare what the backends left of a case, draw it, and write its section."""
     comparisons: list[Comparison] = []
     for dtype, units in done.items():
@@ -234,7 +269,8 @@ def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter: 
         from report.figures import draw_run
 
         figure = draw_run(comparisons)
-    return Chapter(_without_trajectories(comparisons), section, layers, figure)
+    results = {one.dtype: [replace(result, trajectory=None) for result in one.results] for one in comparisons}
+    return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
 
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
@@ -249,14 +285,7 @@ def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comp
     return comparison
 
 
-def _without_trajectories(comparisons: list[Comparison]) -> list[Comparison]:
-    results = ([replace(result, trajectory=None) for result in comparison.results] for comparison in comparisons)
-    return [
-        replace(comparison, results=kept, exact=None) for comparison, kept in zip(comparisons, results, strict=True)
-    ]
-
-
-def _untold(case: Case, done: dict[str, list[Done]], death: DiedError) -> Chapter:
+def _untold(one: _Open, done: dict[str, list[Done]], death: DiedError) -> Chapter:
     """The verdicts of a case that could not be told, each with the reason; none of them stands."""
     why = f"judged, but not compared with the others: {death.message}"
     results = {
@@ -266,18 +295,18 @@ def _untold(case: Case, done: dict[str, list[Done]], death: DiedError) -> Chapte
         ]
         for dtype, units in done.items()
     }
-    return _of_results(case, results)
+    return _of_results(one, results)
 
 
 def _verdicts_alone(one: _Open) -> Chapter:
     results: dict[str, list[Result]] = {}
     for position, done in sorted(one.done.items()):
         results.setdefault(one.units[position].dtype, []).append(done.result)
-    return _of_results(one.case, results)
+    return _of_results(one, results)
 
 
-def _of_results(case: Case, results: dict[str, list[Result]]) -> Chapter:
-    comparisons = [Comparison(case, materialise(case, dtype), found) for dtype, found in results.items()]
+def _of_results(one: _Open, results: dict[str, list[Result]]) -> Chapter:
+    comparisons = one.comparisons(results, {})
     return Chapter(comparisons, case_section(comparisons, []), [])
 
 
