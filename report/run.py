@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -73,10 +73,10 @@ class Comparison:
         return [result for result in self.finished if result.judgement.ledger.steps]
 
 
-def attempt(problem: Problem, name: str) -> Result:
-    """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
+def attempt(problem: Problem, name: str, judging: Callable[[Problem, str, Trajectory], Result] | None = None) -> Result:
+    """Run and judge a problem on one backend, here or as `judging` does. Whatever goes wrong there is a verdict."""
     try:
-        return judged(problem, label(name), backend(name).run(problem))
+        return (judging or judged)(problem, label(name), backend(name).run(problem))
     except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
         return failed(label(name), error)
 

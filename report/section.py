@@ -15,6 +15,7 @@ from reference.proof import balls, floats, sizes, working_precision
 from report.checks import checks_of_steps
 from report.depth import LayerGradient
 from report.escape import block, text
+from report.places import figure_of
 from report.run import Comparison, Result, suspect
 from report.table import cell, printed, short, some, table
 
@@ -66,8 +67,7 @@ def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
 
 def figure_name(comparison: Comparison) -> str | None:
     """Where the figure of a case is, a name for each case; none for a single step, which has no curve."""
-    name = comparison.case.name.replace("-", "--").replace("/", "-")
-    return f"figures/{name}.svg" if comparison.problem.steps > 1 else None
+    return figure_of(comparison.case) if comparison.problem.steps > 1 else None
 
 
 def _scenario(comparison: Comparison) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backends import BACKENDS, describe, label
-from backends.runs import SUFFIX, Header, load_run
+from backends.runs import Header, load_run
 from cases.load import Mistake
 from cases.problem import Problem, materialise
 from cases.schema import Case
@@ -22,6 +22,7 @@ from report.depth import LayerGradient, gradients_by_layer
 from report.executors import Site
 from report.isolation import JUDGE, DiedError
 from report.markdown import DEEP, whole_report
+from report.places import saved_run
 from report.run import Comparison, Pair, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
 from report.units import Done, Unit
@@ -52,7 +53,7 @@ class Plan(NamedTuple):
         """The units of a case, in the order of the report."""
         for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
             for name in self.backends:
-                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case.name, dtype, name))
+                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case, dtype, name))
             for name, header, file in self.runs:
                 if (header.case, header.dtype) == (case.name, dtype):
                     yield Unit(case, dtype, name, file)
@@ -75,11 +76,6 @@ class Told(NamedTuple):
     section: str
     layers: list[LayerGradient]
     figure: bytes | None = None
-
-
-def saved_run(folder: Path, case: str, dtype: str, name: str) -> Path:
-    """Where a report leaves a run that it saves."""
-    return folder / "runs" / case.lstrip("/") / f"{dtype}-{label(name)}{SUFFIX}"
 
 
 # ---------------------------------------------------------------- all cases
@@ -217,7 +213,7 @@ class Work:
         for one in self.cases:
             for position, done in one.done.items():
                 unit = one.units[position]
-                saved = saved_run(output, one.case.name, unit.dtype, unit.backend)
+                saved = saved_run(output, one.case, unit.dtype, unit.backend)
                 if done.file is None:
                     saved.unlink(missing_ok=True)
                 elif done.file != saved:

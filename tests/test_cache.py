@@ -253,11 +253,26 @@ def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
         write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"good"
     assert (tmp_path / "figures" / "a.svg").read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".written", "figures", "report.md"]
     monkeypatch.undo()
     write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.svg"]
+
+
+def test_a_list_of_what_was_written_removes_nothing_else(tmp_path):
+    """Whatever somebody has written into it."""
+    (tmp_path / "out" / "figures" / "deep").mkdir(parents=True)
+    mine = [tmp_path / "a.svg", tmp_path / "out" / "figures" / "deep" / "a.svg", tmp_path / "out" / "a.svg"]
+    for path in mine:
+        path.touch()
+    names = ["figures/../../a.svg", "figures/deep/a.svg", "a.svg", str(mine[0]), "figures/old.svg", 3]
+    for content in (json.dumps(names).encode(), b"[" * 100_000, b"3", b"\xff", b""):
+        (tmp_path / "out" / files.WRITTEN).write_bytes(content)
+        (tmp_path / "out" / "figures" / "old.svg").touch()
+        write_all(tmp_path / "out", {"report.md": b""}, "figures/*.svg")
+        assert all(path.exists() for path in mine)
+        assert (tmp_path / "out" / "figures" / "old.svg").exists() == (b"old" not in content)
 
 
 def test_a_report_that_does_not_fit_leaves_the_good_one(checkout):

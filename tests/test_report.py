@@ -23,7 +23,7 @@ from cases.problem import materialise
 from cases.schema import CASES
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
-from report import figures, units
+from report import figures, places, units
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
 from report.markdown import summary
@@ -300,12 +300,14 @@ def test_every_backend_and_every_pair_is_drawn(monkeypatch):
 
 
 @pytest.mark.usefixtures("folder")
-def test_stale_figures_are_removed():
-    Path("a.yaml").write_text(GOOD)
+def test_stale_figures_are_removed_and_nobody_s_own():
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(GOOD)
     Path("results/figures").mkdir(parents=True)
-    Path("results/figures/old.svg").touch()
+    Path("results/figures/mine.svg").touch()
     assert report("a.yaml", "--no-exact") == 0
-    assert [path.name for path in Path("results/figures").iterdir()] == ["a.svg"]
+    assert report("b.yaml", "--no-exact") == 0
+    assert {path.name for path in Path("results/figures").iterdir()} == {"b.svg", "mine.svg"}
 
 
 def test_lines_on_stdout_fit_a_terminal():
@@ -411,6 +413,48 @@ def test_wrong_reference_is_suspected(monkeypatch, capsys, module, name, wrong, 
     text = Path("results/report.md").read_text(encoding="utf-8")
     assert f"Torch {told}" in text
     assert f"**float64: torch {told}**" in text
+
+
+# ---------------------------------------------------------------- places
+
+NAMES = [
+    "up.yaml", "../../up.yaml", "up.yml", "a-/b.yaml", "a/-b.yaml", "a-b.yaml", "a--b.yaml", "a~-b.yaml", "/a/b.yaml",
+    "a/b.yaml", "_gradients_by_layer.yaml", "up~.yml.yaml", "up~.yaml", "x" * 240 + ".yaml", "x" * 240 + "y.yaml",
+    "a/\udc80.yaml", "a/\udc81.yaml", "../up.yaml",
+]  # fmt: skip
+
+
+def test_every_case_has_places_of_its_own_inside_the_folder(tmp_path):
+    cases = []
+    for name in NAMES:
+        case = load(CASES / "xor" / "two_four_one.yaml").model_copy()
+        case._path = Path(name)
+        cases.append(case)
+    figure_names = [places.figure_of(case) for case in cases]
+    folders = [places.runs_of(tmp_path, case) for case in cases]
+    assert len({*figure_names}) == len({*folders}) == len(NAMES)
+    assert "figures/_gradients_by_layer.svg" not in figure_names
+    for name, runs in zip(figure_names, folders, strict=True):
+        assert name.count("/") == 1
+        assert len(name.encode()) < 255
+        assert runs.resolve().is_relative_to(tmp_path / "runs")
+    assert places.figure_of(load(CASES / "xor" / "two_four_one.yaml")) == "figures/xor-two_four_one.svg"
+    assert folders[0] == tmp_path / "runs" / "up"
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_are_saved_inside_of_the_folder_and_found_there(monkeypatch):
+    Path("deep/er").mkdir(parents=True)
+    for name in ("up.yaml", "deep/same.yaml", "deep/same.yml"):
+        Path(name).write_text(CHAIN)
+    monkeypatch.chdir("deep/er")
+    cases = ("../../up.yaml", "../same.yaml", "../same.yml")
+    assert report(*cases, "--no-exact", "--save-runs", "--output", "out") == 0
+    runs = {path.relative_to("out").as_posix() for path in Path("out").rglob("*.safetensors")}
+    assert runs == {f"runs/{name}/float64-numpy.safetensors" for name in ("~../~../up", "~../same", "~../same~.yml")}
+    assert not [*Path("..").glob("*.safetensors"), *Path("../runs").glob("*")]
+    assert report(*cases, "--no-exact", "--from-runs", "out", names=()) == 0
+    assert verdicts() == ["certified"] * 3
 
 
 # ---------------------------------------------------------------- exit codes
@@ -538,6 +582,31 @@ def test_output_that_cannot_be_written(capsys):
     Path("case.yaml").write_text(GOOD)
     assert report("case.yaml", "--output", "case.yaml") == 2
     assert capsys.readouterr().err.splitlines()[-1] == "cannot write to case.yaml: Not a directory"
+
+
+def test_a_summary_of_github_that_cannot_be_written_is_named(folder, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "nowhere" / "summary"))
+    Path("case.yaml").write_text(GOOD)
+    assert report("case.yaml", "--no-exact") == 0
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects")
+    )
+
+
+@pytest.mark.parametrize("streams", ["1>&-", "0<&- 1>&- 2>&-", "1>/dev/full", "1>/dev/full 2>&1", "| true"])
+def test_a_report_that_nobody_reads_is_written(folder, streams):
+    """Its exit code is the verdict, whatever has become of the streams."""
+    Path("good.yaml").write_text(CHAIN)
+    Path("bad.yaml").write_text("title: x")
+    python = f"cd {CASES.parent} && {sys.executable} -m report {folder} --backend=numpy --executor=inline --no-exact"
+    command = f"set -o pipefail; {python} --output {folder / 'out'} {streams}"
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S607
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert json.loads((folder / "out" / "report.json").read_text())["results"][0]["verdict"] == "certified"
 
 
 @pytest.mark.parametrize("arguments", [["--no-such-option"], ["--backend", "tensorflow"], ["--dtype", "int8"]])
