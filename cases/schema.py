@@ -224,10 +224,11 @@ class Case(Concept):
 
     @property
     def name(self) -> str:
-        """The file's path without `cases/` and `.yaml`."""
+        """The file's path without `cases/` and `.yaml`; what is no text in it is told by its bytes."""
         path = self._path.resolve()
         inside = path.is_relative_to(CASES)
-        return (path.relative_to(CASES) if inside else self._path).with_suffix("").as_posix()
+        name = (path.relative_to(CASES) if inside else self._path).with_suffix("").as_posix()
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
     @property
     def widths(self) -> dict[str, int]:
