@@ -18,7 +18,7 @@ from cases.command import run_command, say
 from cases.layers import Dense
 from cases.load import load_all
 from cases.schema import Case
-from cases.words import plain
+from cases.words import cut, plain
 
 INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "steps", "dtypes", "title")
@@ -80,7 +80,7 @@ def _validate(paths: list[str]) -> int:
     if cases:
         print(_table(cases))
     for mistake in mistakes:
-        say(plain(mistake), error=True)
+        say(cut(plain(mistake)), error=True)
     if not cases and not mistakes:
         say("no case found", error=True)
         return NOTHING

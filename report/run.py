@@ -37,6 +37,9 @@ class Result:
     accuracy: float | None = None
     output: str = ""
 
+    def __post_init__(self):
+        self.message = cut(self.message)
+
 
 @dataclass
 class Pair:
@@ -49,13 +52,14 @@ class Pair:
 
 @dataclass
 class Comparison:
-    """One case at one dtype, on every backend."""
+    """One case at one dtype, on every backend; where there is no exact run, `no_exact` says why."""
 
     case: Case
     problem: Problem
     results: list[Result] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     exact: ExactRun | None = None
+    no_exact: str = ""
 
     @property
     def dtype(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,9 +16,11 @@ from backends.runs import Header, load_run
 from cases.load import Mistake
 from cases.problem import Problem, materialise
 from cases.schema import Case
-from reference.proof import BITS, exact_run
+from cases.words import cut
+from reference.proof import BITS, ExactRun, exact_run
 from report.cache import Cache, judgement_key, key_of, machine, packages, run_key, sources
 from report.depth import LayerGradient, gradients_by_layer
+from report.escape import left_out
 from report.executors import Site
 from report.isolation import JUDGE, DiedError
 from report.markdown import DEEP, whole_report
@@ -258,15 +260,29 @@ def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Told:  # 
     for dtype, units in done.items():
         bits = max((other.exact.bits for other in comparisons if other.exact), default=BITS)
         comparisons.append(_compare(case, dtype, units, bits if exact else None))
-    layers = _layers(comparisons[0])
-    section = case_section(comparisons, layers)
+    notes: list[str] = []
+    layers = _unless_it_fails("the gradient size by layer", notes, _layers, comparisons[0]) or []
     figure = None
-    if figure_name(comparisons[0]) and any(comparison.finished for comparison in comparisons):
-        from report.figures import draw_run
-
-        figure = draw_run(comparisons)
+    if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
+        figure = _unless_it_fails("the figure", notes, _figure, comparisons)
+    section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
     results = {one.dtype: [replace(result, trajectory=None) for result in one.results] for one in comparisons}
     return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
+
+
+def _figure(comparisons: list[Comparison]) -> bytes:
+    from report.figures import draw_run
+
+    return draw_run(comparisons)
+
+
+def _unless_it_fails(what: str, notes: list[str], make: Callable, *arguments) -> Any:
+    """What is made; None where that fails, which goes into the notes: telling never changes a verdict."""
+    try:
+        return make(*arguments)
+    except Exception as error:  # noqa: BLE001, whatever it is, everything else is told
+        notes.append(left_out(what, error))
+        return None
 
 
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
@@ -276,9 +292,21 @@ def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comp
         for unit in done
     ]
     comparison.pairs = list(pairs_of(comparison))
-    if bits and any(result.verdict == "certified" for result in comparison.results):
-        comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+    comparison.exact, comparison.no_exact = _exact(comparison, bits)
     return comparison
+
+
+def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, str]:
+    """The exact run, or why there is none."""
+    if bits is None:
+        return None, "it was not asked for (--no-exact)"
+    if all(result.verdict != "certified" for result in comparison.results):
+        return None, "no run is certified"
+    try:
+        exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+    except Exception as error:  # noqa: BLE001, telling never changes a verdict
+        return None, cut(f"it failed: {type(error).__name__}: {error}", 400)
+    return exact, "" if exact else "it takes too long here"
 
 
 def _untold(one: _Open, done: dict[str, list[Done]], death: DiedError) -> Chapter:
@@ -324,10 +352,17 @@ def story(
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
     files = {figure_name(chapter.comparisons[0]): chapter.figure for chapter in chapters if chapter.figure}
-    if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
-        from report.figures import draw_depth
-
-        files[DEPTH_FIGURE] = draw_depth(deep)
+    notes: list[str] = []
+    deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
+    if deep and (picture := _unless_it_fails("the figure", notes, _depth_figure, deep)):
+        files[DEPTH_FIGURE] = picture
+        notes = [f"![]({DEPTH_FIGURE})"]
     sections = [chapter.section for chapter in chapters]
-    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished)
+    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished, *notes)
     return files | {"report.md": report.encode()}
+
+
+def _depth_figure(networks: dict[str, list[LayerGradient]]) -> bytes:
+    from report.figures import draw_depth
+
+    return draw_depth(networks)

@@ -21,9 +21,10 @@ from cases.layers import HardSigmoid, Identity, LeakyRelu, LogSoftmax, Prelu, Re
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES
+from cases.words import MOST
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
-from report import figures, places, units
+from report import figures, markdown, places, section, story, units
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
 from report.markdown import summary
@@ -228,9 +229,10 @@ SCENARIOS = {
         "learning rate by warm_up (steps 3, start 0.5, then step_decay (every 2, factor 0.5)), batches of 2 of 3 "
         "samples."
     ),
-    "network: [{dense: {name: a, units: 1}}, sigmoid]\nparameters: {a.weight: [[1]], a.bias: [0.5]}\n"
+    "network: [{dense: {name: a, units: 1}}, {sigmoid: {name: act}}, sigmoid]\n"
+    "parameters: {a.weight: [[1]], a.bias: [0.5]}\n"
     "data: {inputs: [[1]], targets: [[0]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n": (
-        "input (1) → a (1) → sigmoid1; squared error × 1 (sum); gradients only, all samples."
+        "input (1) → a (1) → act (sigmoid) → sigmoid2; squared error × 1 (sum); gradients only, all samples."
     ),
     "objective: {gradients: {values: [[1, 2, 3], [4, 5, 6]]}}\nparameters: {x.weight: [1, 2, 3]}\n"
     "training: {steps: 1234, optimizer: {asgd: {learning_rate: 0.5}}, clip: {value: {maximum: 2}}}\n": (
@@ -455,6 +457,95 @@ def test_runs_are_saved_inside_of_the_folder_and_found_there(monkeypatch):
     assert not [*Path("..").glob("*.safetensors"), *Path("../runs").glob("*")]
     assert report(*cases, "--no-exact", "--from-runs", "out", names=()) == 0
     assert verdicts() == ["certified"] * 3
+
+
+# ---------------------------------------------------------------- what can't be told
+
+
+TOLD = {
+    (section, "_scenario"): "the scenario is left out",
+    (section, "_outputs"): "the output of the processes is left out",
+    (section, "suspect"): "the odd one out is left out",
+    (section, "_layers_table"): "the gradient size by layer is left out",
+    (section, "_step_zero"): "the table of step 0 is left out",
+    (section, "_trajectory"): "the table of the run is left out",
+    (section, "_published"): "the table of the published numbers is left out",
+    (section, "_runs_table"): "the table of the runs is left out",
+    (figures, "draw_run"): "the figure is left out",
+    (figures, "draw_depth"): "the figure is left out",
+    (markdown, "_ledger"): "the table of what was compared is left out",
+    (markdown, "_wrong_prints"): "the section on wrong published numbers is left out",
+    (markdown, "_pairs_table"): "the section on pairs is left out",
+}
+
+
+@pytest.mark.usefixtures("folder")
+def test_telling_never_changes_a_verdict(monkeypatch):
+    """What can't be drawn or written is left out, with a line that says so and why."""
+
+    def fails(*_):
+        raise RuntimeError("planted | here")
+
+    Path("a.yaml").write_text(GOOD)
+    Path("chain.yaml").write_text(CHAIN)
+    for module, name in TOLD:
+        monkeypatch.setattr(module, name, fails)
+    assert report("a.yaml", "chain.yaml", "--no-exact", names=("numpy", "torch")) == 0
+    assert {*verdicts()} == {"certified"}
+    lines = Path("results/report.md").read_text(encoding="utf-8").splitlines()
+    for words in TOLD.values():
+        assert f"*{words}, it could not be made: RuntimeError: planted \\| here*" in lines
+    assert not [*Path("results/figures").iterdir()]
+    assert "![](" not in "".join(lines)
+    monkeypatch.undo()
+
+
+def fails_exactly(*_):
+    raise RuntimeError("planted")
+
+
+@pytest.mark.parametrize(
+    ("options", "exact", "why"),
+    [
+        (["--no-exact"], None, "it was not asked for (--no-exact)"),
+        ([], lambda *_: None, "it takes too long here"),
+        ([], fails_exactly, "it failed: RuntimeError: planted"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_why_there_is_no_exact_run(monkeypatch, options, exact, why):
+    if exact:
+        monkeypatch.setattr(story, "exact_run", exact)
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", *options) == 0
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert f"The exact run in ball arithmetic was not made: {why}." in text
+
+
+@pytest.mark.usefixtures("folder")
+def test_gradients_by_layer_that_fail_leave_the_rest(monkeypatch, wrong_backend):
+    """And no exact run, where no run is certified, says that."""
+    monkeypatch.setattr(story, "gradients_by_layer", fails_exactly)
+    Path("chain.yaml").write_text(CHAIN)
+    assert report("chain.yaml", "--no-exact") == 0
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert "*the gradient size by layer is left out, it could not be made: RuntimeError: planted*" in text
+    wrong_backend("replace(run, gradients={k: 1.01 * v for k, v in run.gradients.items()})")
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", names=("torch",)) == 1
+    assert "was not made: no run is certified." in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_message_is_without_end(wrong_backend, capsys):
+    """20,000 tensors too many are one message of some lines."""
+    wrong_backend("replace(run, gradients=run.gradients | {f'more_{n}': run.loss for n in range(20_000)})")
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", "--no-exact", names=("numpy", "torch")) != 0
+    assert max(len(row["message"]) for row in results()["results"]) <= MOST
+    assert Path("results/report.md").stat().st_size < 100_000
+    assert Path("results/report.json").stat().st_size < 100_000
+    assert len(capsys.readouterr().out) < 10_000
 
 
 # ---------------------------------------------------------------- exit codes
