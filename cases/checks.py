@@ -249,7 +249,7 @@ def _tolerance(case: Case) -> Mistakes:
 
 def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
-    terms = case.batch.size * np.shape(case.data.targets)[-1]
+    terms = case.batch.size * np.atleast_1d(case.data.targets).shape[-1]
     for path, value in _numbers(case):
         shares = terms if path[-1] == "factor" else 1
         for dtype in case.dtypes:

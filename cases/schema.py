@@ -253,7 +253,7 @@ class Case(Concept):
     @property
     def batch(self) -> Batch:
         """How the samples are split; all of them at once unless the case says otherwise."""
-        return (self.training and self.training.batch) or Batch(size=len(self.data.inputs))
+        return (self.training and self.training.batch) or Batch(size=len(np.atleast_1d(self.data.inputs)))
 
     @property
     def steps_per_epoch(self) -> int:
