@@ -186,7 +186,8 @@ class Work:
         story = "report.story"
         parts = self.plan.exact, one.case, keys, sources(story), packages(story), machine()
         key = key_of(*parts) if all(keys) else None
-        if key and (told := self.cache.get(key, Told)):
+        told = key and self.cache.get(key, Told)
+        if told and {*told.results} == {unit.dtype for unit in one.units}:
             self.told[one.number] = _chapter(one, told)
             return self.told[one.number]
         done: dict[str, list[Done]] = {}
