@@ -19,7 +19,7 @@ help:
 	@echo "make fuzz      judge N random scenarios (N=10000) on every backend; goes on where it stopped"
 	@echo "make mutation change our own code in every place, one by one: a test must fail (hours)"
 	@echo "make docs      take the figure of the README from a new report"
-	@echo "make clean     remove what the others made"
+	@echo "make clean     remove what the others made, and what is kept in ~/.cache/backproof"
 
 report: $(READY)
 	$(RUN) -m report
@@ -64,4 +64,5 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) .backproof_cache results build *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/backproof"
+	rm -rf $(VENV) results build *.egg-info .hypothesis .pytest_cache .ruff_cache

@@ -36,6 +36,22 @@ def _backend(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+JUDGE = pytest.StashKey()
+
+
+def _judge(config: pytest.Config):
+    """The judge of this session, in a process of its own, which a backend in this one can't change."""
+    from report.apart import JudgeApart
+
+    return config.stash.setdefault(JUDGE, JudgeApart())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the judge."""
+    if JUDGE in config.stash:
+        config.stash[JUDGE].stop()
+
+
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
     """Collect case files: all below `cases/`, and every other one that is named."""
     if file_path.suffix not in SUFFIXES:
@@ -111,7 +127,7 @@ class CaseItem(_Item):
         """
         from report.run import attempt_openly
 
-        result = attempt_openly(materialise(self.case, self.dtype), self.backend)
+        result = attempt_openly(materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case))
         required = self.config.getoption("--require-backend") or self.config.getoption("--backend")
         if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
             pytest.skip(f"{result.verdict}: {result.message}")
@@ -131,8 +147,9 @@ class PairsItem(_Item):
         """Run the backends and compare; one that is missing or can't finish fails or skips in its own item."""
         from report.run import Comparison, attempt, pairs_of
 
+        judging = _judge(self.config).of(self.case)
         comparison = Comparison(self.case, materialise(self.case, self.dtype))
-        comparison.results = [attempt(comparison.problem, name) for name in self.backends]
+        comparison.results = [attempt(comparison.problem, name, judging) for name in self.backends]
         pairs = list(pairs_of(comparison))
         if not pairs and not self.config.getoption("--require-backend"):
             pytest.skip("fewer than two backends finished: there is no pair")

@@ -14,10 +14,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
-from cases.command import run_command
+from cases.command import run_command, say
 from cases.layers import Dense
 from cases.load import load_all
 from cases.schema import Case
+from cases.terminal import cut, plain
 
 INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "steps", "dtypes", "title")
@@ -79,9 +80,9 @@ def _validate(paths: list[str]) -> int:
     if cases:
         print(_table(cases))
     for mistake in mistakes:
-        print(mistake, file=sys.stderr)
+        say(cut(plain(mistake)), error=True)
     if not cases and not mistakes:
-        print("no case found", file=sys.stderr)
+        say("no case found", error=True)
         return NOTHING
     return INVALID if mistakes else 0
 
@@ -97,7 +98,7 @@ def _table(cases: list[Case]) -> str:
 
 
 def _row(case: Case) -> tuple[str, ...]:
-    return case.name, _cut(_network(case), WIDEST_NETWORK), str(case.steps), _dtypes(case), case.title
+    return plain(case.name), _cut(_network(case), WIDEST_NETWORK), str(case.steps), _dtypes(case), case.title
 
 
 def _network(case: Case) -> str:

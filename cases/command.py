@@ -5,20 +5,53 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+CANNOT_PRINT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def run_command(command: Callable[[], int]) -> int:
     """The exit code of `command`."""
+    open_streams()
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", error=True)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails too
+        mute(sys.stdout)
         return BROKEN_PIPE
+    except OSError as error:
+        mute(sys.stdout)
+        say(f"cannot write to standard output: {error.strerror}", error=True)
+        return CANNOT_PRINT
     return code
+
+
+def say(words: str, *, error: bool = False) -> None:
+    """Print for whoever reads it; that it can't be printed changes nothing."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(words, file=stream, flush=True)
+    except OSError:
+        mute(stream)
+
+
+def mute(stream) -> None:
+    """Let go to nowhere what is printed from now on: what can't be flushed now fails at the exit again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def open_streams() -> None:
+    """Open what was closed before the program began, for the next file would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False))

@@ -110,7 +110,7 @@ def _events(text: str) -> Iterator[Event]:
         before = text[: error.position]
         position = (before.count("\n") + 1, error.position - before.rfind("\n"))
         _refuse_syntax(position, f"the character U+{error.character:04X} is not allowed")
-    except (YAMLError, ValueError) as error:  # ValueError: an escape beyond the last character of Unicode
+    except (YAMLError, ValueError, OverflowError) as error:  # the last two: an escape beyond Unicode's last character
         _refuse_syntax(end, str(error))
 
 

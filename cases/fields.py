@@ -68,7 +68,7 @@ def listed(names: Iterable[str]) -> str:
     names = list(names)
     if len(names) > 16:
         return f"{', '.join(names[:16])}, ..."
-    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 # ---------------------------------------------------------------- one of several concepts
@@ -260,6 +260,8 @@ def _read_npz(path: Path, name: Any) -> np.ndarray:
         raise mistake(f"{quoted(path.name)} cannot be read: {_one_line(error)}", "file") from None
     if unpacked > LARGEST_FILE:
         raise mistake(f"{quoted(path.name)} unpacks to more than 256 MiB", "file")
+    if not names:
+        raise mistake(f"{quoted(path.name)} holds no array", "file")
     if array is None:
         raise mistake(f"expected `array` to be {listed(names)}, found {describe(name)}", "array")
     return np.asarray(array)

@@ -254,8 +254,12 @@ class Case(Concept):
 
     @property
     def name(self) -> str:
-        """Of a file below `cases/` its path there, without `.yaml`; of others what `load_all` called them."""
-        return self._name or self._path.stem
+        """Of a file below `cases/` its path there, without `.yaml`; of others what `load_all` called them.
+
+        What is no text in it is told by its bytes.
+        """
+        name = self._name or self._path.stem
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
     @property
     def widths(self) -> dict[str, int]:
@@ -280,7 +284,7 @@ class Case(Concept):
     @property
     def batch(self) -> Batch:
         """How the samples are split; all of them at once unless the case says otherwise."""
-        return (self.training and self.training.batch) or Batch(size=len(self.data.inputs))
+        return (self.training and self.training.batch) or Batch(size=len(np.atleast_1d(self.data.inputs)))
 
     @property
     def steps_per_epoch(self) -> int:

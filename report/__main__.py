@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backends import DEFAULT, chosen, free_name, label
-from cases.command import INTERRUPTED, run_command
+from cases.command import INTERRUPTED, run_command, say
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
-from report.escape import plain
+from cases.terminal import cut, plain
 
 USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
@@ -77,9 +77,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
-        print(plain(mistake), file=sys.stderr)
+        _complain(mistake)
     if not cases and not mistakes:
-        print("no case found", file=sys.stderr)
+        _complain("no case found")
         return NOTHING
     if not cases:
         return USAGE
@@ -87,15 +87,15 @@ def _report(arguments: argparse.Namespace) -> int:
         given = (Given(name, read_header(file), file) for name, file in arguments.run)
         runs = tuple(matched(run, cases, arguments.dtype or DTYPES) for run in given)
     except NotARun as reason:
-        print(plain(reason), file=sys.stderr)
+        _complain(reason)
         return USAGE
     if wrong := _wrong_choice(arguments, runs):
-        print(wrong, file=sys.stderr)
+        _complain(wrong)
         return USAGE
     try:
         return run(arguments, _wanted(arguments, cases, runs), mistakes, runs)
     except CannotWriteError as error:
-        print(error, file=sys.stderr)
+        _complain(error)
         return USAGE
 
 
@@ -113,11 +113,13 @@ def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
 
 def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
     """The cases; those that have a run, where only runs are named."""
+    from report.places import runs_of
+
     if arguments.cases or not (runs or arguments.from_runs):
         return cases
     names = {header.case for _, header, _ in runs}
-    saved = arguments.from_runs and arguments.from_runs / "runs"
-    return [case for case in cases if case.name in names or (saved and (saved / case.name.lstrip("/")).is_dir())]
+    saved = arguments.from_runs
+    return [case for case in cases if case.name in names or (saved and runs_of(saved, case).is_dir())]
 
 
 def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple) -> int:
@@ -145,7 +147,7 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
                 except KeyboardInterrupt:
                     interrupted = True
         except UnreachableError as error:
-            print(error, file=sys.stderr)
+            _complain(error)
             return USAGE
         return _write(arguments, work, mistakes, described or [], interrupted=interrupted)
 
@@ -153,7 +155,7 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
 def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], described: list, *, interrupted: bool) -> int:
     """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
     from report.environment import describe_environment
-    from report.files import write_all, write_summary
+    from report.files import SUMMARY, write_all, write_summary
     from report.markdown import summary, verdict_sentence
     from report.results import exit_code, results_json
     from report.story import story
@@ -168,11 +170,14 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
         files = story(chapters, mistakes, environment, unfinished)
         files |= {"report.json": results_json(comparisons, verdict, environment, complete=not interrupted)}
         write_all(output, files, "figures/*.svg")
-        write_summary(files["report.md"])
         if arguments.save_runs:
             work.save_runs(output)
-    print(summary(comparisons), "", textwrap.fill(plain(verdict), 80, break_long_words=False), sep="\n")
-    print(f"\nThe report is in {output / 'report.md'}.")
+    try:
+        write_summary(files["report.md"])
+    except OSError as error:
+        _complain(f"cannot write to {os.environ[SUMMARY]}, where {SUMMARY} expects the report: {error.strerror}")
+    say(f"{summary(comparisons)}\n\n{textwrap.fill(plain(verdict), 80, break_long_words=False)}")
+    say(f"\nThe report is in {plain(output / 'report.md')}.")
     return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
@@ -186,18 +191,32 @@ def _saved_backends(folder: Path | None) -> list[str]:
 @contextmanager
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
     """The cache, or none, and a folder for new runs."""
-    from report.cache import FOLDER, Cache
+    cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True) as folder:
+        yield cache, Path(folder)
+    if cache:
+        cache.shrink()
 
-    if arguments.no_cache or arguments.executor == "inline":
-        with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
-            yield None, Path(folder)
-        return
-    with _writing(FOLDER):
-        cache = Cache(FOLDER)
-        folder = tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER, ignore_cleanup_errors=True)
-    with folder:
-        yield cache, Path(folder.name)
-    cache.shrink()
+
+def _cache():
+    """The cache; none where it can't be written, which is said."""
+    from report.cache import PLACE, Cache, cache_folder
+
+    try:
+        cache = Cache(cache_folder())
+        tempfile.TemporaryFile(dir=cache.folder).close()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        _complain(
+            f"nothing is kept for the next report, for the cache can't be written: {why} ({PLACE} names another folder)"
+        )
+        return None
+    return cache
+
+
+def _complain(words: object) -> None:
+    """Say what is wrong, on one line."""
+    say(cut(plain(words)), error=True)
 
 
 class CannotWriteError(Exception):

@@ -1,8 +1,9 @@
 """What need not be done again: finished runs, their judgements and the told cases, by all that they depend on.
 
-A run depends on the problem's content, the sources of its backend and of what that imports, the installed packages and
-the machine; a judgement on its run and on the judge's sources. A backend of one's own is always run: nobody knows what
-else it reads.
+A run depends on what a backend may look at in its problem, on the sources of its backend and of what that imports, on
+the files of the packages among these, and on the machine; a judgement on its run and on the judge's sources. A backend
+of one's own is always run: nobody knows what else it reads. What is kept is data (`stored.py`) behind its checksum, and
+a run is looked up together with its own; what can't be read, or is not as it was, is done again.
 """
 
 from __future__ import annotations
@@ -10,26 +11,49 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
-import pickle
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
 
 from backends import BACKENDS, OUR_OWN
+from cases.problem import Problem
 from report.environment import processor
+from report.stored import NotStoredError, dump, load, opened, sealed
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = Path(".backproof_cache")
+PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
-VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "TORCH", "XLA")
+VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
+KEPT, RUN = ".kept", ".safetensors"
+
+
+def cache_folder() -> Path:
+    """Where finished work is kept: what BACKPROOF_CACHE says, or a folder among the user's caches.
+
+    Raises:
+        RuntimeError: if the user has no home.
+    """
+    if place := os.environ.get(PLACE):
+        return Path(place)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return (caches if caches.is_absolute() else Path.home() / ".cache") / "backproof"
+
+
+class KeptRun(NamedTuple):
+    """The file of a finished run, and its SHA-256."""
+
+    file: Path
+    digest: str
 
 
 class Cache:
@@ -40,47 +64,68 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
-    def get(self, key: str) -> Any:
-        """What was put there; None if nothing was, or it can't be read."""
-        path = self.folder / f"{key}.pickle"
+    def get(self, key: str, kind: Any) -> Any:
+        """What was put there, which is of this kind; None if nothing was, or what is there can't be read as such."""
+        path = self.folder / f"{key}{KEPT}"
         try:
-            thing = pickle.loads(path.read_bytes())  # noqa: S301, we wrote it
-            path.touch()
-        except Exception:  # noqa: BLE001, a file of another version may fail in any way
+            thing = load(opened(path.read_bytes()), kind)
+        except (OSError, NotStoredError):
             return None
+        _touch(path)
         return thing
 
     def put(self, key: str, thing: Any) -> None:
         """Keep it; a full disk is no failure."""
         unfinished = self.folder / f".{key}.{os.getpid()}"
         try:
-            unfinished.write_bytes(pickle.dumps(thing))
-            unfinished.replace(self.folder / f"{key}.pickle")
+            unfinished.write_bytes(sealed(dump(thing)))
+            unfinished.replace(self.folder / f"{key}{KEPT}")
         except OSError:
             unfinished.unlink(missing_ok=True)
 
-    def run(self, key: str) -> Path | None:
-        """The file of a finished run."""
-        path = self.run_file(key)
-        if not path.is_file():
+    def run(self, key: str) -> KeptRun | None:
+        """A finished run, if it is as it was when it was kept."""
+        path, digest = self.folder / f"{key}{RUN}", self.get(key, str)
+        if digest is None or digest != _digest(path):
             return None
-        path.touch()
-        return path
+        _touch(path)
+        return KeptRun(path, digest)
 
-    def run_file(self, key: str) -> Path:
-        """Where a finished run goes."""
-        return self.folder / f"{key}.safetensors"
+    def keep_run(self, key: str, file: Path) -> KeptRun:
+        """Take a finished run over."""
+        path, digest = self.folder / f"{key}{RUN}", _digest(file)
+        if file != path:
+            file.replace(path)
+        self.put(key, digest)
+        return KeptRun(path, digest)
 
     def shrink(self, most: int = MOST_BYTES) -> None:
         """Forget what was used longest ago, until the rest is small enough."""
-        kept = (path for path in self.folder.glob("*.*") if path.suffix in (".pickle", ".safetensors"))
-        files = [(path.stat().st_mtime, path.stat().st_size, path) for path in kept]
+        files = []
+        for path in self.folder.glob("*.*"):
+            with suppress(OSError):  # another report has forgotten it
+                if path.suffix in (KEPT, RUN):
+                    files.append((path.stat().st_mtime, path.stat().st_size, path))
         too_many = sum(size for _, size, _ in files) - most
         for _, size, path in sorted(files):
             if too_many <= 0:
                 return
             path.unlink(missing_ok=True)
             too_many -= size
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):
+        path.touch()
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 # ---------------------------------------------------------------- keys
@@ -117,16 +162,21 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield repr(thing).encode()
 
 
-def run_key(problem: Any, backend: str) -> str | None:
-    """What a run depends on; None for backends that are not ours."""
+def run_key(problem: Problem, backend: str) -> str | None:
+    """What a run depends on; None for backends that are not ours.
+
+    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at.
+    """
     if backend not in BACKENDS:
         return None
-    return key_of(problem, backend, sources(BACKENDS[backend]), machine())
+    module = BACKENDS[backend]
+    return key_of(replace(problem, published=(), tolerance=None), backend, sources(module), packages(module), machine())
 
 
-def judgement_key(run: str) -> str:
-    """What a judgement of this run depends on."""
-    return key_of(run, sources("report.units"), machine())
+def judgement_key(run: str, digest: str, problem: Problem) -> str:
+    """What a judgement of this run depends on, which left a file of this SHA-256."""
+    judge = "report.units"
+    return key_of(run, digest, problem.published, problem.tolerance, sources(judge), packages(judge), machine())
 
 
 @cache
@@ -140,6 +190,22 @@ def machine() -> str:
 @cache
 def sources(module: str) -> str:
     """The text of a module and of all of ours that it imports, anywhere in it."""
+    return key_of(_texts(module))
+
+
+@cache
+def packages(module: str) -> str:
+    """The files of the packages that a module depends on."""
+    return key_of({name: files_of(name) for name in sorted(named_packages(module))})
+
+
+def named_packages(module: str) -> set[str]:
+    """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
+    named = {name.partition(".")[0] for text in _texts(module).values() for name in _imports(text) | _packages(text)}
+    return named - {*OUR_OWN, *sys.stdlib_module_names}
+
+
+def _texts(module: str) -> dict[str, str]:
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -147,7 +213,33 @@ def sources(module: str) -> str:
         if name not in seen and (path := _file(name)):
             seen[name] = path.read_text(encoding="utf-8")
             waiting += _imports(seen[name])
-    return key_of(dict(sorted(seen.items())))
+    return dict(sorted(seen.items()))
+
+
+@cache
+def files_of(package: str) -> str:
+    """Where a package would be imported from, and the size and time of each of its files."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin]
+    return key_of([(place, repr(sorted(_files(Path(place))))) for place in places])
+
+
+def _files(place: Path) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of a file, or of all below a folder but for what Python itself leaves there."""
+    if not place.is_dir():
+        with suppress(OSError):
+            yield str(place), place.stat().st_size, place.stat().st_mtime_ns
+        return
+    for entry in os.scandir(place):
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name != "__pycache__":
+                yield from _files(Path(entry.path))
+        else:
+            with suppress(OSError):  # a link that leads nowhere
+                yield entry.path, entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 def _file(module: str) -> Path | None:
@@ -157,10 +249,24 @@ def _file(module: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imports(text: str) -> Iterator[str]:
+@cache
+def _imports(text: str) -> frozenset[str]:
+    """What a module imports, anywhere in it."""
+    found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@cache
+def _packages(text: str) -> frozenset[str]:
+    """What a module says in `PACKAGES`."""
+    named = [node for node in ast.parse(text).body if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]]
+    return frozenset(name for node in named for name in ast.literal_eval(node.value))
+
+
+def _targets(node: ast.Assign) -> list[str]:
+    return [getattr(target, "id", "") for target in node.targets]

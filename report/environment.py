@@ -8,12 +8,16 @@ import shlex
 import sys
 from pathlib import Path
 
+from cases.terminal import cut
+
 
 def describe_environment(backends: list[dict[str, str]]) -> dict[str, str]:
     """One line a fact; the backends as they describe themselves."""
     told = {
-        row["backend"]: ", ".join(
-            value if key == "packages" else f"{key}: {value}" for key, value in row.items() if key != "backend"
+        row["backend"]: cut(
+            ", ".join(
+                value if key == "packages" else f"{key}: {value}" for key, value in row.items() if key != "backend"
+            )
         )
         for row in backends
     }

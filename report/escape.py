@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
+
+from cases.terminal import cut, plain
 
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A single _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
 BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
-
-
-def plain(words: object) -> str:
-    """On one line, without characters that a terminal takes for commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(str(words).split()))
 
 
 def text(words: object) -> str:
@@ -33,6 +31,20 @@ def block(words: str) -> str:
     lines = "\n".join("".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in y) for y in words.splitlines())
     fence = _fence(lines, 3)
     return f"{fence}text\n{lines}\n{fence}"
+
+
+def parts(what: str, tell: Callable[..., str | Iterable[str]], *arguments, **settings) -> Iterator[str]:
+    """What `tell` writes; or a line that says why it is left out, for telling never changes a verdict."""
+    try:
+        told = tell(*arguments, **settings)
+        yield from [told] if isinstance(told, str) else [*told]
+    except Exception as error:  # noqa: BLE001, whatever it is, everything else is told
+        yield left_out(what, error)
+
+
+def left_out(what: str, error: Exception) -> str:
+    """The line in place of what could not be told."""
+    return f"*{text(cut(f'{what} is left out, it could not be made: {type(error).__name__}: {error}', 400))}*"
 
 
 def _fence(content: str, least: int) -> str:

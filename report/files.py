@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 SUMMARY, MOST_IN_SUMMARY = "GITHUB_STEP_SUMMARY", 2**20
+WRITTEN = ".written"  # the names of what was written, so that nothing else is ever removed
 CUT = "\n\n*The rest is cut off here: a summary has room for 1 MiB. The whole report is in the file report.md.*\n"
 
 
 def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
-    """Write the files, and remove what else there is of the pattern `stale`.
+    """Write the files, and remove what was written here before of the pattern `stale` and is not among them.
 
     Raises:
         OSError: if one can't be written; then all is as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    before = _written(folder)
+    files = files | {WRITTEN: json.dumps([*files], indent=1).encode()}
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
     try:
         for name, content in files.items():
@@ -29,9 +34,18 @@ def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
             (new / name).replace(folder / name)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    for path in folder.glob(stale):
-        if path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+    for name in before - files.keys():
+        if fnmatchcase(name, stale) and name.count("/") == stale.count("/") and ".." not in name.split("/"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _written(folder: Path) -> set[str]:
+    """What the report before has written here; nothing, if it does not say."""
+    try:
+        names = json.loads((folder / WRITTEN).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def write_summary(report: bytes) -> None:

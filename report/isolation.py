@@ -2,7 +2,8 @@
 
 A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start one, and the pools
 over it wait for a worker that ended with exit code 0. Limits are kept from outside, so that code that holds Python's
-lock, ignores signals or allocates in C is ended as well; its own subprocesses end with it.
+lock, ignores signals or allocates in C is ended as well. Its own subprocesses count as it does and end with it, also
+those that have left it: they are below it, or bear its mark in their environment. Its answers are data (`stored.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,10 +26,14 @@ from typing import Any, NamedTuple
 import psutil
 
 from report import worker
+from report.stored import NotStoredError, load, returned_by
 
-SECONDS, POLL, START = 600.0, 0.05, 60.0
+JUDGE = "judge"  # the kind of the workers in which no code runs but ours
+SECONDS, POLL, START, GRACE, LOOK = 600.0, 0.05, 60.0, 1.0, 0.25
 SHARE_OF_MEMORY, GIB = 0.8, 2**30
-MOST_OUTPUT = 4_000
+MOST_OUTPUT, MOST_LOG = 4_000, 2**24
+MOST_OF_A_BACKEND, MOST_OF_OURS = 2**20, 2**31  # bytes of an answer
+MARK, ROUNDS = "BACKPROOF_WORKER", 5
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from report.worker import main; main(sys.argv[2])"
 
 
@@ -53,93 +59,187 @@ class DiedError(Exception):
 
 
 class Worker:
-    """One worker process, which is at work on at most one task."""
+    """One worker process, which is at work on at most one task; its answers are of at most so many bytes."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, most: int):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
-        self.log = Path(name)
+        self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
         command = [sys.executable, "-c", BOOT, _json(sys.path), name]
         self.process = subprocess.Popen(  # noqa: S603, Python itself
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            env=os.environ | {MARK: self.mark},
+        )  # fmt: skip
         os.close(log)
-        self.results: SimpleQueue = SimpleQueue()
+        self.family = Family(self.process.pid)
+        self.answers: SimpleQueue = SimpleQueue()
         self.collector = Thread(target=self._collect, daemon=True)
         self.collector.start()
+        self.sender = self.collector
         self.started = False
 
     def _collect(self) -> None:
         try:
             while True:
-                self.results.put(worker.receive(self.process.stdout))
-        except Exception:  # noqa: BLE001, the end of the pipe, or what is no result any more
-            self.results.put(None)
+                self.answers.put(worker.receive(self.process.stdout, self.most))
+        except Exception as end:  # noqa: BLE001, the end of the pipe, or what is no answer any more
+            self.answers.put(end)
 
     def call(self, limits: Limits, function: Callable, *arguments) -> Any:
-        """The result of a task.
+        """The result of a task, of the type that the function says it returns.
 
         Raises:
             DiedError: if there is none.
         """
         if not self.started:
-            self._result(START, limits.memory, "it began its work")
+            self._answer(START, limits.memory, "it began its work")
             self.started = True
+        task = worker.task(function, arguments, limits.seconds)
+        self.sender = Thread(target=self._send, args=(task,), daemon=True)  # it waits until somebody reads
+        self.sender.start()
+        answer = self._answer(limits.seconds, limits.memory, "it had a result")
+        how, content = answer[:1], answer[1:]
         try:
-            worker.send(self.process.stdin, (worker.pack(function, *arguments), limits.seconds))
-        except OSError:
-            raise self._death() from None
-        well, result = self._result(limits.seconds, limits.memory, "it had a result")
-        if not well:
+            result = load(content, returned_by(function) if how == worker.WELL else str)
+        except NotStoredError as reason:
+            raise DiedError("crash", f"its answer is no result: {reason}", self._output()) from None
+        if how != worker.WELL:
             raise DiedError("error", result, self._output())
         return result
 
-    def _result(self, seconds: float, memory: float, what: str) -> Any:
+    def _send(self, task: bytes) -> None:
+        with suppress(OSError, ValueError):  # it has ended, which is told by the end of its answers
+            worker.send(self.process.stdin, task)
+
+    def _answer(self, seconds: float, memory: float, what: str) -> bytes:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                result = self.results.get(timeout=POLL)
+                answer = self.answers.get(timeout=POLL)
             except Empty:
+                if self.process.poll() is not None and self.answers.empty():
+                    raise self._death(EOFError()) from None
                 self._check(deadline, seconds, memory, what)
                 continue
-            if result is None:
-                raise self._death()
-            return result
+            if isinstance(answer, Exception):
+                raise self._death(answer)
+            return answer
 
     def _check(self, deadline: float, seconds: float, memory: float, what: str) -> None:
-        if self._memory() > memory:
+        self._shorten_log()
+        if self.family.memory(memory) > memory:
             message = f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
             raise DiedError("out of memory", message, self._output())
         if time.monotonic() > deadline:
             output = self._output()
             raise DiedError("timeout", f"stopped after {seconds:g} s, its limit, before {what}{place(output)}", output)
 
-    def _memory(self) -> int:
+    def _death(self, end: Exception) -> DiedError:
+        """What is told where no answer can come any more."""
         try:
-            return psutil.Process(self.process.pid).memory_info().rss
-        except psutil.Error:
-            return 0
-
-    def _death(self) -> DiedError:
-        code, output = self.process.wait(), self._output()
-        when = "" if self.started else " before it could begin"
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            done = "closed the pipe" if isinstance(end, EOFError) else "written something else into the pipe"
+            return DiedError("crash", f"stopped when it had {done} for its result and went on", self._output())
+        output, when = self._output(), "" if self.started else " before it could begin"
         return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
 
     def _output(self) -> str:
         """The end of what it printed."""
-        return self.log.read_bytes()[-MOST_OUTPUT:].decode("utf-8", "replace").strip() if self.log.exists() else ""
+        return self._end_of_log().decode("utf-8", "replace").strip()
+
+    def _end_of_log(self) -> bytes:
+        with suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - MOST_OUTPUT))
+            return file.read(MOST_OUTPUT)
+        return b""
+
+    def _shorten_log(self) -> None:
+        """Keep the end of a log that has grown too long."""
+        with suppress(OSError):
+            if self.log.stat().st_size > MOST_LOG:
+                end = self._end_of_log()
+                os.truncate(self.log, 0)
+                with self.log.open("ab") as file:
+                    file.write(end)
 
     def stop(self) -> None:
         """End it at once, with everything that it started."""
+        self.family.end()
         with suppress(OSError):  # it has ended
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
         self.process.wait()
-        self.collector.join()
-        self.process.stdout.close()
-        with suppress(OSError):
-            self.process.stdin.close()
+        end_marked(self.mark)
+        for thread, pipe in ((self.collector, self.process.stdout), (self.sender, self.process.stdin)):
+            thread.join(GRACE)
+            with suppress(OSError):
+                if not thread.is_alive():  # or else it is at work with it
+                    pipe.close()
         self.log.unlink(missing_ok=True)
+
+
+class Family:
+    """A process and all that it has started, as far as they were seen."""
+
+    def __init__(self, number: int):
+        self.head = psutil.Process(number)
+        self.seen: set[psutil.Process] = set()
+        self.looked = 0.0
+
+    def memory(self, limit: float) -> int:
+        """What they take together; what several of them share is counted once where the sum is above the limit."""
+        if time.monotonic() > self.looked + LOOK:
+            self._look()
+        taken = self._sum(lambda process: process.memory_info().rss)
+        return taken if taken <= limit or not self.seen else self._sum(_own_memory)
+
+    def _look(self) -> None:
+        self.looked = time.monotonic()
+        with suppress(psutil.Error):
+            children = {*self.head.children(recursive=True)}
+            self.seen = children | {process for process in self.seen if process.is_running()}
+
+    def _sum(self, memory: Callable[[psutil.Process], int]) -> int:
+        total = 0
+        for process in (self.head, *self.seen):
+            with suppress(psutil.Error):
+                total += memory(process)
+        return total
+
+    def end(self) -> None:
+        """End all but the head, which is halted before, so that it starts no other."""
+        with suppress(psutil.Error):
+            self.head.suspend()
+        for _ in range(ROUNDS):
+            self._look()
+            if not (living := [process for process in self.seen if _lives(process)]):
+                return
+            for process in living:
+                with suppress(psutil.Error):
+                    process.kill()
+            time.sleep(POLL)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """Its memory, with its share of what it has in common with others."""
+    found = process.memory_full_info()
+    return getattr(found, "pss", found.uss)
+
+
+def end_marked(mark: str) -> None:
+    """End the processes whose environment has the mark of a worker: what it started is not below it any more."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                process.kill()
 
 
 class Workers:
@@ -174,7 +274,7 @@ class Workers:
                 raise DiedError("interrupted", "it was not begun")
             if self.idle.get(kind):
                 return self.idle[kind].pop()
-            own = Worker(Path(self.folder.name))
+            own = Worker(Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND)
             self.all.add(own)
             return own
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Trajectory, cut, settled
 from cases.problem import Problem
+from cases.terminal import cut as cut_words
 from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
@@ -58,7 +59,7 @@ class Finding:
         return f"step {self.step}, {self.phase}{tensor}{at}"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}" if self.tensor else self.message
+        return cut_words(f"{self.place}: {self.message}" if self.tensor else self.message)
 
 
 @dataclass

@@ -9,8 +9,9 @@ from textwrap import fill
 
 from backends.trajectory import PHASES
 from cases.load import Mistake
+from cases.terminal import cut
 from report.depth import LayerGradient
-from report.escape import code, plain, text
+from report.escape import code, parts, plain, text
 from report.gaps import not_judged
 from report.judge import Ledger
 from report.published import Published
@@ -33,18 +34,21 @@ def whole_report(
     depth: dict[str, list[LayerGradient]],
     environment: dict[str, str],
     unfinished: str = "",
+    depth_figure: str = "",
 ) -> str:
     """The report, from all comparisons and the sections of the cases; `unfinished` says what is not in it."""
-    parts = [
+    whole = [
         "# backproof report", f"**{text(verdict_sentence(comparisons, mistakes, unfinished))}**",
         "## Verdicts", _legend(), matrix(comparisons, backend_names(comparisons), link=True),
         *map(text, [*_end_to_end(comparisons), *_not_recorded(comparisons)]), *_invalid(mistakes),
-        "## What was compared", _ledger(comparisons), *_wrong_prints(comparisons),
-        "## Free-running differences", *_pairs(comparisons),
-        *_depth(depth), "## Cases", _cases_legend(), *sections,
+        "## What was compared", *parts("the table of what was compared", _ledger, comparisons),
+        *parts("the section on wrong published numbers", _wrong_prints, comparisons),
+        "## Free-running differences", *parts("the section on pairs", _pairs, comparisons),
+        *parts("the section on gradient size by layer", _depth, depth, depth_figure),
+        "## Cases", _cases_legend(), *sections,
         "## Environment", table([[text(key), text(value)] for key, value in environment.items()], ["", ""]),
     ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(whole) + "\n"
 
 
 # ---------------------------------------------------------------- all cases
@@ -206,7 +210,11 @@ def _legend() -> str:
 
 
 def _invalid(mistakes: list[Mistake]) -> list[str]:
-    return ["### Case files with mistakes", "\n".join(f"- {code(mistake)}" for mistake in mistakes)] if mistakes else []
+    return (
+        ["### Case files with mistakes", "\n".join(f"- {code(cut(str(mistake)))}" for mistake in mistakes)]
+        if mistakes
+        else []
+    )
 
 
 def total(comparisons: list[Comparison]) -> Ledger:
@@ -293,7 +301,7 @@ def _power(number: float) -> str:
     return f"{number:.1e}" if number else "0"
 
 
-def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
+def _depth(networks: dict[str, list[LayerGradient]], figure: str) -> list[str]:
     """The size of gradients by layer, for all networks with several dense layers."""
     if not networks:
         return []
@@ -305,8 +313,8 @@ def _depth(networks: dict[str, list[LayerGradient]]) -> list[str]:
         for name, layers in networks.items()
     ]  # fmt: skip
     headers = ["case", "dense layers", "gradient, first layer", "gradient, last layer", "cotangent, first / last"]
-    figure = ["![](figures/_gradients_by_layer.svg)"] if max(map(len, networks.values())) >= DEEP else []
-    return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, [*headers, "bound"]), *figure]
+    shown = [figure] if figure else []
+    return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, [*headers, "bound"]), *shown]
 
 
 def _cases_legend() -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from backends.trajectory import Trajectory
 from cases.problem import Problem
 from cases.schema import Tolerance
+from cases.terminal import cut
 from report.structure import structure_mistakes
 
 RTOL = {"float64": 1e-9, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.06}  # 16 bits: √u, half of the digits
@@ -44,7 +45,7 @@ class Drift(NamedTuple):
 
     def __str__(self) -> str:
         largest = f"parameters differ by up to {self.parameter:.1e}, gradients by up to {self.gradient:.1e}"
-        return "; ".join(filter(None, [self.message, f"{largest}, most at step {self.step:,}"]))
+        return "; ".join(filter(None, [cut(self.message), f"{largest}, most at step {self.step:,}"]))
 
 
 def tolerance_of(problem: Problem) -> Tolerance:

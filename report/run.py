@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from backends.returned import WrongReturn
 from backends.trajectory import Incomplete, Trajectory, seconds_of
 from cases.problem import Problem
 from cases.schema import Case
+from cases.terminal import cut
 from reference.proof import ExactRun
 from report.exceptions import EndedError, told
 from report.judge import Judgement, judge
@@ -38,6 +39,9 @@ class Result:
     accuracy: float | None = None
     output: str = ""
 
+    def __post_init__(self):
+        self.message = cut(self.message)
+
 
 @dataclass
 class Pair:
@@ -50,13 +54,14 @@ class Pair:
 
 @dataclass
 class Comparison:
-    """One case at one dtype, on every backend."""
+    """One case at one dtype, on every backend; where there is no exact run, `no_exact` says why."""
 
     case: Case
     problem: Problem
     results: list[Result] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     exact: ExactRun | None = None
+    no_exact: str = ""
 
     @property
     def dtype(self) -> str:
@@ -74,21 +79,24 @@ class Comparison:
         return [result for result in self.finished if result.judgement.ledger.steps]
 
 
-def attempt(problem: Problem, name: str) -> Result:
-    """Run and judge a problem on one backend. Whatever goes wrong there is a verdict."""
+Judging = Callable[[Problem, str, Trajectory], Result]
+
+
+def attempt(problem: Problem, name: str, judging: Judging | None = None) -> Result:
+    """Run and judge a problem on one backend, here or as `judging` does. Whatever goes wrong there is a verdict."""
     try:
-        return attempt_openly(problem, name)
+        return attempt_openly(problem, name, judging)
     except (Exception, SystemExit) as error:  # noqa: BLE001, a backend may fail in any way: the others still run
         return failed(label(name), error)
 
 
-def attempt_openly(problem: Problem, name: str) -> Result:
+def attempt_openly(problem: Problem, name: str, judging: Judging | None = None) -> Result:
     """Run and judge a problem on one backend; an exception of its code is raised as it is."""
     try:
         run = backend(name).run(problem)
     except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
         return failed_in_words(label(name), error)
-    return judged(problem, label(name), run)
+    return (judging or judged)(problem, label(name), run)
 
 
 def failed_in_words(name: str, error: BaseException) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 import numpy as np
@@ -13,40 +13,62 @@ from cases.layers import Dense, Dropout, Layer, Skip
 from cases.schema import Case
 from reference.proof import balls, floats, sizes, working_precision
 from report.depth import LayerGradient
-from report.escape import block, text
+from report.escape import block, parts, text
 from report.following import followed
 from report.gaps import not_judged
 from report.kinks import decided_checks
+from report.places import figure_of
 from report.run import Comparison, Result, suspect
 from report.table import cell, may_pass, printed, short, some, table
 
 SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
 
-def case_section(comparisons: list[Comparison], layers: list[LayerGradient]) -> str:
-    """One case at all its dtypes: the scenario, the runs, and their numbers; `layers` for the gradient by layer."""
+def case_section(
+    comparisons: list[Comparison], layers: list[LayerGradient], *, figure: bool = False, notes: Iterable[str] = ()
+) -> str:
+    """One case at all its dtypes: the scenario, the runs, and their numbers.
+
+    `layers` are for the gradient by layer, `notes` say what is left out, and the figure is shown if there is one.
+    """
     with np.errstate(all="ignore"):
-        return "\n\n".join(_case_parts(comparisons, layers))
+        return "\n\n".join(
+            [*_beginning(comparisons), *notes, *_middle(comparisons, layers, figure), *_end(comparisons)]
+        )
 
 
-def _case_parts(comparisons: list[Comparison], layers: list[LayerGradient]) -> Iterator[str]:
+def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
     case = comparisons[0].case
     yield f"### {text(case.name)}"
     yield f"{text(case.title)}." + (f" *Source: {text(case.source)}.*" if case.source else "")
-    yield text(_scenario(comparisons[0]))
+    yield from parts("the scenario", lambda: text(_scenario(comparisons[0])))
     if gaps := not_judged(comparisons[0].problem):
         yield f"*{gaps}.*"
     if case.note:
         yield "\n".join(f"> {text(line)}" for line in case.note.strip().splitlines())
-    yield _runs_table(comparisons)
-    yield from _outputs(comparisons)
+    yield from parts("the table of the runs", _runs_table, comparisons)
+    yield from parts("the output of the processes", _outputs, comparisons)
+
+
+def _middle(comparisons: list[Comparison], layers: list[LayerGradient], figure: bool) -> Iterator[str]:  # noqa: FBT001
     for comparison in comparisons:
-        if who := suspect(comparison):
-            yield f"**{comparison.dtype}: {text(who)}.**"
-    if (figure := figure_name(comparisons[0])) and any(map(_has_numbers, comparisons)):
-        yield f"![]({quote(figure)})"
+        yield from parts("the odd one out", _odd_one_out, comparison)
+    if figure:
+        yield f"![]({quote(figure_of(comparisons[0].case))})"
     if len(layers) > 1:
-        yield f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
+        yield from parts("the gradient size by layer", _folded_layers, layers)
+
+
+def _odd_one_out(comparison: Comparison) -> Iterator[str]:
+    if who := suspect(comparison):
+        yield f"**{comparison.dtype}: {text(who)}.**"
+
+
+def _folded_layers(layers: list[LayerGradient]) -> str:
+    return f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
+
+
+def _end(comparisons: list[Comparison]) -> Iterator[str]:
     for comparison in comparisons:
         if _has_numbers(comparison):
             yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
@@ -70,8 +92,7 @@ def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
 
 def figure_name(comparison: Comparison) -> str | None:
     """Where the figure of a case is, a name for each case; none for a single step, which has no curve."""
-    name = comparison.case.name.replace("-", "--").replace("/", "-")
-    return f"figures/{name}.svg" if comparison.problem.steps > 1 else None
+    return figure_of(comparison.case) if comparison.problem.steps > 1 else None
 
 
 def _scenario(comparison: Comparison) -> str:
@@ -93,7 +114,7 @@ def _layer(layer: Layer) -> str:
             return f"{layer.name} (dropout {layer.rate:g})"
         case Skip():
             return f"{layer.name} (+ {layer.source})"
-    return layer.name
+    return layer.name if layer.name.removeprefix(layer.kind).isdecimal() else f"{layer.name} ({layer.kind})"
 
 
 def _sharing(case: Case) -> Iterator[str]:
@@ -162,13 +183,13 @@ def _layers_table(layers: list[LayerGradient]) -> str:
 
 def _numbers(comparison: Comparison) -> Iterator[str]:
     yield f"#### {comparison.dtype}, step 0"
-    yield _step_zero(comparison)
+    yield from parts("the table of step 0", _step_zero, comparison)
     if comparison.problem.steps > 1:
         yield f"#### {comparison.dtype}, the run"
-        yield _trajectory(comparison)
+        yield from parts("the table of the run", _trajectory, comparison)
     if comparison.problem.published:
         yield f"#### {comparison.dtype}, published numbers"
-        yield _published(comparison)
+        yield from parts("the table of the published numbers", _published, comparison)
 
 
 def _step_zero(comparison: Comparison) -> str:
@@ -207,7 +228,7 @@ def _trajectory(comparison: Comparison) -> str:
         f"*Digits*: how many decimal digits of the parameters after that step agree with the exact run, proved in ball "
         f"arithmetic of {exact.bits} bits."
         if with_digits
-        else "The exact run in ball arithmetic was not made: it takes too long here, or no run is certified."
+        else f"The exact run in ball arithmetic was not made: {text(comparison.no_exact)}."
     )
     output = first.final_values.get(comparison.problem.network[-1].name)
     shown = "" if output is None else f", the output {some(output)}"

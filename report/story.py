@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backends import BACKENDS, describe, label
-from backends.runs import SUFFIX, Header, load_run
+from backends.runs import Header, load_run
 from cases.load import Mistake
-from cases.problem import materialise
+from cases.problem import Problem, materialise
 from cases.schema import Case
-from reference.proof import BITS, exact_run
-from report.cache import Cache, judgement_key, key_of, machine, run_key, sources
+from cases.terminal import cut
+from reference.proof import BITS, ExactRun, exact_run
+from report.cache import Cache, judgement_key, key_of, machine, packages, run_key, sources
 from report.depth import LayerGradient, gradients_by_layer
+from report.escape import left_out
 from report.executors import Site
-from report.isolation import DiedError
+from report.isolation import JUDGE, DiedError
 from report.markdown import DEEP, whole_report
-from report.run import Comparison, Result, pairs_of
+from report.places import saved_run
+from report.run import Comparison, Pair, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
-from report.units import JUDGE, Done, Unit
+from report.units import Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
 KEPT = ("certified", "differs", "undecided", "out of range", "unsupported")  # what the same run would come to again
@@ -52,7 +55,7 @@ class Plan(NamedTuple):
         """The units of a case, in the order of the report."""
         for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
             for name in self.backends:
-                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case.name, dtype, name))
+                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case, dtype, name))
             for name, header, file in self.runs:
                 if (header.case, header.dtype) == (case.name, dtype):
                     yield Unit(case, dtype, name, file)
@@ -67,9 +70,14 @@ class Chapter(NamedTuple):
     figure: bytes | None = None
 
 
-def saved_run(folder: Path, case: str, dtype: str, name: str) -> Path:
-    """Where a report leaves a run that it saves."""
-    return folder / "runs" / case.lstrip("/") / f"{dtype}-{label(name)}{SUFFIX}"
+class Told(NamedTuple):
+    """What telling a case leaves, as data: of each dtype the results and the pairs, and what a chapter has of it."""
+
+    results: dict[str, list[Result]]
+    pairs: dict[str, list[Pair]]
+    section: str
+    layers: list[LayerGradient]
+    figure: bytes | None = None
 
 
 # ---------------------------------------------------------------- all cases
@@ -84,6 +92,19 @@ class _Open:
     units: list[Unit]
     done: dict[int, Done] = field(default_factory=dict)
     keys: dict[int, str | None] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+    def problem(self, dtype: str) -> Problem:
+        """The case at this dtype."""
+        if dtype not in self.problems:
+            self.problems[dtype] = materialise(self.case, dtype)
+        return self.problems[dtype]
+
+    def comparisons(self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]) -> list[Comparison]:
+        """What came of it at each dtype."""
+        return [
+            Comparison(self.case, self.problem(dtype), found, pairs.get(dtype, [])) for dtype, found in results.items()
+        ]
 
 
 class Work:
@@ -119,17 +140,17 @@ class Work:
     def _begin(self, one: _Open, position: int) -> Future | None:
         """Begin a unit, unless it need not be done again."""
         unit = one.units[position]
-        key = None
         if unit.file is None and self.cache:
-            run = run_key(materialise(unit.case, unit.dtype), unit.backend)
-            key = run and judgement_key(run)
-            file = run and self.cache.run(run)
-            result = key and self.cache.get(key)
-            if result and (file or result.judgement is None):
-                one.keys[position], one.done[position] = key, Done(result, file)
+            problem = one.problem(unit.dtype)
+            run = run_key(problem, unit.backend)
+            kept = run and self.cache.run(run)
+            key = run and judgement_key(run, kept.digest if kept else "", problem)
+            result = key and self.cache.get(key, Result)
+            if result and (kept or result.judgement is None):
+                one.keys[position], one.done[position] = key, Done(result, kept and kept.file)
                 return None
             one.keys[position] = run
-            unit = unit._replace(file=file or None)
+            unit = unit._replace(file=kept.file if kept else None)
         elif unit.file and not unit.file.is_file():
             missing = Result(label(unit.backend), "missing", f"there is no run {unit.file}")
             one.done[position] = Done(missing)
@@ -145,10 +166,11 @@ class Work:
             done = Done(Result(label(one.units[position].backend), "error", why))
         run = one.keys.get(position)
         if run and done.result.verdict in KEPT:
-            if done.file and done.file != (kept := self.cache.run_file(run)):
-                done = done._replace(file=done.file.replace(kept))
-            one.keys[position] = judgement_key(run)
-            self.cache.put(one.keys[position], done.result)
+            kept = done.file and self.cache.keep_run(run, done.file)
+            done = done._replace(file=kept and kept.file)
+            key = judgement_key(run, kept.digest if kept else "", one.problem(one.units[position].dtype))
+            self.cache.put(key, done.result)
+            one.keys[position] = key
         else:
             one.keys[position] = None
         one.done[position] = done
@@ -161,10 +183,13 @@ class Work:
         if len(one.done) < len(one.units):
             return None
         keys = [one.keys.get(position) for position in range(len(one.units))]
-        key = key_of(self.plan.exact, one.case, keys, sources("report.story"), machine()) if all(keys) else None
-        if key and (chapter := self.cache.get(key)):
-            self.told[one.number] = chapter
-            return chapter
+        story = "report.story"
+        parts = self.plan.exact, one.case, keys, sources(story), packages(story), machine()
+        key = key_of(*parts) if all(keys) else None
+        told = key and self.cache.get(key, Told)
+        if told and {*told.results} == {unit.dtype for unit in one.units}:
+            self.told[one.number] = _chapter(one, told)
+            return self.told[one.number]
         done: dict[str, list[Done]] = {}
         for position, unit in enumerate(one.units):
             done.setdefault(unit.dtype, []).append(one.done[position])
@@ -172,14 +197,14 @@ class Work:
         pending[future] = partial(self._told, one, done, key)
         return None
 
-    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Chapter]) -> _Open:
+    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Told]) -> _Open:
         try:
-            chapter = future.result()
+            told = future.result()
             if key:
-                self.cache.put(key, chapter)
+                self.cache.put(key, told)
+            self.told[one.number] = _chapter(one, told)
         except DiedError as death:
-            chapter = _untold(one.case, done, death)
-        self.told[one.number] = chapter
+            self.told[one.number] = _untold(one, done, death)
         return one
 
     def unfinished(self) -> list[Chapter]:
@@ -191,7 +216,7 @@ class Work:
         for one in self.cases:
             for position, done in one.done.items():
                 unit = one.units[position]
-                saved = saved_run(output, one.case.name, unit.dtype, unit.backend)
+                saved = saved_run(output, one.case, unit.dtype, unit.backend)
                 if done.file is None:
                     saved.unlink(missing_ok=True)
                 elif done.file != saved:
@@ -202,10 +227,10 @@ class Work:
 def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
     """What each backend says of itself, in a process of its own; and which runs were given."""
     keys = {
-        name: key_of("settings", name, sources(BACKENDS[name]), machine()) if cache and name in BACKENDS else None
+        name: key_of("settings", name, *_settings(BACKENDS[name])) if cache and name in BACKENDS else None
         for name in plan.backends
     }
-    rows = {name: cache.get(key) for name, key in keys.items() if key}
+    rows = {name: cache.get(key, dict[str, str]) for name, key in keys.items() if key}
     asked = {name: site.call(name, describe, name) for name in plan.backends if not rows.get(name)}
     for name, future in asked.items():
         try:
@@ -215,26 +240,50 @@ def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, 
         except DiedError as death:
             rows[name] = {"backend": label(name), "packages": death.message}
     given = [{"backend": name, "packages": f"the run in {file}"} for name, _, file in plan.runs]
-    return [*(rows[name] for name in plan.backends), *given]
+    return [*(rows[name] | {"backend": label(name)} for name in plan.backends), *given]
+
+
+def _settings(module: str) -> tuple[str, ...]:
+    """What the settings of a backend depend on."""
+    return sources(module), packages(module), machine()
 
 
 # ---------------------------------------------------------------- one case
 
 
-def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Chapter:  # noqa: FBT001
+def _chapter(one: _Open, told: Told) -> Chapter:
+    return Chapter(one.comparisons(told.results, told.pairs), told.section, told.layers, told.figure)
+
+
+def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Told:  # noqa: FBT001
     """Compare what the backends left of a case, draw it, and write its section."""
     comparisons: list[Comparison] = []
     for dtype, units in done.items():
         bits = max((other.exact.bits for other in comparisons if other.exact), default=BITS)
         comparisons.append(_compare(case, dtype, units, bits if exact else None))
-    layers = _layers(comparisons[0])
-    section = case_section(comparisons, layers)
+    notes: list[str] = []
+    layers = _unless_it_fails("the gradient size by layer", notes, _layers, comparisons[0]) or []
     figure = None
-    if figure_name(comparisons[0]) and any(comparison.finished for comparison in comparisons):
-        from report.figures import draw_run
+    if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
+        figure = _unless_it_fails("the figure", notes, _figure, comparisons)
+    section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
+    results = {one.dtype: [replace(result, trajectory=None) for result in one.results] for one in comparisons}
+    return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
-        figure = draw_run(comparisons)
-    return Chapter(_without_trajectories(comparisons), section, layers, figure)
+
+def _figure(comparisons: list[Comparison]) -> bytes:
+    from report.figures import draw_run
+
+    return draw_run(comparisons)
+
+
+def _unless_it_fails(what: str, notes: list[str], make: Callable, *arguments) -> Any:
+    """What is made; None where that fails, which goes into the notes: telling never changes a verdict."""
+    try:
+        return make(*arguments)
+    except Exception as error:  # noqa: BLE001, whatever it is, everything else is told
+        notes.append(left_out(what, error))
+        return None
 
 
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
@@ -244,19 +293,24 @@ def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comp
         for unit in done
     ]
     comparison.pairs = list(pairs_of(comparison))
-    if bits and any(result.verdict == "certified" for result in comparison.results):
-        comparison.exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+    comparison.exact, comparison.no_exact = _exact(comparison, bits)
     return comparison
 
 
-def _without_trajectories(comparisons: list[Comparison]) -> list[Comparison]:
-    results = ([replace(result, trajectory=None) for result in comparison.results] for comparison in comparisons)
-    return [
-        replace(comparison, results=kept, exact=None) for comparison, kept in zip(comparisons, results, strict=True)
-    ]
+def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, str]:
+    """The exact run, or why there is none."""
+    if bits is None:
+        return None, "it was not asked for (--no-exact)"
+    if all(result.verdict != "certified" for result in comparison.results):
+        return None, "no run is certified"
+    try:
+        exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+    except Exception as error:  # noqa: BLE001, telling never changes a verdict
+        return None, cut(f"it failed: {type(error).__name__}: {error}", 400)
+    return exact, "" if exact else "it takes too long here"
 
 
-def _untold(case: Case, done: dict[str, list[Done]], death: DiedError) -> Chapter:
+def _untold(one: _Open, done: dict[str, list[Done]], death: DiedError) -> Chapter:
     """The verdicts of a case that could not be told, each with the reason; none of them stands."""
     why = f"judged, but not compared with the others: {death.message}"
     results = {
@@ -266,18 +320,18 @@ def _untold(case: Case, done: dict[str, list[Done]], death: DiedError) -> Chapte
         ]
         for dtype, units in done.items()
     }
-    return _of_results(case, results)
+    return _of_results(one, results)
 
 
 def _verdicts_alone(one: _Open) -> Chapter:
     results: dict[str, list[Result]] = {}
     for position, done in sorted(one.done.items()):
         results.setdefault(one.units[position].dtype, []).append(done.result)
-    return _of_results(one.case, results)
+    return _of_results(one, results)
 
 
-def _of_results(case: Case, results: dict[str, list[Result]]) -> Chapter:
-    comparisons = [Comparison(case, materialise(case, dtype), found) for dtype, found in results.items()]
+def _of_results(one: _Open, results: dict[str, list[Result]]) -> Chapter:
+    comparisons = one.comparisons(results, {})
     return Chapter(comparisons, case_section(comparisons, []), [])
 
 
@@ -299,10 +353,17 @@ def story(
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
     files = {figure_name(chapter.comparisons[0]): chapter.figure for chapter in chapters if chapter.figure}
-    if deep := {name: layers for name, layers in depth.items() if len(layers) >= DEEP}:
-        from report.figures import draw_depth
-
-        files[DEPTH_FIGURE] = draw_depth(deep)
+    notes: list[str] = []
+    deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
+    if deep and (picture := _unless_it_fails("the figure", notes, _depth_figure, deep)):
+        files[DEPTH_FIGURE] = picture
+        notes = [f"![]({DEPTH_FIGURE})"]
     sections = [chapter.section for chapter in chapters]
-    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished)
+    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished, *notes)
     return files | {"report.md": report.encode()}
+
+
+def _depth_figure(networks: dict[str, list[LayerGradient]]) -> bytes:
+    from report.figures import draw_depth
+
+    return draw_depth(networks)

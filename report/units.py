@@ -13,10 +13,10 @@ from backends.returned import WrongReturn
 from backends.runs import NotARun, load_run, save_run
 from cases.problem import materialise
 from cases.schema import Case
-from report.isolation import DiedError, NoWorkers, Workers
-from report.run import Result, failed_in_words, judged
+from report.isolation import JUDGE, DiedError, NoWorkers, Workers
+from report.run import INCOMPLETE, Result, failed_in_words, judged
 
-JUDGE = "judge"
+FAILURES = (*INCOMPLETE, "unsupported")
 
 
 class Unit(NamedTuple):
@@ -46,8 +46,8 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
     file = Path(unfinished)
     try:
         if unit.file is None and (failure := workers.call(unit.backend, run_unit, unit, file)):
-            file.unlink()
-            return Done(failure)
+            file.unlink(missing_ok=True)
+            return Done(_failure(name, failure))
         if unit.file:
             file.unlink()
             file = unit.file
@@ -56,6 +56,12 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
         return Done(Result(name, death.verdict, death.message, output=death.output))
     except WrongReturn as words:
         return Done(Result(name, "error", str(words)))
+
+
+def _failure(name: str, said: Result) -> Result:
+    """What the process of a backend may say of itself: why there is no run, and nothing else."""
+    verdict = said.verdict if said.verdict in FAILURES else "error"
+    return replace(said, backend=name, verdict=verdict, judgement=None, trajectory=None)
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:

@@ -6,6 +6,7 @@ import pytest
 
 from cases.problem import Problem, materialise
 from cases.schema import Case
+from report.cache import PLACE
 
 SMALL = {
     "title": "small",
@@ -25,6 +26,14 @@ SMALL = {
     "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
     "training": {"steps": 40, "optimizer": {"sgd": {"learning_rate": 0.3}}},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory):
+    """A cache of their own, which the programs that a test starts have too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PLACE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends import BACKENDS
 from report import cache, files
 from report.__main__ import main
-from report.cache import Cache, key_of, run_key, sources
+from report.cache import Cache, files_of, judgement_key, key_of, named_packages, run_key, sources
 from report.files import CUT, cut_off, write_all, write_summary
+from report.stored import dump, sealed
 from tests.test_isolation import CASE
 
 ROOT = Path(__file__).parents[1]
@@ -42,18 +45,18 @@ runpy.run_module("report", run_name="__main__", alter_sys=True)
 """
 
 
-def report(checkout: Path, *arguments: str, limited_to: int | None = None) -> subprocess.CompletedProcess:
+def report(checkout: Path, *arguments: str, limited_to: int | None = None, **changes) -> subprocess.CompletedProcess:
     start = ["-c", LIMITED, str(limited_to)] if limited_to else ["-m", "report"]
     command = [sys.executable, *start, "one.yaml", "two.yaml", "--no-exact", *arguments]
-    environment = {"PATH": os.environ["PATH"]}
+    environment = {"PATH": os.environ["PATH"], "BACKPROOF_CACHE": ".kept"} | changes
     return subprocess.run(command, check=False, cwd=checkout, env=environment, capture_output=True, text=True)
 
 
-def ran(checkout: Path, *arguments: str) -> set[str]:
+def ran(checkout: Path, *arguments: str, **changes) -> set[str]:
     """The runs that a report had to make: their files are new."""
-    folder = checkout / ".backproof_cache"
+    folder = checkout / ".kept"
     before = {path.name: path.stat().st_ino for path in folder.glob("*.safetensors")}
-    done = report(checkout, "--backend=numpy", "--backend=torch", *arguments)
+    done = report(checkout, "--backend=numpy", "--backend=torch", *arguments, **changes)
     assert done.returncode == 0, done.stdout + done.stderr
     after = {path.name: path.stat().st_ino for path in folder.glob("*.safetensors")}
     return {name for name, number in after.items() if before.get(name) != number}
@@ -64,21 +67,117 @@ def append(path: Path, text: str) -> None:
 
 
 def test_only_what_was_changed_is_run_again(checkout):
-    """And what is damaged: verdicts that can't be read are found again, and a run that is gone is made again."""
+    """And what is damaged is made again: nothing in the cache is ever run, and a report never fails by it."""
     assert ran(checkout, "--no-cache") == set()
     assert len(ran(checkout)) == 4
-    for path in (checkout / ".backproof_cache").glob("*.pickle"):
-        path.write_bytes(path.read_bytes()[:20])
-    next((checkout / ".backproof_cache").glob("*.safetensors")).unlink()
-    assert len(ran(checkout)) == 1
     before = (checkout / "results" / "report.md").read_text()
     assert ran(checkout) == set()
     assert (checkout / "results" / "report.md").read_text() == before  # the seconds of the runs too
+    damage(checkout)
+    assert len(ran(checkout)) == 4
+    assert not (checkout / "planted").exists()
     append(checkout / "backends" / "second.py", "\n# changed\n")
     assert len(ran(checkout)) == 2
     append(checkout / "report" / "judge.py", "\n# changed\n")
+    (checkout / "one.yaml").write_text(CASE.replace("A neuron", "Another title") + PUBLISHED)
     (checkout / "two.yaml").write_text(CASE.replace("[1, 1]]", "[1, 2]]"))
     assert len(ran(checkout)) == 2
+
+
+PUBLISHED = """\
+source: a book
+note: a note
+tolerance: {float64: {rtol: 0.5}}
+published: [{tensor: parameter/neuron.bias, step: 0, value: "0", source: a book}]
+"""
+
+
+def damage(checkout: Path) -> None:
+    """Spoil all that is kept, each in another way."""
+    planted = pickle.dumps(Planted(str(checkout / "planted")))
+    wrong = [planted, sealed(planted), sealed(dump({"of": "another kind"})), sealed(dump("x")), b""]
+    for number, path in enumerate(sorted((checkout / ".kept").glob("*.kept"))):
+        content = path.read_bytes()
+        path.write_bytes([content[:20], content[:-1] + b"x", *wrong][number % 7])
+
+
+class Planted:
+    def __init__(self, path: str):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_run_that_is_not_as_it_was_is_none(tmp_path):
+    kept = Cache(tmp_path / "kept")
+    (tmp_path / "run").write_bytes(b"numbers")
+    found = kept.keep_run("key", tmp_path / "run")
+    assert kept.run("key") == found == kept.keep_run("key", found.file)
+    assert kept.run("another") is None
+    for content in (b"number", b"Numbers"):
+        found.file.write_bytes(content)
+        assert kept.run("key") is None
+    kept.keep_run("key", found.file)
+    found.file.unlink()
+    assert kept.run("key") is None
+
+
+def test_a_package_that_was_built_again_under_its_version_is_run_again(tmp_path, monkeypatch, problem_of):
+    """In another folder too, which comes first now."""
+    (tmp_path / "backends").mkdir()
+    (tmp_path / "backends" / "one.py").write_text("import some_package.part\n")
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    monkeypatch.setitem(BACKENDS, "numpy", "backends.one")
+    keys = []
+    for folder, content in [("a", "x = 1"), ("a", "x = 2, 3"), ("b", "x = 2, 3")]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "some_package.py").write_text(content)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+        for cached in (cache.files_of, cache.packages, cache.sources):
+            cached.cache_clear()
+        keys.append(run_key(problem_of(), "numpy"))
+    for cached in (cache.packages, cache.sources):
+        cached.cache_clear()
+    assert len({*keys}) == 3
+
+
+def test_files_of_a_package_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "some_framework" / "inner"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "one.py").write_text("a = 1")
+    seen = [files_of.__wrapped__("some_framework")]
+    (folder / "__pycache__").mkdir()
+    assert files_of.__wrapped__("some_framework") == seen[0]
+    (folder / "one.py").write_text("a = 12")
+    seen.append(files_of.__wrapped__("some_framework"))
+    os.utime(folder / "one.py", (1, 1))
+    seen.append(files_of.__wrapped__("some_framework"))
+    (folder / "two.py").touch()
+    seen.append(files_of.__wrapped__("some_framework"))
+    assert len({*seen, files_of.__wrapped__("no_such_package")}) == 5
+    assert {"jax", "jaxlib", "optax", "numpy"} <= named_packages("backends.jax_eager")
+    assert not {"torch", "backends", "os", "__future__"} & named_packages("backends.jax_eager")
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(cache.PLACE, "here")
+    assert cache.cache_folder() == Path("here")
+    monkeypatch.delenv(cache.PLACE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache.cache_folder() == tmp_path / "x" / "backproof"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    assert cache.cache_folder() == tmp_path / ".cache" / "backproof"
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_costs_nothing(checkout):
+    done = report(checkout, "--backend=numpy", BACKPROOF_CACHE="one.yaml")
+    assert done.returncode == 0
+    assert "nothing is kept for the next report, for the cache can't be written: " in done.stderr
+    assert "BACKPROOF_CACHE" in done.stderr
 
 
 def test_one_s_own_code_is_always_run(problem_of):
@@ -100,6 +199,12 @@ def test_keys_differ_wherever_a_problem_does(problem_of):
     keys = [run_key(one, "numpy") for one in (problem, *other)] + [run_key(problem, "torch")]
     assert len({*keys}) == len(keys)
     assert run_key(problem_of(), "numpy") == keys[0]
+    told = problem_of(
+        published=[{"tensor": "loss", "step": 0, "value": "1", "source": "a"}], tolerance={"float64": {"rtol": 0.5}}
+    )
+    assert run_key(told, "numpy") == keys[0]
+    judged = [judgement_key(keys[0], digest, one) for one in (problem, told) for digest in ("", "x")]
+    assert len({*judged}) == 4
     assert key_of([1], [2]) != key_of([1, 2])
 
 
@@ -122,11 +227,11 @@ def test_sources_are_those_that_a_module_imports(monkeypatch):
 def test_what_was_used_longest_ago_is_forgotten(tmp_path):
     kept = Cache(tmp_path)
     for number, name in enumerate("abc"):
-        kept.put(name, bytes(1000))
-        os.utime(tmp_path / f"{name}.pickle", (number, number))
-    assert kept.get("a") == bytes(1000)  # and is used now
+        kept.put(name, "x" * 1000)
+        os.utime(tmp_path / f"{name}.kept", (number, number))
+    assert kept.get("a", str) == "x" * 1000  # and is used now
     kept.shrink(2500)
-    assert [kept.get(name) is not None for name in "abc"] == [True, False, True]
+    assert [kept.get(name, str) is not None for name in "abc"] == [True, False, True]
     assert (tmp_path / ".gitignore").read_text() == "*\n"
 
 
@@ -148,11 +253,26 @@ def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
         write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"good"
     assert (tmp_path / "figures" / "a.svg").read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".written", "figures", "report.md"]
     monkeypatch.undo()
     write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.svg"]
+
+
+def test_a_list_of_what_was_written_removes_nothing_else(tmp_path):
+    """Whatever somebody has written into it."""
+    (tmp_path / "out" / "figures" / "deep").mkdir(parents=True)
+    mine = [tmp_path / "a.svg", tmp_path / "out" / "figures" / "deep" / "a.svg", tmp_path / "out" / "a.svg"]
+    for path in mine:
+        path.touch()
+    names = ["figures/../../a.svg", "figures/deep/a.svg", "a.svg", str(mine[0]), "figures/old.svg", 3]
+    for content in (json.dumps(names).encode(), b"[" * 100_000, b"3", b"\xff", b""):
+        (tmp_path / "out" / files.WRITTEN).write_bytes(content)
+        (tmp_path / "out" / "figures" / "old.svg").touch()
+        write_all(tmp_path / "out", {"report.md": b""}, "figures/*.svg")
+        assert all(path.exists() for path in mine)
+        assert (tmp_path / "out" / "figures" / "old.svg").exists() == (b"old" not in content)
 
 
 def test_a_report_that_does_not_fit_leaves_the_good_one(checkout):

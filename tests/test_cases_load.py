@@ -102,6 +102,7 @@ def test_good_case(tmp_path):
         (b"title: a: b", 1, 9, "not valid YAML: mapping values are not allowed here"),
         (b"title: [a", 1, 10, "not valid YAML"),
         (b'title: "\\U00110000"', 1, 6, "not valid YAML"),
+        (b'title: "\\UFFFFFFFF"', 1, 6, "not valid YAML"),
         (b"data: 1" + b"0" * 5000, 1, 7, "a number of 5001 characters"),
         (b"data: 0x1" + b"0" * 5000, 1, 7, "a number of 5003 characters"),
         (b"data: -1e400", 1, 7, "too large for float64"),
@@ -678,6 +679,8 @@ def folder(tmp_path_factory):
     (inside / "text.txt").write_text("1\n")
     (inside / "corrupt.npz").write_bytes(b"PK\x03\x04 nothing else")
     np.savez(inside / "good.npz", x=np.array([[0], [1], [1]]), flags=np.array([[True]]), none=np.ones((0, 1)))
+    np.savez(inside / "nothing.npz")
+    np.savez(inside / "number.npz", x=np.array(1.0))
     np.savez(inside / "objects.npz", x=np.array([[print]], dtype=object))
     with zipfile.ZipFile(inside / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(257 * 2**20))
@@ -714,6 +717,9 @@ def test_data_beside_the_case(folder):
         ("{file: corrupt.npz, array: x}", 19, "'corrupt.npz' cannot be read"),
         ("{file: objects.npz, array: x}", 19, "'objects.npz' cannot be read"),
         ("{file: bomb.npz, array: x}", 19, "unpacks to more than 256 MiB"),
+        ("{file: nothing.npz, array: x}", 19, "'nothing.npz' holds no array"),
+        ("{file: number.npz, array: x}", 12, "expected a matrix with a row a sample, found shape ()"),
+        ("3", 12, "expected a matrix with a row a sample, found shape ()"),
         ("{file: good.npz, array: y}", 36, "expected `array` to be x, flags or none, found the text 'y'"),
         ("{file: good.npz, array: flags}", 19, "holds bool in place of numbers"),
         ("{file: good.npz, array: none}", 19, "holds no numbers"),
@@ -725,6 +731,19 @@ def test_bad_data_file(folder, targets, column, message):
     (complaint,) = str(caught.value).split("\n")
     assert f"case.yaml:14:{column}: " in complaint
     assert message in complaint
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "softmax_cross_entropy"])
+@pytest.mark.parametrize("numbers", ["3", "[1, 2, 3]", "[[[1]]]"])
+def test_inputs_that_are_no_matrix(folder, numbers, loss):
+    """One mistake, whatever else is asked of the numbers."""
+    path = folder / "case.yaml"
+    path.write_text(
+        changed("inputs: [[0, 0, 1], [0, 1, 0], [1, 1, 1]]", f"inputs: {numbers}").replace("squared_error", loss)
+    )
+    with pytest.raises(InvalidCase) as caught:
+        load(path)
+    assert "expected a matrix with a row a sample, found shape (" in str(caught.value)
 
 
 def test_not_a_file(tmp_path):

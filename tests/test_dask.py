@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from report.cache import PLACE
+
 ROOT = Path(__file__).parents[1]
 CASE = """\
 title: A neuron
@@ -39,7 +41,8 @@ CASES = 3
 
 
 def environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
+    kept = {name: os.environ[name] for name in ("PATH", PLACE)}
+    return kept | {"PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
 
 
 @contextmanager

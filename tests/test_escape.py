@@ -1,11 +1,17 @@
 """A hostile case cannot break the report, or inject anything into it or into a terminal."""
 
+import os
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from cases.__main__ import main as list_cases
+from cases.terminal import MOST, cut
 from report.__main__ import main
 from report.escape import block, code, plain, text
 
@@ -77,6 +83,54 @@ def test_a_report_of_hostile_cases_is_whole(tmp_path, monkeypatch, capsys):
     assert "\x1b[31m" not in printed.out + printed.err
     for figure in Path("results/figures").iterdir():
         ET.parse(figure)  # noqa: S314, our own
+
+
+HOSTILE_NAMES = [b"no\x80text.yaml", b"esc\x1b[31m.yaml"]
+
+
+@pytest.mark.parametrize("command", ["report", "cases"])
+def test_no_name_of_a_file_reaches_a_terminal_as_a_command(tmp_path, monkeypatch, capsys, command):
+    """A name that is no UTF-8 is told by its bytes; the case is judged like any other."""
+    monkeypatch.chdir(tmp_path)
+    for name in HOSTILE_NAMES:
+        Path(os.fsdecode(name)).write_text(CASE.format(hostile="x"))
+        Path(os.fsdecode(b"bad-" + name)).write_text("title: x")
+    report = partial(main, [".", "--backend=numpy", "--executor=inline", "--no-exact"])
+    assert {"report": report, "cases": partial(list_cases, ["."])}[command]() == 2
+    printed = capsys.readouterr()
+    assert "\x1b[" not in printed.out + printed.err.replace("\x1b[?25", "")
+    assert "no\\x80text" in printed.out
+    assert all(line.startswith("bad-") for line in printed.err.splitlines() if ".yaml" in line)
+    if command == "report":
+        assert printed.out.count("certified 0") == 2
+        assert "no\\\\x80text" in Path("results/report.md").read_text(encoding="utf-8")
+        assert len([*Path("results/figures").iterdir()]) == 2
+
+
+def test_no_word_of_a_run_reaches_a_terminal_as_a_command(tmp_path, capsys):
+    (tmp_path / "one.yaml").write_text(CASE.format(hostile="x"))
+    file = tmp_path / "run.safetensors"
+    save_file({"loss": np.zeros(1)}, file, {"backproof": "1", "case": "\x1b[31mred\x07", "dtype": "float64"})
+    assert main([str(tmp_path / "one.yaml"), f"--run=mine={file}"]) == 2
+    printed = capsys.readouterr().err
+    assert "is a run of \ufffd[31mred\ufffd in float64" in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize("words", ["short", "x" * 2000])
+def test_what_is_not_long_stays(words):
+    assert cut(words) == words
+
+
+@pytest.mark.parametrize("words", ["word " * 1000, "x" * 5000, "x" * 1990 + " word" * 10, "x " + "y" * 3000])
+def test_what_is_long_is_cut_between_words(words):
+    """And says how much is left out."""
+    shown = cut(words)
+    kept, _, left_out = shown.partition(" … (")
+    assert len(shown) <= MOST
+    assert words.startswith(kept)
+    assert left_out == f"{len(words) - len(kept):,} characters are left out)"
+    assert words[len(kept)] == " " or " " not in words[1000 : len(kept)]
 
 
 def test_the_headings_are_ours(tmp_path, monkeypatch):

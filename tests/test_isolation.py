@@ -1,5 +1,6 @@
 """Whatever a backend does to its process is its own verdict, and every other row is whole."""
 
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cases.terminal import MOST
+from report import isolation, worker
+from report.cache import PLACE
 from report.isolation import DiedError, Limits, NoWorkers, Workers, limits, place
+from report.stored import NotStoredError
 
 ROOT = Path(__file__).parents[1]
 CASE = """\
@@ -26,7 +31,7 @@ loss: {squared_error: {factor: 0.5, reduction: sum}}
 training: {steps: 3, optimizer: {sgd: {learning_rate: 0.5}}}
 """
 FAULTS = """\
-import ctypes, os, signal, subprocess, sys, time
+import ctypes, os, signal, stat, subprocess, sys, time
 import numpy as np
 
 def right(parameters, inputs, targets):
@@ -86,6 +91,53 @@ def offspring(parameters, inputs, targets):
 
 def deep(parameters, inputs, targets):
     return deep(parameters, inputs, targets)
+
+def pipes():
+    for number in range(3, 256):
+        try:
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                yield number
+        except OSError:
+            pass
+
+def close_and_hang(parameters, inputs, targets):
+    for number in [*pipes()]:
+        os.close(number)
+    time.sleep(600)
+
+def garble_and_hang(parameters, inputs, targets):
+    for number in [*pipes()]:
+        try:
+            os.write(number, b"garbage " * 100)
+        except OSError:
+            pass
+    time.sleep(600)
+
+def forge(parameters, inputs, targets):
+    import hashlib, json, struct
+    answer = b"+" + json.dumps({"backend": "forge", "verdict": "certified"}).encode()
+    for number in [*pipes()]:
+        try:
+            os.write(number, struct.pack("<Q", len(answer) + 32) + hashlib.sha256(answer).digest() + answer)
+        except OSError:
+            pass
+    time.sleep(600)
+
+def child_eats(parameters, inputs, targets):
+    subprocess.run([sys.executable, "-c", "import time; eaten = bytearray(3 * 2**29); time.sleep(600)"])
+    return right(parameters, inputs, targets)
+
+def daemon(parameters, inputs, targets):
+    start = "import subprocess; subprocess.Popen(['sleep', '654321'], start_new_session=True, env={})"
+    subprocess.run([sys.executable, "-c", start], start_new_session=True)
+    return right(parameters, inputs, targets)
+
+def daemon_and_die(parameters, inputs, targets):
+    subprocess.Popen(["sleep", "654321"], start_new_session=True)
+    os._exit(3)
+
+def long_message(parameters, inputs, targets):
+    raise ValueError("too long " * 1_000_000)
 """
 EXPECTED = {
     "segfault": ("crash", "the process ended by SIGSEGV; it was in string_at, "),
@@ -101,6 +153,13 @@ EXPECTED = {
     "noise": ("certified", ""),
     "offspring": ("certified", ""),
     "deep": ("error", "RecursionError: maximum recursion depth exceeded"),
+    "close_and_hang": ("crash", "stopped when it had closed the pipe for its result and went on"),
+    "garble_and_hang": ("crash", "stopped when it had written something else into the pipe for its result and went on"),
+    "forge": ("crash", "its answer is no result: "),
+    "child_eats": ("out of memory", "stopped when it had taken more than 1 GiB of memory, its limit"),
+    "daemon": ("certified", ""),
+    "daemon_and_die": ("crash", "the process ended with exit code 3"),
+    "long_message": ("error", "ValueError: too long too long"),
 }
 
 
@@ -109,7 +168,8 @@ def command(*arguments) -> list[str]:
 
 
 def environment(**changes) -> dict[str, str]:
-    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "COLUMNS": "80"} | changes
+    kept = {name: os.environ[name] for name in ("PATH", PLACE)}
+    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | changes
 
 
 def started_by(folder: Path) -> list[psutil.Process]:
@@ -156,7 +216,7 @@ def test_every_other_row_is_whole(done):
     process, rows, _ = done
     assert process.returncode == 3
     assert list(rows) == ["numpy", *EXPECTED, "good"]
-    for name in ("numpy", "noise", "offspring", "good"):
+    for name in ("numpy", "noise", "offspring", "daemon", "good"):
         assert rows[name]["ledger"]["steps"] == 3
         assert rows[name]["verdict"] == "certified"
 
@@ -172,6 +232,14 @@ def test_the_report_has_the_stack_of_a_crash(done):
     *_, text = done
     assert "<summary>float64 segfault: the output of the process</summary>" in text
     assert "Fatal Python error: Segmentation fault" in text
+
+
+def test_no_message_is_without_end(done):
+    process, rows, text = done
+    assert max(len(row["message"]) for row in rows.values()) <= MOST
+    assert "characters are left out)" in rows["long_message"]["message"]
+    assert len(process.stdout) < 20_000
+    assert len(text) < 200_000
 
 
 def test_nothing_is_left_running(done, folder):
@@ -259,6 +327,40 @@ def test_a_worker_is_used_again_and_a_dead_one_replaced(tmp_path, monkeypatch):
         workers.stop()
     with pytest.raises(DiedError, match="it was not begun"):
         workers.call("a", os.getpid)
+
+
+def flood(bytes_of_it: int) -> int:
+    for _ in range(bytes_of_it >> 20):
+        os.write(1, b"spam " * 200_000)
+    os.write(1, b"the end")
+    time.sleep(0.5)
+    return os.getpid()
+
+
+def test_of_what_is_printed_without_end_the_end_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation, "MOST_LOG", 2**20)
+    own = isolation.Worker(tmp_path, 2**20)
+    try:
+        assert own.call(Limits(20, 2**32), flood, 2**28) == own.process.pid
+        assert own.log.stat().st_size < 2**20
+        assert own._output().endswith("spam the end")
+        assert len(own._output()) <= isolation.MOST_OUTPUT
+    finally:
+        own.stop()
+
+
+def test_an_answer_runs_no_code(tmp_path):
+    """What a process answers is data, of the type that its task says it returns."""
+    own = isolation.Worker(tmp_path, 2**20)
+    try:
+        with pytest.raises(DiedError, match=r"TypeError: a .*Path is not stored"):
+            own.call(Limits(20, 2**32), Path, "x")
+    finally:
+        own.stop()
+    with pytest.raises(NotStoredError):
+        worker.receive(io.BytesIO(b"garbage " * 8), 2**20)
+    with pytest.raises(EOFError):
+        worker.receive(io.BytesIO(b"short"), 2**20)
 
 
 def test_without_workers_it_is_done_here():

@@ -160,3 +160,30 @@ def test_what_a_function_returns_wrongly_is_told_without_frames(checkout):
     assert code == 1
     assert "mine float64 mine: error\n  expected (loss, gradients), the gradients in a dictionary" in output
     assert "mine.py:2" not in output
+
+
+CHANGES_THE_JUDGE = """\
+from dataclasses import replace
+from backends import numpy_reference
+import reference.backprop, reference.layers, report.checks, report.judge
+
+def run(problem):
+    run = numpy_reference.run(problem)
+    for module in (reference.backprop, reference.layers, report.checks):
+        for name in dir(module):
+            if name == "dense_backward":
+                right = getattr(module, name)
+                setattr(module, name, lambda x, weight, dy: (*right(x, weight, dy)[:2], right(x, weight, dy)[2] * 2))
+    report.judge.structure_mistakes = lambda problem, run: []
+    report.judge._Tally.judgement = lambda self, *_: report.judge.Judgement(
+        "certified", 0.5, None, "", None, report.judge.Ledger(3, 1, 1, 1), [], self.budgets, "layers")
+    return replace(run, gradients={path: 2 * gradient for path, gradient in run.gradients.items()})
+"""
+
+
+def test_a_backend_that_changes_the_judge_in_its_process_is_judged_by_the_right_one(checkout):
+    (checkout / "mine.py").write_text(CHANGES_THE_JUDGE)
+    code, output = run(checkout, "--backend=mine=mine.py:run", "-k", "float64")
+    assert code == 1
+    assert outcomes(output) == [("cases/mine.yaml::float64-mine", "FAILED")]
+    assert "mine float64 mine: differs\n  step 0, gradient of neuron." in output

@@ -22,9 +22,10 @@ from cases.layers import HardSigmoid, Identity, LeakyRelu, LogSoftmax, Prelu, Re
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES
+from cases.terminal import MOST
 from reference import layers, losses, optimizers
 from reference.layers import layer_backward, layer_forward
-from report import figures, units
+from report import figures, markdown, places, section, story, units
 from report.__main__ import main
 from report.depth import gradients_by_layer, steepest
 from report.exceptions import EndedError
@@ -230,9 +231,10 @@ SCENARIOS = {
         "learning rate by warm_up (steps 3, start 0.5, then step_decay (every 2, factor 0.5)), batches of 2 of 3 "
         "samples."
     ),
-    "network: [{dense: {name: a, units: 1}}, sigmoid]\nparameters: {a.weight: [[1]], a.bias: [0.5]}\n"
+    "network: [{dense: {name: a, units: 1}}, {sigmoid: {name: act}}, sigmoid]\n"
+    "parameters: {a.weight: [[1]], a.bias: [0.5]}\n"
     "data: {inputs: [[1]], targets: [[0]]}\nloss: {squared_error: {factor: 1, reduction: sum}}\n": (
-        "input (1) → a (1) → sigmoid1; squared error × 1 (sum); gradients only, all samples."
+        "input (1) → a (1) → act (sigmoid) → sigmoid2; squared error × 1 (sum); gradients only, all samples."
     ),
     "objective: {gradients: {values: [[1, 2, 3], [4, 5, 6]]}}\nparameters: {x.weight: [1, 2, 3]}\n"
     "training: {steps: 1234, optimizer: {asgd: {learning_rate: 0.5}}, clip: {value: {maximum: 2}}}\n": (
@@ -302,12 +304,14 @@ def test_every_backend_and_every_pair_is_drawn(monkeypatch):
 
 
 @pytest.mark.usefixtures("folder")
-def test_stale_figures_are_removed():
-    Path("a.yaml").write_text(GOOD)
+def test_stale_figures_are_removed_and_nobody_s_own():
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(GOOD)
     Path("results/figures").mkdir(parents=True)
-    Path("results/figures/old.svg").touch()
+    Path("results/figures/mine.svg").touch()
     assert report("a.yaml", "--no-exact") == 0
-    assert [path.name for path in Path("results/figures").iterdir()] == ["a.svg"]
+    assert report("b.yaml", "--no-exact") == 0
+    assert {path.name for path in Path("results/figures").iterdir()} == {"b.svg", "mine.svg"}
 
 
 def test_lines_on_stdout_fit_a_terminal():
@@ -414,6 +418,137 @@ def test_wrong_reference_is_suspected(monkeypatch, capsys, module, name, wrong, 
     text = Path("results/report.md").read_text(encoding="utf-8")
     assert f"Torch {told}" in text
     assert f"**float64: torch {told}**" in text
+
+
+# ---------------------------------------------------------------- places
+
+NAMES = [
+    "up.yaml", "../../up.yaml", "up.yml", "a-/b.yaml", "a/-b.yaml", "a-b.yaml", "a--b.yaml", "a~-b.yaml", "/a/b.yaml",
+    "a/b.yaml", "_gradients_by_layer.yaml", "up~.yml.yaml", "up~.yaml", "x" * 240 + ".yaml", "x" * 240 + "y.yaml",
+    "a/\udc80.yaml", "a/\udc81.yaml", "../up.yaml",
+]  # fmt: skip
+
+
+def test_every_case_has_places_of_its_own_inside_the_folder(tmp_path):
+    cases = []
+    for name in NAMES:
+        case = load(CASES / "xor" / "two_four_one.yaml").model_copy()
+        case._path = Path(name)
+        cases.append(case)
+    figure_names = [places.figure_of(case) for case in cases]
+    folders = [places.runs_of(tmp_path, case) for case in cases]
+    assert len({*figure_names}) == len({*folders}) == len(NAMES)
+    assert "figures/_gradients_by_layer.svg" not in figure_names
+    for name, runs in zip(figure_names, folders, strict=True):
+        assert name.count("/") == 1
+        assert len(name.encode()) < 255
+        assert runs.resolve().is_relative_to(tmp_path / "runs")
+    assert places.figure_of(load(CASES / "xor" / "two_four_one.yaml")) == "figures/xor-two_four_one.svg"
+    assert folders[0] == tmp_path / "runs" / "up"
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_are_saved_inside_of_the_folder_and_found_there(monkeypatch):
+    Path("deep/er").mkdir(parents=True)
+    for name in ("up.yaml", "deep/same.yaml", "deep/same.yml"):
+        Path(name).write_text(CHAIN)
+    monkeypatch.chdir("deep/er")
+    cases = ("../../up.yaml", "../same.yaml", "../same.yml")
+    assert report(*cases, "--no-exact", "--save-runs", "--output", "out") == 0
+    runs = {path.relative_to("out").as_posix() for path in Path("out").rglob("*.safetensors")}
+    assert runs == {f"runs/{name}/float64-numpy.safetensors" for name in ("~../~../up", "~../same", "~../same~.yml")}
+    assert not [*Path("..").glob("*.safetensors"), *Path("../runs").glob("*")]
+    assert report(*cases, "--no-exact", "--from-runs", "out", names=()) == 0
+    assert verdicts() == ["certified"] * 3
+
+
+# ---------------------------------------------------------------- what can't be told
+
+
+TOLD = {
+    (section, "_scenario"): "the scenario is left out",
+    (section, "_outputs"): "the output of the processes is left out",
+    (section, "suspect"): "the odd one out is left out",
+    (section, "_layers_table"): "the gradient size by layer is left out",
+    (section, "_step_zero"): "the table of step 0 is left out",
+    (section, "_trajectory"): "the table of the run is left out",
+    (section, "_published"): "the table of the published numbers is left out",
+    (section, "_runs_table"): "the table of the runs is left out",
+    (figures, "draw_run"): "the figure is left out",
+    (figures, "draw_depth"): "the figure is left out",
+    (markdown, "_ledger"): "the table of what was compared is left out",
+    (markdown, "_wrong_prints"): "the section on wrong published numbers is left out",
+    (markdown, "_pairs_table"): "the section on pairs is left out",
+}
+
+
+@pytest.mark.usefixtures("folder")
+def test_telling_never_changes_a_verdict(monkeypatch):
+    """What can't be drawn or written is left out, with a line that says so and why."""
+
+    def fails(*_):
+        raise RuntimeError("planted | here")
+
+    Path("a.yaml").write_text(GOOD)
+    Path("chain.yaml").write_text(CHAIN)
+    for module, name in TOLD:
+        monkeypatch.setattr(module, name, fails)
+    assert report("a.yaml", "chain.yaml", "--no-exact", names=("numpy", "torch")) == 0
+    assert {*verdicts()} == {"certified"}
+    lines = Path("results/report.md").read_text(encoding="utf-8").splitlines()
+    for words in TOLD.values():
+        assert f"*{words}, it could not be made: RuntimeError: planted \\| here*" in lines
+    assert not [*Path("results/figures").iterdir()]
+    assert "![](" not in "".join(lines)
+    monkeypatch.undo()
+
+
+def fails_exactly(*_):
+    raise RuntimeError("planted")
+
+
+@pytest.mark.parametrize(
+    ("options", "exact", "why"),
+    [
+        (["--no-exact"], None, "it was not asked for (--no-exact)"),
+        ([], lambda *_: None, "it takes too long here"),
+        ([], fails_exactly, "it failed: RuntimeError: planted"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_why_there_is_no_exact_run(monkeypatch, options, exact, why):
+    if exact:
+        monkeypatch.setattr(story, "exact_run", exact)
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", *options) == 0
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert f"The exact run in ball arithmetic was not made: {why}." in text
+
+
+@pytest.mark.usefixtures("folder")
+def test_gradients_by_layer_that_fail_leave_the_rest(monkeypatch, wrong_backend):
+    """And no exact run, where no run is certified, says that."""
+    monkeypatch.setattr(story, "gradients_by_layer", fails_exactly)
+    Path("chain.yaml").write_text(CHAIN)
+    assert report("chain.yaml", "--no-exact") == 0
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert "*the gradient size by layer is left out, it could not be made: RuntimeError: planted*" in text
+    wrong_backend("replace(run, gradients={k: 1.01 * v for k, v in run.gradients.items()})")
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", names=("torch",)) == 1
+    assert "was not made: no run is certified." in Path("results/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_message_is_without_end(wrong_backend, capsys):
+    """20,000 tensors too many are one message of some lines."""
+    wrong_backend("replace(run, gradients=run.gradients | {f'more_{n}': run.loss for n in range(20_000)})")
+    Path("a.yaml").write_text(GOOD)
+    assert report("a.yaml", "--no-exact", names=("numpy", "torch")) != 0
+    assert max(len(row["message"]) for row in results()["results"]) <= MOST
+    assert Path("results/report.md").stat().st_size < 100_000
+    assert Path("results/report.json").stat().st_size < 100_000
+    assert len(capsys.readouterr().out) < 10_000
 
 
 # ---------------------------------------------------------------- exit codes
@@ -619,6 +754,31 @@ def test_output_that_cannot_be_written(capsys):
     Path("case.yaml").write_text(GOOD)
     assert report("case.yaml", "--output", "case.yaml") == 2
     assert capsys.readouterr().err.splitlines()[-1] == "cannot write to case.yaml: Not a directory"
+
+
+def test_a_summary_of_github_that_cannot_be_written_is_named(folder, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "nowhere" / "summary"))
+    Path("case.yaml").write_text(GOOD)
+    assert report("case.yaml", "--no-exact") == 0
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects")
+    )
+
+
+@pytest.mark.parametrize("streams", ["1>&-", "0<&- 1>&- 2>&-", "1>/dev/full", "1>/dev/full 2>&1", "| true"])
+def test_a_report_that_nobody_reads_is_written(folder, streams):
+    """Its exit code is the verdict, whatever has become of the streams."""
+    Path("good.yaml").write_text(CHAIN)
+    Path("bad.yaml").write_text("title: x")
+    python = f"cd {CASES.parent} && {sys.executable} -m report {folder} --backend=numpy --executor=inline --no-exact"
+    command = f"set -o pipefail; {python} --output {folder / 'out'} {streams}"
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S607
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert json.loads((folder / "out" / "report.json").read_text())["results"][0]["verdict"] == "certified"
 
 
 @pytest.mark.parametrize("arguments", [["--no-such-option"], ["--backend", "tensorflow"], ["--dtype", "int8"]])

@@ -23,8 +23,9 @@ correct program may be refused, and [mutation testing](mutation.md) of our own c
 MUTANTS_ABOUT = """Each is one wrong rule in a program that is right otherwise, planted into a backend and run; the
 entries are in `tests/trial/mutants.py`. *Noticed* is where its first wrong number must be, in the judge's own words:
 step, phase and tensor. *End to end* is the same run as a backend leaves it that has gradients and no layer values; then
-an operation is blamed, or those between the last gradient that is right and the first that is wrong. The hint is what the message adds where the whole tensor fits a known mistake; each was read beside the name of its rule,
-and a test holds that it is told and that no other one is (`tests/trial/hints.py`)."""
+an operation is blamed, or those between the last gradient that is right and the first that is wrong. The hint is what
+the message adds where the whole tensor fits a known mistake; each was read beside the name of its rule, and a test
+holds that it is told and that no other one is (`tests/trial/hints.py`)."""
 EQUIVALENT_ABOUT = """Not every change of a formula is a mistake. These are the same mathematics in other words, as the
 judge shows by certifying them in both dtypes; most have a wrong neighbour above."""
 

@@ -1,0 +1,48 @@
+"""Where the files of a case go in the folder of a report: inside of it, and a place of its own for each case."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from backends import label
+from backends.runs import SUFFIX
+from cases.schema import Case
+
+LONGEST = 200  # bytes of a file's name
+
+
+def figure_of(case: Case) -> str:
+    """The file of its figure: `figures/xor-two_four_one.svg`."""
+    name = _named(case).replace("-", "~-").replace("/", "-")
+    return f"figures/{_short(f'~{name}' if name.startswith('_') else name)}.svg"
+
+
+def runs_of(folder: Path, case: Case) -> Path:
+    """The folder of its runs, below `runs` in the folder of a report."""
+    return folder.joinpath("runs", *map(_part, _named(case).split("/")))
+
+
+def saved_run(folder: Path, case: Case, dtype: str, name: str) -> Path:
+    """Where a report leaves a run that it saves."""
+    return runs_of(folder, case) / f"{dtype}-{label(name)}{SUFFIX}"
+
+
+def _named(case: Case) -> str:
+    """The name of the case, in which `~` says that what follows is no word of it: `same~.yml` is not `same.yaml`."""
+    suffix = case._path.suffix  # noqa: SLF001
+    return case.name.replace("~", "~~") + (f"~{suffix}" if suffix != ".yaml" else "")
+
+
+def _part(part: str) -> str:
+    """One folder on the way, which leads down."""
+    return f"~{part}" if part in ("", ".", "..") else _short(part)
+
+
+def _short(name: str) -> str:
+    """A name for a file: what is too long, or no text, is told by its beginning and its SHA-256."""
+    content = name.encode("utf-8", "surrogateescape")
+    text = content.decode("utf-8", "replace")
+    if len(content) <= LONGEST and text == name:
+        return name
+    return f"{text.encode()[: LONGEST // 2].decode('utf-8', 'ignore')}~{hashlib.sha256(content).hexdigest()[:16]}"

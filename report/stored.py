@@ -1,0 +1,177 @@
+"""Results as bytes, and back by the types that they should have: data alone, of which nothing is ever run.
+
+Dataclasses, named tuples and the concepts of a case become JSON objects with their fields, arrays their bytes. What is
+read must have exactly the fields and types of the class that is asked for, so that whatever else lies there is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from pydantic import BaseModel
+
+SEAL = hashlib.sha256().digest_size
+NUMBERS_AND_TEXT = "biufcU"
+
+
+class NotStoredError(Exception):
+    """The bytes hold nothing of the kind that was asked for."""
+
+
+def dump(thing: Any) -> bytes:
+    """A thing as bytes."""
+    return json.dumps(_data(thing)).encode()
+
+
+def load(content: bytes, kind: Any) -> Any:
+    """The thing of this kind, a class or any other type hint, that `dump` has made bytes of.
+
+    Raises:
+        NotStoredError: if there is none in them.
+    """
+    try:
+        return _thing(json.loads(content), kind)
+    except Exception as error:  # noqa: BLE001, what somebody else has written may fail in any way
+        raise NotStoredError(f"{type(error).__name__}: {error}") from None
+
+
+def sealed(content: bytes) -> bytes:
+    """The content behind its SHA-256."""
+    return hashlib.sha256(content).digest() + content
+
+
+def opened(content: bytes) -> bytes:
+    """What was sealed.
+
+    Raises:
+        NotStoredError: if it is not as it was.
+    """
+    if content[:SEAL] != hashlib.sha256(content[SEAL:]).digest():
+        raise NotStoredError("the content does not have its checksum")
+    return content[SEAL:]
+
+
+def returned_by(function: Callable) -> Any:
+    """The type that a function says it returns; anything that JSON has a word for, if it does not say."""
+    try:
+        return get_type_hints(function).get("return", Any)
+    except (TypeError, NameError):  # it is of C
+        return Any
+
+
+# ---------------------------------------------------------------- to data
+
+
+def _data(thing: Any) -> Any:
+    match thing:
+        case None | bool() | int() | float() | str():
+            return thing
+        case bytes():
+            return b64encode(thing).decode()
+        case np.ndarray():
+            dtype = thing.dtype.name if thing.dtype.kind == "V" else thing.dtype.str
+            return {"dtype": dtype, "shape": list(thing.shape), "bytes": _data(thing.tobytes())}
+        case np.generic():
+            return _data(thing.item())
+        case BaseModel():
+            return {name: _data(value) for name, value in thing if name in thing.model_fields_set}
+        case dict():
+            return [[_data(name), _data(value)] for name, value in thing.items()]
+        case tuple() if hasattr(thing, "_fields"):
+            return dict(zip(thing._fields, map(_data, thing), strict=True))
+        case list() | tuple():
+            return [_data(value) for value in thing]
+        case _ if is_dataclass(thing):
+            return {field.name: _data(getattr(thing, field.name)) for field in fields(thing)}
+    raise TypeError(f"a {type(thing).__name__} is not stored")
+
+
+# ---------------------------------------------------------------- from data
+
+
+def _thing(data: Any, kind: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _thing(data, arguments[0])
+    if origin in (Union, UnionType):
+        return _first_that_fits(data, arguments)
+    if origin is Literal:
+        return _checked(data, data in arguments, kind)
+    if origin in (list, tuple, dict):
+        return COLLECTIONS[origin](_checked(data, isinstance(data, list), kind), arguments)
+    if kind in PLAIN:
+        return _checked(data, type(data) in PLAIN[kind], kind)
+    if kind is Any:
+        return data
+    if kind is bytes:
+        return b64decode(data, validate=True)
+    if kind is np.ndarray:
+        return np.array(data) if type(data) in (int, float) else _array(**data)  # NumPy's own numbers are arrays to it
+    return _object(data, kind)
+
+
+PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType: (NoneType,)}
+
+
+def _checked(data: Any, fits: bool, kind: Any) -> Any:  # noqa: FBT001
+    if not fits:
+        raise ValueError(f"expected {kind}, found {type(data).__name__}")
+    return data
+
+
+def _first_that_fits(data: Any, kinds: tuple) -> Any:
+    for kind in kinds:
+        try:
+            return _thing(data, kind)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            continue
+    raise ValueError(f"expected one of {kinds}")
+
+
+def _list(data: list, arguments: tuple) -> list:
+    return [_thing(value, arguments[0]) for value in data]
+
+
+def _tuple(data: list, arguments: tuple) -> tuple:
+    kinds = [arguments[0]] * len(data) if arguments[1:] == (...,) else arguments
+    return tuple(_thing(value, kind) for value, kind in zip(data, kinds, strict=True))
+
+
+def _dict(data: list, arguments: tuple) -> dict:
+    name_kind, kind = arguments
+    return {_thing(name, name_kind): _thing(value, kind) for name, value in data}
+
+
+COLLECTIONS = {list: _list, tuple: _tuple, dict: _dict}
+
+
+def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A002
+    kind = np.dtype(dtype)
+    if kind.kind not in NUMBERS_AND_TEXT and kind.name != "bfloat16":
+        raise ValueError(f"an array of {dtype} is not read")
+    return np.frombuffer(b64decode(bytes, validate=True), kind).reshape(shape)
+
+
+def _object(data: Any, kind: type) -> Any:
+    """A named tuple, a dataclass or a concept of a case, all of whose fields are there and no other."""
+    hints, needed = _hints(kind), not issubclass(kind, BaseModel)
+    if needed and data.keys() != hints.keys():
+        raise ValueError(f"expected the fields of {kind.__name__}, found {', '.join(data)}")
+    values = {name: _thing(value, hints[name]) for name, value in data.items()}
+    return kind(**values) if needed else kind.model_construct({*values}, **values)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hints[name] for name in getattr(kind, "_fields", None) or [field.name for field in fields(kind)]}
