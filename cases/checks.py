@@ -64,8 +64,9 @@ def _targets(case: Case) -> Mistakes:
 
 
 def _rows_of_both(case: Case) -> Mistakes:
-    inputs, targets = (len(np.atleast_1d(values)) for values in (case.data.inputs, case.data.targets))
-    if inputs != targets:
+    data = case.data.inputs, case.data.targets
+    inputs, targets = (len(np.atleast_1d(values)) for values in data)
+    if inputs != targets and all(map(np.ndim, data)):
         yield ("data", "targets"), f"expected as many rows as inputs has, {inputs}, found {targets}"
 
 

@@ -142,14 +142,14 @@ ELSEWHERE = {
 }
 """(The kind of a concept, words that are no keys of it) → where what they mean is said."""
 
-PACKAGES = re.compile(
+PREFIXES = re.compile(
     r"((torch|nn|utils|optim|functional|f|lr_scheduler|jax|jnp|optax|flax|linen|nnx|keras|losses)\.)+"
 )
 
 
 def _plain(word: str) -> str:
     """`BCEWithLogitsLoss`, `bce_with_logits` and `nn.BCEWithLogitsLoss` are one word."""
-    word = re.sub(r"[^a-z0-9/]", "", PACKAGES.sub("", word.lower(), count=1))
+    word = re.sub(r"[^a-z0-9/]", "", PREFIXES.sub("", word.lower(), count=1))
     return word.removesuffix("loss") or word
 
 

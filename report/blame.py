@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +17,9 @@ from reference.backprop import forward, operands
 from reference.proof import floats
 from reference.rounding import exact, precision_of
 from report.checks import Check
+from report.finding import Finding
 from report.hints import hint
 from report.kinks import END_TO_END, decided_checks
-
-if TYPE_CHECKING:
-    from report.judge import Finding
-
 
 AXES = {"value": ("sample", "unit"), "cotangent": ("sample", "unit")}
 OF_PARAMETERS = ("row", "column")

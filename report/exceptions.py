@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from backends.returned import WrongReturn
+from cases.terminal import cut, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = tuple(f"{ROOT / folder}{os.sep}" for folder in ("backends", "cases", "reference", "report"))
@@ -26,13 +27,8 @@ def told(error: BaseException) -> str:
     if isinstance(error, WrongReturn):
         return str(error)
     error = error.__cause__ if isinstance(error, EndedError) else error
-    message = shortened(f"{type(error).__name__}: {error}", LONGEST_MESSAGE)
+    message = cut(plain(f"{type(error).__name__}: {error}"), LONGEST_MESSAGE)
     return f"{message}{_place(error)}"
-
-
-def shortened(text: str, longest: int) -> str:
-    """The text on one line, cut at a word where it is longer."""
-    return textwrap.shorten(text, longest, placeholder=" …", break_on_hyphens=False)
 
 
 def is_theirs(file: str) -> bool:
@@ -47,7 +43,7 @@ def _place(error: BaseException) -> str:
     if not frames:
         return ""
     file, line, function, _ = frames[-1]
-    code = shortened(linecache.getline(file, line), LONGEST_LINE)
+    code = textwrap.shorten(linecache.getline(file, line), LONGEST_LINE, placeholder=" …", break_on_hyphens=False)
     return f", at {_short(file)}:{line} in {function}: {code}".removesuffix(": ")
 
 

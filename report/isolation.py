@@ -8,6 +8,7 @@ those that have left it: they are below it, or bear its mark in their environmen
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -33,6 +34,7 @@ SECONDS, POLL, START, GRACE, LOOK = 600.0, 0.05, 60.0, 1.0, 0.25
 SHARE_OF_MEMORY, GIB = 0.8, 2**30
 MOST_OUTPUT, MOST_LOG = 4_000, 2**24
 MOST_OF_A_BACKEND, MOST_OF_OURS = 2**20, 2**31  # bytes of an answer
+BLOCK, PAGE, HOLE = 512, 4096, 1 | 2  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 MARK, ROUNDS = "BACKPROOF_WORKER", 5
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from report.worker import main; main(sys.argv[2])"
 
@@ -56,6 +58,14 @@ class DiedError(Exception):
     def __init__(self, verdict: str, message: str, output: str = ""):
         super().__init__(message)
         self.verdict, self.message, self.output = verdict, message, output
+
+
+def _dig(file: int, length: int) -> bool:
+    """Make the beginning of a file a hole, which takes no room on the disk; Linux can do it, on most file systems."""
+    try:
+        return not ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 class Worker:
@@ -154,13 +164,16 @@ class Worker:
         return b""
 
     def _shorten_log(self) -> None:
-        """Keep the end of a log that has grown too long."""
-        with suppress(OSError):
-            if self.log.stat().st_size > MOST_LOG:
-                end = self._end_of_log()
-                os.truncate(self.log, 0)
-                with self.log.open("ab") as file:
-                    file.write(end)
+        """Give back the room of all but the end of a log that has grown too long, while it is written to.
+
+        Where that is not possible it begins anew, and what is written meanwhile is lost.
+        """
+        with suppress(OSError), self.log.open("r+b") as file:
+            status = os.fstat(file.fileno())
+            if getattr(status, "st_blocks", status.st_size / BLOCK) * BLOCK > MOST_LOG:
+                given_back = _dig(file.fileno(), (status.st_size - MOST_OUTPUT) // PAGE * PAGE)
+                if not given_back:
+                    file.truncate(0)
 
     def stop(self) -> None:
         """End it at once, with everything that it started."""

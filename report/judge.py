@@ -9,7 +9,7 @@ truth and the allowance (`reference/rounding.py`), and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from backends.trajectory import Trajectory, cut, settled
 from cases.problem import Problem
-from cases.terminal import cut as cut_words
 from reference.half import half
 from reference.optimizers import init
 from reference.proof import working_precision
 from report.blame import explained
 from report.checks import Check, final_checks
+from report.finding import Finding
 from report.following import followed, notes
 from report.kinks import decided_checks
 from report.published import Published, compare_published, tell_misses
@@ -31,35 +31,6 @@ from report.structure import structure_mistakes
 ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
 PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
-
-
-@dataclass(frozen=True, order=True)
-class Finding:
-    """Something that is not as it should be. The first in order of computation is the one that is told.
-
-    `suspects` are the phase and tensor of every operation in one of which the fault lies, where that is known.
-    """
-
-    step: int
-    order: int
-    phase: str = field(compare=False)
-    tensor: str = field(compare=False)
-    index: tuple[int, ...] = field(compare=False)
-    message: str = field(compare=False)
-    verdict: str = field(compare=False, default="differs")
-    budget: float = field(compare=False, default=np.inf)
-    look: str = field(compare=False, default="")
-    suspects: tuple[tuple[str, str], ...] = field(compare=False, default=())
-
-    @property
-    def place(self) -> str:
-        """Step, phase, tensor and element in words."""
-        tensor = f" of {self.tensor}" if self.tensor not in ("", self.phase) else ""
-        at = f" at [{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"step {self.step}, {self.phase}{tensor}{at}"
-
-    def __str__(self) -> str:
-        return cut_words(f"{self.place}: {self.message}" if self.tensor else self.message)
 
 
 @dataclass
@@ -115,7 +86,7 @@ class Judgement:
     published: list[Published]
     budgets: np.ndarray
     scope: str
-    borrowed: frozenset[str] = frozenset()
+    borrowed: tuple[str, ...] = ()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -297,7 +268,7 @@ class _Tally:
             verdict=first.verdict if first else "certified",
             budget=budget, where=where, message=str(first) if first else "",
             resolution=resolution, ledger=ledger, published=published,
-            budgets=self.budgets[:-1], scope=self.scope, borrowed=frozenset(self.not_counted),
+            budgets=self.budgets[:-1], scope=self.scope, borrowed=tuple(sorted(self.not_counted)),
         )  # fmt: skip
 
     def _not_certified(self, published: list[Published], ledger: Ledger) -> Finding | None:

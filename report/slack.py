@@ -185,8 +185,9 @@ class Slack:
         return Bounded(given.value, given.bound + bound, self.precision, magnitude=given.magnitude)
 
     def _rounding(self, values: np.ndarray) -> np.ndarray:
-        """What the numbers of a case are off in the dtype."""
-        return self.precision.u * np.abs(values.astype(np.float64))
+        """What the numbers of a case are off in the dtype; whole numbers are not."""
+        numbers = values.astype(np.float64)
+        return np.where(numbers == np.floor(numbers), 0.0, self.precision.u * np.abs(numbers))
 
 
 def _sums(bounds: np.ndarray, times: np.ndarray) -> np.ndarray:

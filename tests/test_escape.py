@@ -70,7 +70,7 @@ def test_a_report_of_hostile_cases_is_whole(tmp_path, monkeypatch, capsys):
     (tmp_path / name).write_text(CASE.format(hostile=hostile.replace("\\", "\\\\").replace('"', "")))
     (tmp_path / "bad.yaml").write_text("title: `</summary><b>` | x\n")
     (tmp_path / "mine.py").write_text(f"def run(problem): raise RuntimeError({hostile!r} * 2)")
-    assert main([".", "--backend=numpy", "--backend=mine=mine.py:run", "--executor=inline"]) == 2
+    assert main([".", "--backend=numpy", "--backend=mine=mine.py:run"]) == 2
     report = Path("results/report.md").read_text(encoding="utf-8")
     outside_code = re.sub(r"`+[^`\n]+`+", "", report)
     assert not re.search(r"<(?!/?details>|/?summary>)[a-z!]", outside_code)

@@ -66,7 +66,7 @@ def test_end_to_end_it_explains_every_gradient(example):
     halved = replace(run, gradients={path: -0.3 * g for path, g in run.gradients.items()})
     assert message(problem, halved).endswith("; every gradient is -0.3 times what is right")
     other = changed(halved, "gradients", "readout.bias", lambda g: g[..., ::-1])
-    assert "every gradient" not in message(problem, other)
+    assert "every gradient is -" not in message(problem, other)
 
 
 def test_the_operation_to_look_at_is_named(example):
@@ -126,7 +126,8 @@ def test_a_wrong_loss_is_no_known_mistake(on, dtype):
     problem = materialise(Case.model_validate(EXAMPLES[on] | {"dtypes": [dtype]}), dtype)
     run = backend("numpy").run(problem)
     wrong = [replace(run, loss=noisy(problem.dtype, seed)(run.loss)) for seed in range(COINCIDENCES)]
-    said = [judge(problem, one).message for run in wrong for one in (run, gradients_only(problem, run))]
+    judged = [judge(problem, one) for run in wrong for one in (run, gradients_only(problem, run))]
+    said = [judgement.message for judgement in judged if judgement.verdict == "differs"]
     assert any(said)
     assert not [words for words in said if ";" in words.rpartition("look at")[2]]
 

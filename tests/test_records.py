@@ -268,7 +268,7 @@ def test_only_the_numbers_of_the_code_are_counted(problem_of):
     assert judgement.verdict == "certified"
     assert (judgement.ledger.tensors, judgement.ledger.elements) == (10 + 10 + 1, 10 * 1 + 10 * 2 + 1)
     assert judgement.where.phase in ("loss", "gradient")
-    assert judgement.borrowed == {"update", "state"}
+    assert judgement.borrowed == ("state", "update")
 
 
 def test_the_report_says_whose_numbers_it_counts(problem_of):

@@ -32,6 +32,7 @@ def raising(error):
     return run
 
 
+LEFT_OUT = "(4,440 characters are left out)"
 RAISED = f"{Path(__file__).relative_to(Path.cwd())}:{raising.__code__.co_firstlineno + 2} in run: raise error"
 
 
@@ -39,7 +40,7 @@ RAISED = f"{Path(__file__).relative_to(Path.cwd())}:{raising.__code__.co_firstli
     ("run", "verdict", "message"),
     [
         (raising(ValueError("two\n  lines")), "error", f"ValueError: two lines, at {RAISED}"),
-        (raising(ValueError("word " * 999)), "error", f"ValueError: {'word ' * 117}…, at {RAISED}"),
+        (raising(ValueError("word " * 999)), "error", f"ValueError: {'word ' * 111}… {LEFT_OUT}, at {RAISED}"),
         (raising(SystemExit(0)), "error", f"SystemExit: 0, at {RAISED}"),
         (raising(WrongReturn("expected one, found two")), "error", "expected one, found two"),
         (raising(MemoryError()), "out of memory", "the run needs more memory than there is"),

@@ -150,7 +150,6 @@ def test_a_learning_rate_that_is_none(example, number):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: None, "learning_rates: missing, found None in its place"),
         (lambda rates: rates[:-1], "learning_rates: expected shape (12,), found (11,)"),
         (lambda rates: rates[:, None], "learning_rates: expected shape (12,), found (12, 1)"),
         (lambda rates: rates.astype(np.float32), "learning_rates: expected float64, found float32"),
@@ -473,7 +472,10 @@ def test_a_dropout_lets_cotangents_grow_by_what_it_divides_by(problem_of):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda run: replace(run, learning_rates=None), "torch: learning_rates: missing, found None in its place"),
+        (
+            lambda run: replace(run, learning_rates=run.learning_rates[:-1]),
+            "torch: learning_rates: expected shape (12,), found (11,)",
+        ),
         (
             lambda run: replace(run, gradients=run.gradients | {"readout.weight": run.before["readout.weight"]}),
             "torch: gradients of readout.weight: nothing of that name is expected",
