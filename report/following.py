@@ -61,6 +61,11 @@ def followed(problem: Problem, run: Trajectory) -> Trajectory:
     return replace(run, state_before=_states(problem, run)) if without_state(problem, run) else run
 
 
+def values_of(array: np.ndarray | Bounded) -> np.ndarray:
+    """The recorded or followed numbers as float64."""
+    return floats(array.value if isinstance(array, Bounded) else array)
+
+
 def rates(problem: Problem, steps: np.ndarray) -> Bounded:
     """The learning rates of a schedule in float64, (R,); going from step to step rounds up to eight times in each.
 

@@ -22,9 +22,8 @@ from backends.trajectory import Arrays, Trajectory, cut
 from cases.problem import Problem
 from reference.backprop import Derivatives, derivatives
 from reference.optimizers import at_rate, clipped, update
-from reference.proof import floats
 from reference.rounding import Bounded, exact, precision_of
-from report.following import followed
+from report.following import followed, values_of
 
 STEPS_AT_A_TIME = 256
 SINGLE = np.dtype(np.float32)
@@ -36,13 +35,9 @@ def _as_followed(problem: Problem, run: Trajectory) -> Trajectory:
     rates = run.learning_rates
     return replace(
         run,
-        state_before={name: _values(array) for name, array in run.state_before.items()},
-        learning_rates=None if rates is None else _values(rates),
+        state_before={name: values_of(array) for name, array in run.state_before.items()},
+        learning_rates=None if rates is None else values_of(rates),
     )
-
-
-def _values(array: np.ndarray | Bounded) -> np.ndarray:
-    return floats(array.value) if isinstance(array, Bounded) else array
 
 
 class Slack:

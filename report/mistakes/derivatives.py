@@ -13,6 +13,8 @@ from reference.layers import layer_backward, layer_forward
 from report.mistakes.layers import OTHERS, PRODUCTS, SETTINGS, other_settings
 from report.mistakes.scene import Backward
 
+OTHER_SIDE = "the derivative"
+EVEN = {"sigmoid", "tanh", "softsign"}  # their derivative at -x is that at x
 GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "elu", "celu", "selu"}
 
 
@@ -30,7 +32,7 @@ def kinks(layer: Layer) -> Iterator[tuple[str, Backward]]:
     def other_side(n, x, y, dy):
         return 2 * half(n, x, y, dy) - layer_backward(layer, n, x, y, dy)[0]
 
-    yield f"the derivative on the other side of the kink of {layer.kind}", _alone(layer, other_side)
+    yield f"{OTHER_SIDE} on the other side of the kink of {layer.kind}", _alone(layer, other_side)
     yield f"half a derivative at the kink of {layer.kind}", _alone(layer, half)
 
 
@@ -133,7 +135,7 @@ def _activation_slopes(layer: Activation) -> Iterator[tuple[str, Backward]]:
     yield f"the derivative of {kind} with x where its formula has y", alone(lambda n, x, y, dy: of(n, x, x, dy))
     yield f"the derivative of {kind} without the cotangent", alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy)))
     yield f"the value of {kind} in place of its derivative", alone(lambda n, x, y, dy: dy * y)
-    if kind not in GATES:
+    if kind not in GATES and kind not in EVEN:
         yield (
             f"the derivative of {kind} at -x",
             alone(lambda n, x, y, dy: right(layer, n, -x, layer_forward(layer, n, -x), dy)[0]),

@@ -13,6 +13,7 @@ from cases.optimizers import Norm, Optimizer, Value
 from reference.optimizers import at_rate, clipped, init, update
 from reference.proof import floats
 from reference.schedules import learning_rates
+from report.following import values_of
 from report.mistakes import steps
 from report.mistakes.digits import LESSER
 from report.mistakes.scene import Mistake, Mistakes, Scene
@@ -301,7 +302,7 @@ def _followed(scene: Scene, other: Optimizer) -> np.ndarray:
     run, path = scene.trajectory, scene.tensor
     state = init(other, {path: floats(run.before[path][0])})
     for row in range(scene.row + 1):
-        rate = None if run.learning_rates is None else float(run.learning_rates[row])
+        rate = None if run.learning_rates is None else float(values_of(run.learning_rates)[row])
         w, gradients = floats(run.before[path][row]), {p: floats(run.gradients[p][row]) for p in scene.problem.trained}
         used = {path: clipped(scene.problem.clip, gradients)[path]}
         after, state = update(at_rate(other, rate), {path: w}, used, state, row)

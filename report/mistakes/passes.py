@@ -16,6 +16,8 @@ from report.mistakes import derivatives, factors, layers, losses
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
 
 DEEP = 8  # layers before the last one
+FEW = 1e-3
+FEW_NUMBERS = 6
 
 
 def users(scene: Scene, name: str) -> list[Layer]:
@@ -82,8 +84,24 @@ def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
 
 
 def kinks(scene: Scene) -> Mistakes:
-    """The derivative at a kink."""
-    yield from _with_rules(scene, derivatives.kinks)
+    """The derivative at a kink: that of the other side, or one between them."""
+    for mistake in _with_rules(scene, derivatives.kinks):
+        yield mistake
+        share = _share(scene, mistake.tensors.get(scene.key)) if derivatives.OTHER_SIDE in mistake.words else 0
+        if share:
+            words = mistake.words.replace(derivatives.OTHER_SIDE, f"a derivative {share:.3g} of the way to that")
+            apart = {key: other - scene.truths[key] for key, other in mistake.tensors.items()}
+            between = {key: scene.truths[key] + share * away for key, away in apart.items()}
+            yield Mistake(words, between, mistake.look)
+
+
+def _share(scene: Scene, other: np.ndarray | None) -> float:
+    """How far the found tensor is on the way from the truth to another one; 0 where it is not between them."""
+    if other is None or not (apart := np.abs(other - scene.truth)).any():
+        return 0.0
+    at = np.unravel_index(apart.argmax(), apart.shape)
+    share = float((scene.found[scene.key][at] - scene.truth[at]) / (other[at] - scene.truth[at]))
+    return share if FEW < share < 1 - FEW else 0.0
 
 
 def slopes(scene: Scene) -> Mistakes:
@@ -173,7 +191,12 @@ def slopes_and_factors(scene: Scene) -> Mistakes:
         for words, factor in factors.known(scene, of_loss=True):
             tensors = {key: factor * array for key, array in mistake.tensors.items() if key[0] == "gradient"}
             told = f"{mistake.words.rstrip(',')}, and {words.rstrip(',')} in every gradient,"
-            yield Mistake(told, tensors, mistake.look)
+            yield Mistake(told, tensors, mistake.look, again=_numbers(scene) < FEW_NUMBERS)
+
+
+def _numbers(scene: Scene) -> int:
+    """How many numbers of gradients there are, of which two mistakes at once may fit a few by chance."""
+    return sum(truth.size for (phase, _), truth in scene.truths.items() if phase == "gradient")
 
 
 def forwards(scene: Scene) -> Mistakes:

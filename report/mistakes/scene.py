@@ -23,6 +23,7 @@ from reference.optimizers import at_rate, clipped, update
 from reference.proof import floats
 from reference.rounding import Precision, precision_of
 from report.checks import Check, checks_of_steps
+from report.following import values_of
 
 Key = tuple[str, str]  # phase and tensor
 Tensors = dict[Key, np.ndarray]
@@ -194,7 +195,7 @@ class Scene:
     @cached_property
     def state(self) -> Arrays:
         """What the optimizer remembers before the update."""
-        return {name: floats(array[0]) for name, array in self.run.state_before.items()}
+        return {name: values_of(array[0]) for name, array in self.run.state_before.items()}
 
     # ------------------------------------------------------------ the network
 
@@ -304,9 +305,9 @@ class Scene:
 
     @cached_property
     def rate(self) -> float:
-        """The learning rate of the step, as recorded."""
+        """The learning rate of the step, as recorded or followed."""
         rates = self.run.learning_rates
-        return self.problem.optimizer.learning_rate if rates is None else float(rates[0])
+        return self.problem.optimizer.learning_rate if rates is None else float(values_of(rates)[0])
 
     @cached_property
     def used(self) -> Arrays:
