@@ -14,24 +14,23 @@ LONGEST = 200  # bytes of a file's name
 
 def figure_of(case: Case) -> str:
     """The file of its figure: `figures/xor-two_four_one.svg`."""
-    name = _named(case).replace("-", "~-").replace("/", "-")
+    name = _escaped(case).replace("-", "~-").replace("/", "-")
     return f"figures/{_short(f'~{name}' if name.startswith('_') else name)}.svg"
 
 
 def runs_of(folder: Path, case: Case) -> Path:
     """The folder of its runs, below `runs` in the folder of a report."""
-    return folder.joinpath("runs", *map(_part, _named(case).split("/")))
+    return folder.joinpath("runs", *map(_part, _escaped(case).split("/")))
+
+
+def _escaped(case: Case) -> str:
+    """The name of the case, in which a single `~` says that what follows is no word of it."""
+    return case.name.replace("~", "~~")
 
 
 def saved_run(folder: Path, case: Case, dtype: str, name: str) -> Path:
     """Where a report leaves a run that it saves."""
     return runs_of(folder, case) / f"{dtype}-{label(name)}{SUFFIX}"
-
-
-def _named(case: Case) -> str:
-    """The name of the case, in which `~` says that what follows is no word of it: `same~.yml` is not `same.yaml`."""
-    suffix = case._path.suffix  # noqa: SLF001
-    return case.name.replace("~", "~~") + (f"~{suffix}" if suffix != ".yaml" else "")
 
 
 def _part(part: str) -> str:

@@ -59,14 +59,14 @@ LOSS_IS_RIGHT = "the loss is right, and so is the forward pass"
 BLAME = [
     Found("m1", "m1:gradients", "differs", (
         "step 0, gradient of b.weight", LOSS_IS_RIGHT, "every gradient is wrong",
-        "the derivative of the squared_error loss, the way back through sigmoid2 or the gradient of b.weight",
+        "look at the backward pass of the sigmoid layer sigmoid2",
     )),
-    Found("r02", "r02:gradients", "differs", ("step 0, gradient of readout.weight", LOSS_IS_RIGHT, "relu2")),
+    Found("r02", "r02:gradients", "differs", ("step 0, gradient of readout.weight", LOSS_IS_RIGHT, "relu")),
     Found("r02", "r02:of_the_sum", "differs", ("step 0, loss", "the loss is wrong", "every gradient is wrong")),
     Found("r04", "r04:gradients", "differs", ("step 0, gradient of readout.weight", LOSS_IS_RIGHT, "softmax1")),
     Found("r10", "r10:run", "differs", (
         "step 0, gradient of hidden.weight", LOSS_IS_RIGHT, "4 of 8 elements are wrong",
-        "the gradients of readout.weight, readout.bias are right", "the way back through readout, drop, relu1",
+        "the gradients of readout.weight, readout.bias are right", "the dropout layer drop",
     )),
     Found("r13", "net:updates_first", "differs", ("gradient of hidden.weight", "the way back through readout, tanh1")),
     Found("r13", "net:never_reset", "differs", ("step 1, gradient of readout.weight", "every gradient is wrong")),
@@ -137,7 +137,7 @@ DOOR = [
     Found("u1", "u1:transposed", "error", ("gradient of hidden.weight: transposed? expected (2, 3), found (3, 2)",)),
     Found("u1", "u1:keepdims", "error", ("an axis too many (keepdims?): expected (3,), found (1, 3)",)),
     Found("u1", "u1:descent", "differs", ("step 0, gradient of readout.weight at [0, 0]",)),
-    Found("u1", "u1:minus", "differs", ("this is what a wrong sign would give",)),
+    Found("u1", "u1:minus", "differs", ("this is what a wrong sign, in every gradient, would give",)),
     Found("u1", "u1:as_list", "certified"),
     Found("u1", "u1:as_torch", "certified"),
     Found("u1", "u1:array_loss", "certified"),

@@ -67,22 +67,33 @@ def test_drawn_cases_have_no_mistake(drawn):
         assert check(Case.model_validate(case)) == []
 
 
-def test_every_kind_and_every_setting_is_met():
+@pytest.fixture(scope="module")
+def structures() -> list[dict]:
+    """Cases without their numbers, so many that a rare one is met whatever Hypothesis begins with."""
+    return examples(scenarios.structures(), 600)
+
+
+def is_ragged(structure: dict) -> bool:
+    """The last batch of an epoch is shorter than the others."""
+    batch = structure.get("training", {}).get("batch", {})
+    return batch.get("last", "keep") == "keep" and structure["samples"] % batch.get("size", 1) > 0
+
+
+def test_every_kind_and_every_setting_is_met(structures):
     """Among so many structures, whatever Hypothesis begins with."""
-    drawn = examples(scenarios.structures(), 600)
-    met = Counter(kind for case in drawn for kind in fuzz.kinds(case))
+    met = Counter(kind for case in structures for kind in fuzz.kinds(case))
     expected = {kind.kind for choice in (Layer, Loss, Optimizer) for kind in members(choice)} | {"no training"}
     assert expected <= set(met)
-    assert {case["dtypes"][0] for case in drawn} == set(get_args(Dtype))
-    trained = [case["training"] for case in drawn if "training" in case]
+    assert {case["dtypes"][0] for case in structures} == set(get_args(Dtype))
+    trained = [case["training"] for case in structures if "training" in case]
     batches = [training["batch"] for training in trained if "batch" in training]
     assert {batch["order"] for batch in batches} == {"sequential", "shuffled"}
     assert {batch["last"] for batch in batches} == {"keep", "drop"}
     assert {"steps", "epochs"} <= {key for training in trained for key in training}
-    assert {len(case["network"]) > 1 for case in drawn} == {True, False}
+    assert {len(case["network"]) > 1 for case in structures} == {True, False}
 
 
-def test_hostile_numbers_are_met(drawn):
+def test_hostile_numbers_are_met(drawn, structures):
     """Magnitudes of 1e-30, saturation, zeros, one sample, one unit, a sample again and again, a ragged last batch."""
     weights = [np.abs(values) for case in drawn for path, values in case["parameters"].items() if "weight" in path]
     inputs = [np.array(case["data"]["inputs"]) for case in drawn]
@@ -94,7 +105,7 @@ def test_hostile_numbers_are_met(drawn):
     assert any(weight.shape == (1, 1) for weight in weights)
     assert any(len(x) == 1 for x in inputs)
     assert any(len(x) > 2 and x.any() and (x == x[0]).all() for x in inputs)
-    assert any((problem.batches < 0).any() for problem in problems)
+    assert any((problem.batches < 0).any() for problem in problems) or any(map(is_ragged, structures))
     preactivations = [numpy_reference.run(problem).values for problem in problems[:100]]
     assert any((values[name] == 0).any() for values in preactivations for name in values if name.startswith("dense"))
 
