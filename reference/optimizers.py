@@ -307,7 +307,8 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
 
 def _update(optimizer: Optimizer, w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
-    optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
+    if getattr(optimizer.learning_rate, "shape", ()):
+        optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
     t, decay = _by_step(step, w) + 1, getattr(optimizer, "weight_decay", 0)
     rules = [_decoupled if decay and optimizer.is_decoupled else _coupled]
     if decay and optimizer.kind in WITH_DECAY:
