@@ -1,6 +1,8 @@
 """At a kink the convention decides where the side is certain; elsewhere a number fits one side or the other."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import numpy_reference
+from backends.runs import save_run
 from backends.trajectory import of_arrays
 from cases.load import load
 from cases.problem import Problem, materialise
@@ -16,7 +19,9 @@ from reference import activations, losses
 from reference.proof import floats
 from reference.rounding import Kinks, exact, precision_of
 from report import kinks as kinks_module
+from report.__main__ import main
 from report.judge import judge
+from report.run import attempt
 from tests.trial.bounds import WIDE_DTYPES
 from tests.trial.planting import gradients_only, planted
 
@@ -312,17 +317,17 @@ def test_kinks_are_met_once():
 # ---------------------------------------------------------------- what may be claimed
 
 
-@pytest.mark.parametrize("wrong", [0.0, -1.0], ids=["all zero", "all negated"])
-def test_gradients_that_are_not_resolved_are_not_certified(wrong):
-    """Whatever they are: their allowance is wider than they are."""
-    problem = materialise(load(CASES / "depth" / "tanh_16_wide.yaml"), "float32")
-    run = gradients_only(problem, numpy_reference.run(problem))
-    gradients = {path: gradient * np.float32(wrong) for path, gradient in run.gradients.items()}
-    judgement = judge(problem, replace(run, gradients=gradients, after=run.before))
-    assert judgement.verdict in ("differs", "undecided")
-    honest = judge(problem, run)
+@pytest.mark.parametrize(("name", "dtype"), [("depth/tanh_16_wide", "float32"), ("precision/vanishing", "bfloat16")])
+def test_gradients_that_are_not_resolved_are_not_certified(tmp_path, name, dtype):
+    """Right ones or zeros: their allowance is wider than they are, and the updates are the reference's own."""
+    problem = materialise(load(CASES / f"{name}.yaml"), dtype)
+    honest = judge(problem, gradients_only(problem, numpy_reference.run(problem)))
     assert honest.verdict == "undecided"
     assert "record the layers" in honest.message
+    (tmp_path / "zeros.py").write_text(
+        "def gradients(parameters, inputs, targets):\n    return {path: 0 * w for path, w in parameters.items()}\n"
+    )
+    assert attempt(problem, f"mine={tmp_path / 'zeros.py'}:gradients").verdict == "undecided"
 
 
 def test_a_gradient_that_is_exactly_zero_needs_no_resolution(problem_of):
@@ -335,3 +340,44 @@ def test_a_gradient_that_is_exactly_zero_needs_no_resolution(problem_of):
     run = gradients_only(problem, numpy_reference.run(problem))
     assert (run.gradients["one.weight"][..., 0] == 0).all()
     assert judge(problem, run).verdict == "certified"
+
+
+def test_an_undecided_run_is_incomplete(tmp_path, monkeypatch, capsys):
+    """Exit code 3, with the reason on the console, and counted in the report."""
+    monkeypatch.chdir(tmp_path)
+    case = CASES / "depth" / "tanh_16_wide.yaml"
+    problem = materialise(load(case), "float32")
+    save_run(gradients_only(problem, numpy_reference.run(problem)), tmp_path / "mine.safetensors", problem)
+    arguments = ["--run=mine=mine.safetensors", "--backend=numpy", "--dtype=float32", "--no-exact"]
+    assert main([str(case), *arguments]) == 3
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 runs certified, 1 undecided." in told
+    assert "a gradient of zeros would pass as well; record the layers" in told
+    counted = r"\| undecided elements, behind kinks whose side is not certain +\| 0 "
+    assert re.search(counted, Path("results/report.md").read_text(encoding="utf-8"))
+
+
+# ---------------------------------------------------------------- JAX's own function
+
+
+MAXIMUM_OF_JAX = """\
+import jax
+import jax.numpy as jnp
+
+
+def gradients(parameters, inputs, targets):
+    def loss(p):
+        h = jnp.maximum(inputs @ p["hidden.weight"] + p["hidden.bias"], 0)
+        return jnp.mean((h @ p["readout.weight"] + p["readout.bias"] - targets) ** 2)
+
+    return jax.value_and_grad(loss)(parameters)
+"""
+
+
+def test_the_maximum_of_jax_is_refused_at_a_tie(tmp_path):
+    """Its derivative is shared out there, half to each side, where the convention of relu is 0."""
+    (tmp_path / "mine.py").write_text(MAXIMUM_OF_JAX)
+    problem = materialise(load(CASES / "xor" / "relu.yaml"), "float32")
+    result = attempt(problem, f"mine={tmp_path / 'mine.py'}:gradients")
+    assert (result.verdict, result.judgement.where.step) == ("differs", 0)
+    assert "kink of relu" in result.message
