@@ -70,7 +70,7 @@ class Kink:
 
 
 class Kinks:
-    """The kinks that a computation meets where the side is not certain, in the order in which it meets them.
+    """The kinks that a computation meets, in the order in which it meets them, certain ones too.
 
     `sides` tells which signs to take at a kink, the how-manieth it is; none without it. What is taken is exact.
     """
@@ -154,6 +154,7 @@ class Bounded(NDArrayOperatorsMixin):
     """
 
     passed: int = 0
+    parents: tuple[Bounded, ...] = ()
     terms: tuple[int, Any] | None = None
     is_difference: bool = False
     find_grid: Callable[[Bounded], np.ndarray] | None = None
@@ -173,6 +174,7 @@ class Bounded(NDArrayOperatorsMixin):
         result.passed += max(operand.passed for operand in operands)
         if rule := GRIDS.get((ufunc, method)):
             result.find_grid = lambda result: rule(result, *operands, **options)
+            result.parents = tuple(operands)
         return result
 
     def __array_function__(self, function, _, arguments, options):
@@ -183,6 +185,7 @@ class Bounded(NDArrayOperatorsMixin):
         undecided = any(part.undecided for part in parts)
         joined = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=undecided)
         joined.find_grid = lambda _: np.concatenate([_own_grid(part) for part in parts], **options)
+        joined.parents, joined.passed = tuple(parts), max(part.passed for part in parts)
         return joined
 
     def __getitem__(self, index) -> Bounded:
@@ -201,17 +204,26 @@ class Bounded(NDArrayOperatorsMixin):
     def _rearranged(self, arrange: Callable) -> Bounded:
         value, bound, magnitude = (arrange(getattr(self, part)) for part in PARTS)
         result = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
-        result.find_grid, result.passed = lambda _: arrange(_own_grid(self)), self.passed
+        result.find_grid, result.parents, result.passed = lambda _: arrange(_own_grid(self)), (self,), self.passed
         return result
 
     @cached_property
     def grid(self) -> np.ndarray:
         """A power of two that divides each number as every program finds it, and the terms of a sum that may go on.
 
-        0 where programs may find different numbers, infinity for a 0 that nothing was added up to.
+        0 where programs may find different numbers, infinity for a 0 that nothing was added up to. What it rests on is
+        found first, one after the other: a network may be deeper than Python's calls.
         """
-        with np.errstate(all="ignore"):
-            return np.zeros(self.shape) if self.find_grid is None else self.find_grid(self)
+        waiting = [self]
+        while waiting:
+            missing = [parent for parent in waiting[-1].parents if "grid" not in vars(parent)]
+            waiting += missing
+            if not missing:
+                number = waiting.pop()
+                with np.errstate(all="ignore"):
+                    grid = np.zeros(number.shape) if number.find_grid is None else number.find_grid(number)
+                vars(number)["grid"] = grid
+        return grid
 
     @property
     def truth_bound(self) -> np.ndarray:
@@ -570,14 +582,13 @@ def _at_kink(a: Bounded, of_sign: Callable) -> Bounded:
     if uncertain.any():
         uncertain &= a.grid == 0
     undecided = bool((uncertain & (a.magnitude <= a.truth_bound)).any())
-    if uncertain.any():
-        of_signs = {float(of_sign(sign)): sign for sign in (-1.0, 0.0, 1.0)}
-        kink, kinks = Kink(a, uncertain, tuple(of_signs.values())), a.precision.kinks
-        taken = kinks.meet(kink) if kinks else None
-        if taken is None:
-            unknown = np.where(uncertain, max(of_signs) - min(of_signs), 0.0)
-        else:
-            signs, undecided = np.where(uncertain, taken, signs), False
+    of_signs = {float(of_sign(sign)): sign for sign in (-1.0, 0.0, 1.0)}
+    kinks = a.precision.kinks
+    taken = kinks.meet(Kink(a, uncertain, tuple(of_signs.values()))) if kinks else None
+    if taken is not None:
+        signs, undecided = np.where(uncertain, taken, signs), False
+    elif uncertain.any():
+        unknown = np.where(uncertain, max(of_signs) - min(of_signs), 0.0)
     bound = np.where(np.isfinite(a.bound), unknown, np.inf)
     result = Bounded(a.precision.wider(of_sign(signs)), bound, a.precision, undecided=undecided)
     result.passed = 1

@@ -6,6 +6,7 @@ gradient that is right and the first that is wrong, in the order of the backward
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,18 +30,26 @@ Operation = tuple[str, str]  # the phase and the tensor that it computes
 
 def explained(problem: Problem, trajectory: Trajectory, first: Finding) -> Finding:
     """The first finding of a run, with everything that leads from it to the fault."""
-    extent, look, suspects = "", first.look, ((first.phase, first.tensor),)
-    if first.step < problem.steps:
-        checks = _checks_of(problem, trajectory, first.step)
-        extent = "".join(
-            _extent(problem, trajectory, first.step, check) for check in checks if check[:2] == suspects[0]
-        )
-        if not trajectory.has_layers and first.phase in END_TO_END:
-            says, suspects = _between(problem, checks)
-            look = f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}"
+    extent, look, suspects = "", first.look, [(first.phase, first.tensor)]
+    with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # telling changes no verdict
+        extent, look, suspects = _evidence(problem, trajectory, first)
     words = "; ".join(part for part in (first.message, extent, look) if part)
     hinted = hint(problem, trajectory, first.step, first.phase, first.tensor)
     return replace(first, message=hinted.added_to(words), suspects=tuple(suspects))
+
+
+def _evidence(problem: Problem, trajectory: Trajectory, first: Finding) -> tuple[str, str, list[Operation]]:
+    """How much of the tensor is wrong, where to look, and the operations in one of which the fault lies."""
+    operation = first.phase, first.tensor
+    checks = [] if first.step == problem.steps else _checks_of(problem, trajectory, first.step)
+    check = next((check for check in checks if check[:2] == operation), None)
+    if check is None or not _wrong(check).any():
+        return "", first.look, [operation]
+    extent = _extent(problem, trajectory, first.step, check)
+    if trajectory.has_layers or first.phase not in END_TO_END:
+        return extent, first.look, [operation]
+    says, suspects = _between(problem, checks)
+    return extent, f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}", suspects
 
 
 def _checks_of(problem: Problem, trajectory: Trajectory, step: int) -> list[Check]:

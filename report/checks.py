@@ -19,7 +19,7 @@ from reference.backprop import add, backward, forward, operands, total_loss, tra
 from reference.layers import layer_backward, layer_forward
 from reference.losses import loss_backward
 from reference.optimizers import at_rate, clipped, update
-from reference.proof import sizes
+from reference.proof import floats, sizes
 from reference.rounding import Bounded, Kinks, Precision, exact, precision_of
 from report.following import rates
 
@@ -35,6 +35,7 @@ class Check(NamedTuple):
         truth: of the same shape.
         look: where a wrong number leads.
         undecided: (steps, *shape), true behind kinks of which not every side could be tried; None if nothing is.
+        moved: (steps, *shape), how far an update moves its parameter, where the state is followed; else None.
     """
 
     phase: str
@@ -43,6 +44,7 @@ class Check(NamedTuple):
     truth: Bounded
     look: str
     undecided: np.ndarray | None = None
+    moved: np.ndarray | None = None
 
     def budget(self) -> np.ndarray:
         """Share of the allowance that is used, elementwise; within iff at most 1, so NaN is not within.
@@ -58,6 +60,8 @@ class Check(NamedTuple):
         """The verdict and the words for one element of this budget that may have failed."""
         at = (row, *index)
         truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
+        if not np.isfinite(allowance) and self.moved is not None:
+            return "undecided", "what is followed of the state is too uncertain to judge it by: record the state"
         if not np.isfinite(allowance):
             return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
         found = f"found {self.actual[at]!s}, expected"
@@ -204,8 +208,10 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: P
     }
     of_new_parameters = [name for name in states if name.partition("/")[0] == AVERAGE]
     yield from (check for name, check in states.items() if name not in of_new_parameters)
+    is_followed = any(isinstance(array, Bounded) for array in run.state_before.values())
     for path in problem.trained:
-        yield Check("update", path, run.after[path], after[path], look)
+        moved = np.abs(floats(after[path].value - before[path].value)) if is_followed else None
+        yield Check("update", path, run.after[path], after[path], look, moved=moved)
     yield from (states[name] for name in of_new_parameters)
 
 

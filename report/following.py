@@ -104,11 +104,17 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
             states[name].append(values[None])
         rate = None if run.learning_rates is None else run.learning_rates[row : row + 1]
         _, state = update(at_rate(problem.optimizer, rate), {"": before[row]}, {"": gradient[row]}, state, step)
+        state = {name: _without_history(values) for name, values in state.items()}
     return {
         f"{name}{path}": values
         for name, rows in states.items()
         for path, values in _parted(problem, np.concatenate(rows)).items()
     }
+
+
+def _without_history(numbers: Bounded) -> Bounded:
+    """The same numbers, and nothing of what they were made of."""
+    return Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
 
 
 def _joined(tensors: dict[str, Bounded]) -> Bounded:

@@ -31,6 +31,10 @@ from report.structure import structure_mistakes
 ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
 PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
+DROWNED = (
+    "no element of the step is larger than the bound of what is followed of the state: a step of zero would pass as "
+    "well; record the state"
+)
 
 
 @dataclass
@@ -212,7 +216,8 @@ class _Tally:
         self.largest: tuple[float, Finding | None] = (0.0, None)
         self.budgets = np.zeros(len(self.steps))
         self.tensors, self.elements, self.resolved, self.undecided = np.zeros((4, len(self.steps)), int)
-        self.gradients: dict[str, _OfGradient] = {}
+        self.gradients: dict[str, _Claims] = {}
+        self.updates: dict[str, _Claims] = {}
 
     def take(self, check: Check, order: int, rows: np.ndarray) -> None:
         """Count one tensor of the steps in these rows; remember its largest budget and its first failure."""
@@ -224,6 +229,8 @@ class _Tally:
             if fails.any():
                 row, element = np.unravel_index(fails.argmax(), fails.shape)
                 self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
+        if check.moved is not None:
+            self._take_followed(check, order, rows, budget, allowance)
         if check.phase in self.borrowed:
             self.not_counted.add(check.phase)
             return
@@ -237,8 +244,21 @@ class _Tally:
         self.resolved[rows] += (allowance < truth).sum(axis=1)
         self.undecided[rows] += undecided.sum(axis=1)
         if check.phase == "gradient":
-            of_gradient = self.gradients.setdefault(check.tensor, _OfGradient(order, len(self.steps)))
-            of_gradient.take(rows, allowance, truth)
+            known_to = 0 if check.truth.undecided else check.truth.truth_bound.reshape(budget.shape)
+            claims = self.gradients.setdefault(check.tensor, _Claims(order, len(self.steps)))
+            claims.take(rows, allowance, np.where(truth <= known_to, 0, truth))
+
+    def _take_followed(
+        self, check: Check, order: int, rows: np.ndarray, budget: np.ndarray, allowance: np.ndarray
+    ) -> None:
+        """An update by a state that is followed: its bound may be wider than the step that the optimizer makes."""
+        moved = check.moved.reshape(budget.shape)
+        self.updates.setdefault(check.tensor, _Claims(order, len(self.steps))).take(rows, allowance, moved)
+        rounding = 4 * check.truth.precision.u * check.truth.magnitude.reshape(budget.shape)
+        drowned = np.flatnonzero((moved > rounding).any(axis=1) & ~(allowance < moved).any(axis=1))
+        if drowned.size:
+            step = int(self.steps[rows[drowned[0]]])
+            self.findings.append(Finding(step, order, check.phase, check.tensor, (), DROWNED, "undecided"))
 
     def _finding(self, check: Check, order: int, row: int, position: int, element: int, budget: float) -> Finding:
         index = tuple(int(i) for i in np.unravel_index(element, check.actual.shape[1:]))
@@ -256,7 +276,7 @@ class _Tally:
         ledger = Ledger(
             steps=int(judged[:-1].sum()), **{name: int(getattr(self, name)[judged].sum()) for name in of_ledger}
         )
-        worst = [of.worst(judged) for of in self.gradients.values()]
+        worst = [of.worst(judged) for of in (*self.gradients.values(), *self.updates.values())]
         resolution = Resolution(*(max(errors) for errors in zip(*worst, strict=True))) if worst else Resolution()
         budget, where = self.largest
         if first:
@@ -288,8 +308,8 @@ class _Tally:
         return None
 
 
-class _OfGradient:
-    """What may be claimed of one parameter's gradient, by recorded step."""
+class _Claims:
+    """What may be claimed of one tensor, by recorded step: its largest allowance and its largest element."""
 
     def __init__(self, order: int, steps: int):
         self.order = order
@@ -310,7 +330,7 @@ class _OfGradient:
 
     def claims_nothing(self) -> str:
         """Why a correct gradient can't be told from any other one: it is within its allowance of zero at every step."""
-        if self.resolved.any() or not (self.truth + self.allowance).any():
+        if self.resolved.any() or not self.truth.any():
             return ""
         with np.errstate(all="ignore"):
             times = np.nanmax(self.allowance / self.truth)

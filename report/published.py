@@ -80,10 +80,10 @@ def _judged(
     """The status of each number of an entry."""
     if entry.noise:
         return np.full(distance.shape, NOISE, dtype=object)
-    near, blunt = distance <= half + slack, ~(slack <= half)
+    near, blunt = ~(distance > half + slack), ~(slack <= half)
     wrong = wrong_numbers(entry)
     return np.select(
-        [wrong & near & blunt, wrong & near, wrong, blunt & ~(slack < size), near],
+        [wrong & near & blunt, wrong & near, wrong, near & blunt & ~(slack < size), near],
         [UNRESOLVED, MISSED, WRONG, UNRESOLVED, MET],
         MISSED,
     ).astype(object)

@@ -47,8 +47,13 @@ class Slack:
     """
 
     def __init__(self, problem: Problem, run: Trajectory):
-        self.problem, self.run = problem, _as_followed(problem, run)
+        self.problem, self.recorded = problem, run
         self.precision = precision_of(problem.dtype if problem.dtype.itemsize < SINGLE.itemsize else SINGLE)
+
+    @cached_property
+    def run(self) -> Trajectory:
+        """The run, followed where it is not recorded."""
+        return _as_followed(self.problem, self.recorded)
 
     def of(self, tensor: str, step: int, source: str) -> np.ndarray:
         """How far a right run's tensor may be from one that was computed in the dtype `source`.

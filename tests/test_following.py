@@ -7,6 +7,9 @@ import pytest
 
 from backends import numpy_reference
 from backends.trajectory import flat, of_arrays
+from cases.load import load
+from cases.problem import materialise
+from cases.schema import CASES
 from report.following import followed, notes
 from report.judge import judge
 
@@ -135,3 +138,19 @@ def _gradients_of(problem):
         return found.loss, found.gradients
 
     return gradients
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0])
+def test_a_followed_state_that_drowns_the_step_is_undecided(factor):
+    """In bfloat16 its bound soon is wider than what Adam moves: a step of nothing must not be certified either."""
+    case = load(CASES / "optimizers" / "adam.yaml")
+    longer = case.model_copy(update={"training": case.training.model_copy(update={"steps": 40})})
+    problem = materialise(longer, "bfloat16")
+    run = numpy_reference.run(problem)
+    moved = {path: (run.after[path].astype(float) - run.before[path]) * factor for path in problem.trained}
+    last = {path: run.after[path].copy() for path in problem.trained}
+    for path, change in moved.items():
+        last[path][-1] = (run.before[path][-1] + change[-1]).astype(problem.dtype)
+    judgement = judge(problem, without(replace(run, after={**run.after, **last})))
+    assert judgement.verdict == "undecided"
+    assert "record the state" in judgement.message

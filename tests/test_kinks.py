@@ -278,9 +278,116 @@ def test_too_many_kinks_of_one_unit_are_undecided(dtype):
 def test_what_cannot_be_tried_is_not_certified(monkeypatch):
     """Not even where the number is right."""
     monkeypatch.setattr(kinks_module, "MOST_GATES", 1)
+    monkeypatch.setattr(kinks_module, "MOST_COMBINATIONS", 1)
     problem = materialise(Case.model_validate(uncertain_network(2)), "float64")
     verdicts = {judge(problem, on_sides(problem, np.array(sides)[:, None])).verdict for sides in np.ndindex(2, 2)}
     assert verdicts == {"certified", "undecided"}
+
+
+def two_gates(first_widths: int, second_widths: int) -> dict:
+    """Two samples, one a step: the first meets a kink of layer a, the second one of layer b, by rounding alone."""
+    random = np.random.default_rng(0)
+    a, b, c = (
+        random.uniform(0.3, 1, shape)
+        for shape in ((2, first_widths), (first_widths, second_widths), (second_widths, 1))
+    )
+    x = np.array([[1.0, 1.0], [0.7, 0.9]])
+    of_a, of_b = np.zeros(first_widths), np.full(second_widths, 0.1)
+    of_a[0] = -np.float32(np.float32(x[0]) @ np.float32(a[:, 0]))
+    hidden = np.maximum(np.float32(x[1]) @ np.float32(a) + np.float32(of_a), 0)
+    of_b[1] = -np.float32(hidden @ np.float32(b[:, 1]))
+    return {
+        "title": "kinks of two layers at two steps",
+        "dtypes": ["float32"],
+        "network": [
+            {"dense": {"name": "a", "units": first_widths}}, "relu",
+            {"dense": {"name": "b", "units": second_widths}}, "relu", {"dense": {"name": "c", "units": 1}},
+        ],
+        "parameters": {
+            "a.weight": a.tolist(), "a.bias": of_a.tolist(), "b.weight": b.tolist(), "b.bias": of_b.tolist(),
+            "c.weight": c.tolist(), "c.bias": [0.1],
+        },
+        "data": {"inputs": x.tolist(), "targets": [[1.0], [2.0]]},
+        "loss": {"squared_error": {"factor": 1, "reduction": "sum"}},
+        "training": {"steps": 2, "batch": {"size": 1}, "optimizer": {"sgd": {"learning_rate": 1e-9}}},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("widths", [(3, 3), (3, 4)])
+@pytest.mark.parametrize("side", [0.0, 1.0])
+def test_each_step_has_the_kinks_of_its_own_layers(widths, side):
+    """A kink is known by its place in the computation, not by how many were uncertain before it."""
+    problem = materialise(Case.model_validate(two_gates(*widths)), "float32")
+    with planted(activations.relu_backward, at_kink_instead(side, 0)(activations.relu_backward)):
+        run = gradients_only(problem, numpy_reference.run(problem))
+    assert judge(problem, run).verdict == "certified"
+
+
+def test_a_kink_of_the_optimizer_decides_none_of_the_network():
+    """Lion steps by a sign that is uncertain; the gradients' own gates are too many all the same."""
+    case = uncertain_network(12)
+    case["data"]["inputs"] = [[*x, 2e-38] for x in case["data"]["inputs"]]
+    case["parameters"]["one.weight"].append([0.0])
+    verdicts = set()
+    for optimizer in ({"sgd": {"learning_rate": 1e-3}}, {"lion": {"learning_rate": 1e-3, "beta1": 0.999999}}):
+        case["training"] = {"steps": 1, "optimizer": optimizer}
+        problem = materialise(Case.model_validate(case), "float32")
+        right = gradients_only(problem, numpy_reference.run(problem))
+        y = np.maximum(problem.inputs @ problem.parameters["one.weight"] + problem.parameters["one.bias"], 0)
+        of_open_gates = (problem.inputs.T @ (y - problem.targets))[None]
+        mixed = {"one.weight": of_open_gates, "one.bias": 0 * right.gradients["one.bias"]}  # and of closed ones
+        verdicts.add(judge(problem, replace(right, gradients=mixed)).verdict)
+    assert "certified" not in verdicts
+
+
+def test_what_cancels_from_one_side_is_seen_from_another():
+    """A relu's gate changes nothing while what comes back from two outputs cancels."""
+    weights, x = np.float32([[0.1, 0.3], [0.7, 0.2]]), np.float32([0.3, (0.5 - 0.03) / 0.7])
+    to_kink = float(-np.float32(x.astype(float) @ weights[:, 0].astype(float)))
+    hidden = np.float32(x.astype(float) @ weights[:, 1].astype(float) + 0.5)
+    case = {
+        "title": "an exact fit behind a kink",
+        "dtypes": ["float32"],
+        "network": [{"dense": {"name": "a", "units": 2}}, "relu", {"dense": {"name": "c", "units": 2}}],
+        "parameters": {
+            "a.weight": weights.tolist(), "a.bias": [to_kink, 0.5],
+            "c.weight": [[1, -1], [0.7, 0.9]], "c.bias": [0, 0],
+        },
+        "data": {"inputs": [x.tolist()], "targets": [[float(np.float32(w) * hidden) for w in (0.7, 0.9)]]},
+        "loss": {"absolute_error": {"factor": 1, "reduction": "sum"}},
+    }  # fmt: skip
+    problem = materialise(Case.model_validate(case), "float32")
+    run = gradients_only(problem, numpy_reference.run(problem))
+    for gate in (0, 1):
+        signs, h = np.float32([[1, -1]]), np.float32([[0, hidden]])
+        dz = (signs @ problem.parameters["c.weight"].T) * np.float32([[gate, 1]])
+        gradients = {"a.weight": x[:, None] @ dz, "a.bias": dz[0], "c.weight": h.T @ signs, "c.bias": signs[0]}
+        fitted = replace(
+            run, loss=np.zeros(1, np.float32), final_loss=np.zeros((), np.float32), final_values={},
+            gradients={path: gradient[None] for path, gradient in gradients.items()},
+        )  # fmt: skip
+        assert judge(problem, fitted).verdict == "certified"
+
+
+def test_a_network_may_be_deeper_than_calls_may_be():
+    """The grid of the last layer's numbers rests on those of all layers before it."""
+    layers, parameters = 150, {}
+    for i in range(layers):
+        parameters |= {f"l{i}.weight": [[0.7, 0.1], [0.3, 0.9]], f"l{i}.bias": [0.1, 0.0]}
+    case = {
+        "title": "deep",
+        "dtypes": ["float32"],
+        "network": [layer for i in range(layers) for layer in ({"dense": {"name": f"l{i}", "units": 2}}, "leaky_relu")],
+        "parameters": parameters,
+        "data": {"inputs": [[1.0, 1.3], [0.7, 0.9]], "targets": [[1.0, 1], [2.0, 2]]},
+        "loss": {"squared_error": {"factor": 1, "reduction": "sum"}},
+    }
+    before_last = numpy_reference.run(materialise(Case.model_validate(case), "float32")).values[
+        f"leaky_relu{layers - 1}"
+    ]
+    parameters[f"l{layers - 1}.bias"][0] = -float(np.float32(before_last[0, 0] @ np.float32([0.7, 0.3])))
+    problem = materialise(Case.model_validate(case), "float32")
+    assert judge(problem, gradients_only(problem, numpy_reference.run(problem))).verdict == "certified"
 
 
 def test_a_sign_of_an_optimizer_is_on_one_side_or_the_other(problem_of):
@@ -361,6 +468,18 @@ def test_an_undecided_run_is_incomplete(tmp_path, monkeypatch, capsys):
     assert "a gradient of zeros would pass as well; record the layers" in told
     counted = r"\| undecided elements, behind kinks whose side is not certain +\| 0 "
     assert re.search(counted, Path("results/report.md").read_text(encoding="utf-8"))
+
+
+def test_a_gradient_that_cancels_needs_no_resolution(problem_of):
+    """Its truth is 0 at every step, but for what rounding leaves."""
+    problem = problem_of(
+        network=[{"dense": {"name": "one", "units": 1}}],
+        parameters={"one.weight": [[0]], "one.bias": [0]},
+        data={"inputs": [[-1], [1]], "targets": [[-2], [2]]},
+    )
+    run = gradients_only(problem, numpy_reference.run(problem))
+    assert not run.gradients["one.bias"].any()
+    assert judge(problem, run).verdict == "certified"
 
 
 # ---------------------------------------------------------------- JAX's own function

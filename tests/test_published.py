@@ -419,3 +419,13 @@ def test_nothing_is_met_where_rounding_is_as_large_as_the_number(problem_of):
     for dtype, status in ("float64", "met"), ("float32", "not resolved"):
         problem = problem_of(dtype, published=[entry], **changes)
         assert compare_published(problem, numpy_reference.run(problem))[0].status == status
+
+
+def test_a_number_that_is_far_off_is_missed_however_wide_rounding_is(problem_of):
+    """The same difference, printed as a thousand times what it can be."""
+    entry = {"tensor": "output", "step": 0, "value": "5.0e-3", "source": "a book"}
+    problem = problem_of(
+        "float32", published=[entry], network=[{"dense": {"name": "neuron", "units": 1}}], training=None,
+        data={"inputs": [[1.0000001]], "targets": [[1]]}, parameters={"neuron.weight": [[1]], "neuron.bias": [-1]},
+    )  # fmt: skip
+    assert compare_published(problem, numpy_reference.run(problem))[0].status == "missed"

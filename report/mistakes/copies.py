@@ -45,10 +45,11 @@ def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
         yield "the transpose"
     if found.size > 1 and np.array_equal(np.sort(found, axis=None), np.sort(right, axis=None)):
         yield "the same numbers in another order"
+    starts = {**scene.run.before, **scene.run.state_before}
     after = {**scene.trajectory.after, **scene.trajectory.state_after}[scene.tensor][scene.row]
     if np.array_equal(found, floats(after)):
         yield "what it is after the update of this step"
-    if scene.phase == "continuity" and np.array_equal(found, floats(scene.run.before[scene.tensor][0])):
+    if scene.phase == "continuity" and np.array_equal(found, floats(starts[scene.tensor][0])):
         return
     for path, other in scene.problem.parameters.items():
         if path != scene.tensor and np.array_equal(found, floats(other)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, finfo
 
 from report.mistakes.scene import Scene
 
@@ -28,7 +30,9 @@ def told(scene: Scene) -> str:
 def _of_an_update(scene: Scene) -> str:
     """The change, or the parameter behind it, is one of a lesser precision."""
     found, right, start = scene.found[scene.key], scene.truth, scene.start(scene.key)
-    for name, dtype in LESSER.items():
+    for name, dtype in _lesser_than(scene.precision.u):
+        if (np.abs(right - found) <= scene.rounding[scene.key]).all():
+            return ""
         rounded = right.astype(dtype).astype(np.float64)
         if (np.abs(rounded - found) <= scene.rounding[scene.key]).all():
             return f"; this is what a change that is rounded to {name} would give"
@@ -36,6 +40,11 @@ def _of_an_update(scene: Scene) -> str:
         if (np.abs(kept - found) <= scene.rounding[scene.key]).all():
             return f"; this is what a parameter that is kept in {name} would give"
     return ""
+
+
+def _lesser_than(u: float) -> Iterator[tuple[str, type]]:
+    """The dtypes that are clearly coarser than one of this unit roundoff."""
+    return ((name, dtype) for name, dtype in LESSER.items() if float(finfo(dtype).eps) > 4 * u)
 
 
 def _is_erratic(errors: np.ndarray) -> bool:
@@ -49,11 +58,11 @@ def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
     found, right = np.ravel(found), np.ravel(right)
     if not found.size or not np.isfinite(found).all() or not right.any():
         return ""
-    for name, dtype in LESSER.items():
-        step = float(np.finfo(np.float32).eps if name == "float32" else 2.0**-10 if name == "float16" else 2.0**-7)
+    for name, dtype in _lesser_than(u):
+        step = float(finfo(dtype).eps)
         with np.errstate(all="ignore"):
             same = np.array_equal(found.astype(dtype).astype(np.float64), found)
-        if same and step > 4 * u and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
+        if same and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
             return f"; every number found is one of {name}: computed or stored in a lesser precision"
     off = (found - right) / np.abs(right).max()
     worst = np.abs(off).max()

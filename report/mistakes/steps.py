@@ -21,12 +21,13 @@ def formulas(scene: Scene, optimizer: Optimizer) -> Mistakes:
     g, before = scene.used[path], {name: scene.state[f"{name}/{path}"] for name in optimizer.state}
     decay, decoupled = getattr(optimizer, "weight_decay", 0), getattr(optimizer, "is_decoupled", False)
     g = g if decoupled else g + decay * scene.parameters[path]
-    now = {name: floats(scene.run.state_after[f"{name}/{path}"][0]) for name in optimizer.state}
-    if scene.phase == "update":
+    recorded = [name for name in optimizer.state if f"{name}/{path}" in scene.run.state_after]
+    now = {name: floats(scene.run.state_after[f"{name}/{path}"][0]) for name in recorded}
+    if scene.phase == "update" and len(now) == len(optimizer.state):
         shrink = scene.rate * decay if decoupled else 0
         for words, step in _other_steps(optimizer, g, before, now, scene.step + 1):
             yield Mistake(words, {scene.key: -scene.rate * step - shrink * scene.parameters[path]})
-    else:
+    elif scene.phase == "state":
         name = scene.tensor.partition("/")[0]
         for words, memory in _other_states(optimizer, name, g, before, scene):
             yield Mistake(words, {scene.key: memory})
