@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backends import DEFAULT, chosen, free_name, label
-from cases.command import INTERRUPTED, run_command, say
+from cases.command import INTERRUPTED, Heedless, run_command, say
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
 from cases.terminal import cut, plain
@@ -272,7 +272,7 @@ def _positive(text: str) -> float:
 
 def _progress() -> Progress:
     columns = (TextColumn("cases"), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(file=Heedless(sys.stderr)), transient=True)
 
 
 if __name__ == "__main__":

@@ -781,6 +781,16 @@ def test_a_report_that_nobody_reads_is_written(folder, streams):
     assert json.loads((folder / "out" / "report.json").read_text())["results"][0]["verdict"] == "certified"
 
 
+@pytest.mark.parametrize("streams", ["2>/dev/full", "1>/dev/full 2>/dev/full"])
+def test_progress_that_cannot_be_shown_changes_nothing(folder, streams):
+    """Nor is anything said before it that could find out first."""
+    Path("good.yaml").write_text(CHAIN)
+    python = f"cd {CASES.parent} && {sys.executable} -m report {folder} --backend=numpy --executor=inline --no-exact"
+    done = subprocess.run(["bash", "-c", f"{python} --output {folder / 'out'} {streams}"], check=False)  # noqa: S607
+    assert done.returncode == 0
+    assert json.loads((folder / "out" / "report.json").read_text())["complete"] is True
+
+
 @pytest.mark.parametrize("arguments", [["--no-such-option"], ["--backend", "tensorflow"], ["--dtype", "int8"]])
 def test_bad_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
