@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from textwrap import fill
 
 from backends.trajectory import PHASES
 from cases.load import Mistake
-from cases.terminal import cut
+from cases.terminal import WIDTH, cut, wrapped
 from report.depth import LayerGradient
-from report.escape import code, parts, plain, text
+from report.escape import code, parts, text
 from report.gaps import not_judged
 from report.judge import Ledger
 from report.published import Published
@@ -19,7 +18,7 @@ from report.run import Comparison, Pair, Result, suspect
 from report.table import cell, printed, table
 
 DEEP = 4
-ABREAST, TERMINAL, REASONS = 3, 80, 3
+ABREAST, REASONS = 3, 3
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
@@ -139,7 +138,7 @@ def summary(comparisons: list[Comparison]) -> str:
         if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
     )
     remarks = [*_end_to_end(comparisons), *_not_recorded(comparisons)]
-    return "\n\n".join([*tables, *(fill(plain(words), TERMINAL, break_long_words=False) for words in remarks)])
+    return "\n\n".join([*tables, *map(wrapped, remarks)])
 
 
 def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
@@ -149,7 +148,7 @@ def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
 
 
 def _fit(tables: list[str]) -> bool:
-    return all(len(line) <= TERMINAL for lines in tables for line in lines.splitlines())
+    return all(len(line) <= WIDTH for lines in tables for line in lines.splitlines())
 
 
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:

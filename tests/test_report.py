@@ -735,7 +735,34 @@ def test_nothing_selected(capsys):
     assert report("empty") == 5
     assert capsys.readouterr().err == "no case found\n"
     Path("one.yaml").write_text(CHAIN)
-    assert report("one.yaml", "--dtype", "float32") == 5
+    Path("two.yaml").write_text(GOOD)
+    assert report("two.yaml", "--no-exact", "--save-runs") == 0
+    before = {path: path.read_bytes() for path in Path("results").rglob("*.*")}
+    capsys.readouterr()
+    for arguments, why in [
+        (("one.yaml", "--dtype=float32"), "no case here has float32; one has float64"),
+        (("two.yaml", "--dtype=float16"), "no case here has float16; two has float64 and float32"),
+        (
+            ("one.yaml", "two.yaml", "--dtype=float16", "--dtype=bfloat16"),
+            "no case here has float16 or bfloat16; they have float64 and float32",
+        ),
+        (("--from-runs=results",), f"no run in {Path('results/runs')} is of a case here"),
+    ]:
+        assert report(*arguments, "--no-exact") == 5
+        assert capsys.readouterr().err == f"{why}\n"
+    Path("bad.yaml").write_text("title: x")
+    assert report("one.yaml", "bad.yaml", "--dtype=float32") == 2
+    assert {path: path.read_bytes() for path in Path("results").rglob("*.*")} == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_complaints_fit_a_terminal_and_mistakes_are_one_line_each(capsys):
+    Path("a-b-c-d-e-f" * 9 + ".yaml").write_text(GOOD.replace("tanh", "tan"))
+    Path("one.yaml").write_text(CHAIN)
+    assert report(".", "--from-runs", "no-such-folder/" * 9) == 2
+    mistake, *sentence = capsys.readouterr().err.splitlines()
+    assert mistake.endswith("there is no layer 'tan'; did you mean 'tanh'? see docs/reference.md#tanh")
+    assert sentence == ["there is no folder", "no-such-folder/" * 9 + "runs;", "--save-runs makes it"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -760,11 +787,8 @@ def test_a_summary_of_github_that_cannot_be_written_is_named(folder, monkeypatch
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "nowhere" / "summary"))
     Path("case.yaml").write_text(GOOD)
     assert report("case.yaml", "--no-exact") == 0
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith(f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects")
-    )
+    why = f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects the report: "
+    assert why in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("streams", ["1>&-", "0<&- 1>&- 2>&-", "1>/dev/full", "1>/dev/full 2>&1", "| true"])
