@@ -9,7 +9,12 @@ MOST, WIDTH = 2_000, 80
 
 def plain(words: object) -> str:
     """On one line, without characters that a terminal takes for commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(str(words).split()))
+    return printable(" ".join(str(words).split()))
+
+
+def printable(words: str) -> str:
+    """With every space, but without characters that a terminal takes for commands."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
 
 
 def wrapped(words: object, width: int = WIDTH) -> str:
