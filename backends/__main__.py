@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m backends",
         description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
         "file for gradients of your own; for a case with an objective, for an optimizer.",
+        epilog="exit code: 0; 2 usage, or nothing could be written; 3 a backend is missing that runs by default; "
+        "130 interrupted; 141 the reader of the list has left",
     )
     parser.add_argument(
         "--new", nargs=2, type=Path, metavar=("FILE.py", "CASE"), help="write a file to fill in, for this case"

@@ -31,7 +31,7 @@ FAIL_ON = ("difference", "incomplete", "unsupported")
 EPILOG = (
     "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, an incomplete "
     "record, error, crash, timeout, out of memory, out of range, missing backend), 4 unsupported (nothing else was "
-    "there to be judged), 5 nothing selected, 130 interrupted"
+    "there to be judged, or --fail-on unsupported), 5 nothing selected, 130 interrupted"
 )
 
 

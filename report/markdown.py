@@ -125,7 +125,7 @@ def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
 
 
 def _caveat(comparisons: list[Comparison]) -> str:
-    if backend_names(comparisons) != ["numpy"]:
+    if backend_names(comparisons) != ["numpy"] or not any(comparison.finished for comparison in comparisons):
         return ""
     return " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 
@@ -153,12 +153,12 @@ def _fit(tables: list[str]) -> bool:
 
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:
     """What a star means, if there is one; and whose numbers are not counted."""
-    scopes = {result.judgement.scope for comparison in comparisons for result in comparison.finished}
+    starred = any(cell(result).endswith("*") for comparison in comparisons for result in comparison.finished)
     words = (
         "* judged end to end, from gradients alone; in brackets the largest error of a gradient that may have passed, "
         "relative to the largest element of its tensor, or absolute (±) where the truth is no larger than it"
     )
-    return [*([words] if "gradients" in scopes else []), *_borrowed(comparisons)]
+    return [*([words] if starred else []), *_borrowed(comparisons)]
 
 
 def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
@@ -174,9 +174,13 @@ def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
 
 
 def _not_recorded(comparisons: list[Comparison]) -> list[str]:
-    """What is not said of runs that are certified, because it is not recorded, each once."""
-    certified = (result for comparison in comparisons for result in comparison.results if result.verdict == "certified")
-    return [*dict.fromkeys(f"{result.backend}: {result.message}" for result in certified if result.message)]
+    """What is not said of a backend's certified runs, because it is not recorded: a line a backend, each part once."""
+    parts: dict[str, dict[str, None]] = {}
+    for comparison in comparisons:
+        for result in comparison.results:
+            if result.verdict == "certified" and result.message:
+                parts.setdefault(result.backend, {}).update(dict.fromkeys(result.message.split("; ")))
+    return [f"{name}: {'; '.join(told)}" for name, told in parts.items()]
 
 
 def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:

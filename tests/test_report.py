@@ -687,6 +687,53 @@ def test_what_is_not_recorded_is_told_with_the_verdict(capsys):
     assert {row["message"] for row in results()["results"]} == {note.removeprefix("mine: ")}
 
 
+def told_of(results: list[Result]) -> str:
+    """The summary of these runs of a case, on one line."""
+    case = load(CASES / "xor" / "two_four_one.yaml")
+    return " ".join(summary([Comparison(case, materialise(case, "float64"), results)]).split())
+
+
+def judged(**changes) -> SimpleNamespace:
+    """As much of a judgement as the summary looks at."""
+    resolution = SimpleNamespace(relative=1e-9, absolute=0.0)
+    of_gradients = {"budget": 0.5, "scope": "gradients", "only_print_missed": False, "borrowed": ()}
+    return SimpleNamespace(resolution=resolution, **of_gradients | changes)
+
+
+def test_each_part_of_what_is_not_recorded_is_told_once():
+    messages = ["the loss; the rates", "the rates", "the loss", ""]
+    runs = [Result("mine", "certified", message, judgement=judged(scope="layers")) for message in messages]
+    runs.append(Result("yours", "certified", "the rates", judgement=judged(scope="layers")))
+    assert told_of(runs).endswith("mine: the loss; the rates yours: the rates")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "has_star"),
+    [
+        ("certified", {}, True),
+        ("differs", {}, True),
+        ("incomplete", {}, False),
+        ("undecided", {}, False),
+        ("differs", {"only_print_missed": True}, False),
+        ("certified", {"scope": "layers"}, False),
+    ],
+)
+def test_a_star_is_explained_where_there_is_one(verdict, changes, has_star):
+    told = told_of([Result("mine", verdict, judgement=judged(**changes))])
+    assert ("* judged end to end" in told) == (")*" in told) == has_star
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_reference_that_did_not_finish_is_not_warned_of(monkeypatch, capsys):
+    Path("chain.yaml").write_text(CHAIN)
+    caveat = "Only the reference ran, and it is judged by its own formulas"
+    assert report("chain.yaml", "--no-exact") == 0
+    assert caveat in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setitem(backends.BACKENDS, "numpy", "no_such_module")
+    assert report("chain.yaml", "--no-exact") == 3
+    assert caveat not in results()["verdict"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_tolerance_of_the_case_is_binding(wrong_backend):
     """Two certified runs that drift further apart than the case allows: exit 1."""
