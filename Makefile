@@ -64,5 +64,5 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/backproof"
+	case "$$XDG_CACHE_HOME" in /*) rm -rf "$$XDG_CACHE_HOME/backproof";; *) rm -rf "$$HOME/.cache/backproof";; esac
 	rm -rf $(VENV) results build *.egg-info .hypothesis .pytest_cache .ruff_cache

@@ -12,6 +12,7 @@ from backends import DEFAULT, chosen, label
 from cases.load import SUFFIXES, InvalidCase, load
 from cases.problem import materialise
 from cases.schema import Case
+from cases.terminal import plain
 
 HERE = Path(__file__)
 
@@ -44,6 +45,13 @@ def _judge(config: pytest.Config):
     from report.apart import JudgeApart
 
     return config.stash.setdefault(JUDGE, JudgeApart())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse one name for two backends: their items would be called the same."""
+    names = [label(backend) for backend in config.getoption("--backend") or ()]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise pytest.UsageError(f"{twice} is given twice")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -82,7 +90,7 @@ class CaseFile(pytest.File):
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
-    """Why an item fails."""
+    """Why an item fails, a line each."""
 
 
 class _Item(pytest.Item):
@@ -90,8 +98,10 @@ class _Item(pytest.Item):
         """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
         from report.exceptions import is_theirs
 
-        if isinstance(excinfo.value, Refused | InvalidCase):
-            return str(excinfo.value)
+        if isinstance(excinfo.value, InvalidCase):
+            return "\n".join(map(plain, excinfo.value.mistakes))
+        if isinstance(excinfo.value, Refused):
+            return "\n  ".join(map(plain, excinfo.value.args))
         if theirs := [entry for entry in excinfo.traceback if is_theirs(str(entry.path)) and entry.path != HERE]:
             excinfo.traceback = type(excinfo.traceback)(theirs)
         return super().repr_failure(excinfo, style)
@@ -130,10 +140,10 @@ class CaseItem(_Item):
         result = attempt_openly(materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case))
         required = self.config.getoption("--require-backend") or self.config.getoption("--backend")
         if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
-            pytest.skip(f"{result.verdict}: {result.message}")
+            pytest.skip(plain(f"{result.verdict}: {result.message}"))
         if result.verdict != "certified":
             where = f"{self.case.name} {self.dtype} {label(self.backend)}"
-            raise Refused(f"{where}: {result.verdict}\n  {result.message}")
+            raise Refused(f"{where}: {result.verdict}", result.message)
 
 
 class PairsItem(_Item):
@@ -158,4 +168,4 @@ class PairsItem(_Item):
         for pair in pairs:
             if pair.status == "outside":
                 where = f"{self.case.name} {self.dtype} {'-'.join(pair.names)}"
-                raise Refused(f"{where}: outside the case's tolerance\n  {pair.drift}")
+                raise Refused(f"{where}: outside the case's tolerance", pair.drift)

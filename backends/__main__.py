@@ -10,7 +10,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 import backends
-from cases.command import run_command
+from cases.command import run_command, say
+from cases.terminal import cut, plain, printable, wrapped
 
 USAGE, MISSING = 2, 3
 
@@ -21,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m backends",
         description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
         "file for gradients of your own; for a case with an objective, for an optimizer.",
+        epilog="exit code: 0; 2 usage, or nothing could be written; 3 a backend is missing that runs by default; "
+        "130 interrupted; 141 the reader of the list has left",
     )
     parser.add_argument(
         "--new", nargs=2, type=Path, metavar=("FILE.py", "CASE"), help="write a file to fill in, for this case"
@@ -31,31 +34,38 @@ def main(argv: list[str] | None = None) -> int:
 
 def _list() -> int:
     rows = [backends.describe(name) for name in backends.known()]
-    print(tabulate(rows, headers="keys", disable_numparse=True))
+    shown = [{key: plain(value) for key, value in row.items()} for row in rows]
+    print(tabulate(shown, headers="keys", disable_numparse=True))
     return 0 if all("threads" in row for row in rows if row["backend"] in backends.DEFAULT) else MISSING
 
 
 def _new(file: Path, case_file: Path) -> int:
-    from backends.template import function_of, template
+    from backends.template import command, template
     from cases.load import InvalidCase, load
 
     try:
         case = load(case_file)
-        text = template(case, case_file, file)
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text)
-    except (InvalidCase, ValueError) as error:
-        print(error, file=sys.stderr)
+        content = template(case, case_file, file).encode()  # before a file is made
+        with file.open("xb") as new:
+            new.write(content)
+    except InvalidCase as error:
+        for mistake in error.mistakes:
+            say(cut(plain(mistake)), error=True)
         return USAGE
+    except ValueError as error:
+        return _refused(str(error))
     except FileExistsError:
-        print(f"{file} is there already, and stays as it is", file=sys.stderr)
-        return USAGE
+        return _refused(f"{file} is there already, and stays as it is")
     except OSError as error:
-        print(f"cannot write {file}: {error.strerror}", file=sys.stderr)
-        return USAGE
-    print(f"{file} is written. Fill it in, and judge it:")
-    print(f"python -m report {case_file} --backend mine={file}:{function_of(case)}")
+        return _refused(f"cannot write {file}: {error.strerror}")
+    print(f"{plain(file)} is written. Fill it in, and judge it:")
+    print(printable(command(case, case_file, file)))
     return 0
+
+
+def _refused(why: str) -> int:
+    say(wrapped(why), error=True)
+    return USAGE
 
 
 if __name__ == "__main__":

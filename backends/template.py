@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from cases.layers import Layer
 from cases.optimizers import Decaying, Updating
 from cases.schema import Case
+from cases.terminal import printable
 
 INDENT, WIDTH = "    ", 100
 
@@ -16,6 +18,12 @@ INDENT, WIDTH = "    ", 100
 def function_of(case: Case) -> str:
     """What one writes for the case: `update` where it is about an optimizer alone, else `gradients`."""
     return "update" if case.objective and case.training else "gradients"
+
+
+def command(case: Case, case_file: Path, file: Path) -> str:
+    """What judges the file, for a shell."""
+    own = f"mine={file}:{function_of(case)}"
+    return f"python -m report {shlex.quote(str(case_file))} --backend {shlex.quote(own)}"
 
 
 def template(case: Case, case_file: Path, file: Path) -> str:
@@ -27,16 +35,17 @@ def template(case: Case, case_file: Path, file: Path) -> str:
     if file.suffix != ".py":
         raise ValueError(f"expected a name that ends in .py, found {file}")
     lines = _update(case) if function_of(case) == "update" else _gradients(case)
+    name = _in_docstring(case.name)
     what, until = {
-        "update": (f"The update of {case.name}, by hand.", "it is filled in nothing is trained, and the first number"),
-        "gradients": (f"Gradients of {case.name}, by hand.", "they are filled in they are zeros, and the first one"),
+        "update": (f"The update of {name}, by hand.", "it is filled in nothing is trained, and the first number"),
+        "gradients": (f"Gradients of {name}, by hand.", "they are filled in they are zeros, and the first one"),
     }[function_of(case)]
     head = [
         f'"""{what}',
         "",
         "Train with it, and judge it:" if function_of(case) == "update" else "Train with them, and judge them:",
         "",
-        f"    python -m report {case_file} --backend mine={file}:{function_of(case)}",
+        f"    {_in_docstring(command(case, case_file, file))}",
         "",
         f"Until {until} that is wrong is named.",
         '"""',
@@ -46,6 +55,11 @@ def template(case: Case, case_file: Path, file: Path) -> str:
         "",
     ]
     return "\n".join([*head, *lines]) + "\n"
+
+
+def _in_docstring(words: str) -> str:
+    """The words on one line, as they are in a string between three quotes."""
+    return printable(words).replace("\\", r"\\").replace('"""', r"\"\"\"")
 
 
 def _gradients(case: Case) -> list[str]:

@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cases",
         description="List training scenarios and validate them. Every mistake is printed as file:line:column: message.",
-        epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted",
+        epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted; "
+        "141 the reader of the list has left",
     )
     parser.add_argument("paths", nargs="*", metavar="FILE or FOLDER", help="case files, or folders with *.yaml in them")
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of a case, for editors, and stop")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 CANNOT_PRINT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
@@ -33,8 +33,35 @@ def run_command(command: Callable[[], int]) -> int:
 def say(words: str, *, error: bool = False) -> None:
     """Print for whoever reads it; that it can't be printed changes nothing."""
     stream = sys.stderr if error else sys.stdout
-    try:
+    with _muted_on_failure(stream):
         print(words, file=stream, flush=True)
+
+
+class Heedless:
+    """A stream that loses what can't be printed, for those who print by themselves and would fail."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, words: str) -> int:
+        """Print the words, or lose them."""
+        with _muted_on_failure(self._stream):
+            self._stream.write(words)
+        return len(words)
+
+    def flush(self) -> None:
+        """Hand over what was printed, or lose it."""
+        with _muted_on_failure(self._stream):
+            self._stream.flush()
+
+
+@contextmanager
+def _muted_on_failure(stream) -> Iterator[None]:
+    try:
+        yield
     except OSError:
         mute(stream)
 

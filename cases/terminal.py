@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-MOST = 2_000
+import textwrap
+
+MOST, WIDTH = 2_000, 80
 
 
 def plain(words: object) -> str:
     """On one line, without characters that a terminal takes for commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(str(words).split()))
+    return printable(" ".join(str(words).split()))
+
+
+def printable(words: str) -> str:
+    """With every space, but without characters that a terminal takes for commands."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
+
+
+def wrapped(words: object, width: int = WIDTH) -> str:
+    """In lines of at most so many characters, broken between words alone: a path or a name can be copied."""
+    return textwrap.fill(plain(words), width, break_long_words=False, break_on_hyphens=False)
 
 
 def cut(words: str, most: int = MOST) -> str:

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import tempfile
-import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backends import DEFAULT, chosen, free_name, label
-from cases.command import INTERRUPTED, run_command, say
+from cases.command import INTERRUPTED, Heedless, run_command, say
+from cases.fields import listed
 from cases.load import Mistake, load_all
 from cases.schema import Case, Dtype
-from cases.terminal import cut, plain
+from cases.terminal import cut, plain, wrapped
 
 USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
@@ -30,7 +31,7 @@ FAIL_ON = ("difference", "incomplete", "unsupported")
 EPILOG = (
     "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, an incomplete "
     "record, error, crash, timeout, out of memory, out of range, missing backend), 4 unsupported (nothing else was "
-    "there to be judged), 5 nothing selected, 130 interrupted"
+    "there to be judged, or --fail-on unsupported), 5 nothing selected, 130 interrupted"
 )
 
 
@@ -77,7 +78,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
-        _complain(mistake)
+        say(cut(plain(mistake)), error=True)
     if not cases and not mistakes:
         _complain("no case found")
         return NOTHING
@@ -92,8 +93,12 @@ def _report(arguments: argparse.Namespace) -> int:
     if wrong := _wrong_choice(arguments, runs):
         _complain(wrong)
         return USAGE
+    wanted = _wanted(arguments, cases, runs)
+    if nothing := _nothing(arguments, wanted):
+        _complain(nothing)
+        return USAGE if mistakes else NOTHING
     try:
-        return run(arguments, _wanted(arguments, cases, runs), mistakes, runs)
+        return run(arguments, wanted, mistakes, runs)
     except CannotWriteError as error:
         _complain(error)
         return USAGE
@@ -101,14 +106,29 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
     """What is wrong with the choice of backends and runs; empty if nothing is."""
-    names = [*map(label, arguments.backend or ()), *(name for name, _ in arguments.run)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        several = {(name, header.case, header.dtype) for name, header, _ in runs}
-        if len(several) < len(runs) or len({*map(label, arguments.backend or ())}) < len(arguments.backend or ()):
-            return f"{twice} is given twice"
+    backends = map(label, arguments.backend or _saved_backends(arguments.from_runs))
+    names = [*backends, *dict.fromkeys(name for name, _ in arguments.run)]  # runs of one name may be of several cases
+    rows = [(name, header.case, header.dtype) for name, header, _ in runs]
+    if twice := [*_repeated(names), *(name for name, *_ in _repeated(rows))]:
+        return f"{twice[0]} is given twice"
     if arguments.from_runs and not (arguments.from_runs / "runs").is_dir():
         return f"there is no folder {arguments.from_runs / 'runs'}; --save-runs makes it"
     return ""
+
+
+def _repeated(things: list) -> list:
+    return [thing for thing, times in Counter(things).items() if times > 1]
+
+
+def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
+    """Why nothing is left to be run; empty if something is."""
+    if not cases:
+        return f"no run in {arguments.from_runs / 'runs'} is of a case here"
+    found = dict.fromkeys(dtype for case in cases for dtype in case.dtypes)
+    if not arguments.dtype or found.keys() & {*arguments.dtype}:
+        return ""
+    who = f"{cases[0].name} has" if len(cases) == 1 else "they have"
+    return f"no case here has {listed(arguments.dtype)}; {who} {' and '.join(found)}"
 
 
 def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
@@ -176,7 +196,7 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
         write_summary(files["report.md"])
     except OSError as error:
         _complain(f"cannot write to {os.environ[SUMMARY]}, where {SUMMARY} expects the report: {error.strerror}")
-    say(f"{summary(comparisons)}\n\n{textwrap.fill(plain(verdict), 80, break_long_words=False)}")
+    say(f"{summary(comparisons)}\n\n{wrapped(verdict)}")
     say(f"\nThe report is in {plain(output / 'report.md')}.")
     return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
@@ -215,8 +235,8 @@ def _cache():
 
 
 def _complain(words: object) -> None:
-    """Say what is wrong, on one line."""
-    say(cut(plain(words)), error=True)
+    """Say what is wrong, in lines that a terminal takes."""
+    say(wrapped(cut(plain(words))), error=True)
 
 
 class CannotWriteError(Exception):
@@ -246,8 +266,8 @@ def _own_run(text: str) -> tuple[str, Path]:
     if not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE, found {text!r}")
     try:
-        return free_name(name), Path(file)
-    except ValueError as error:
+        return free_name(name), Path(file).expanduser()
+    except (ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
@@ -272,7 +292,7 @@ def _positive(text: str) -> float:
 
 def _progress() -> Progress:
     columns = (TextColumn("cases"), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(file=Heedless(sys.stderr)), transient=True)
 
 
 if __name__ == "__main__":

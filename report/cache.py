@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
 KEPT, RUN = ".kept", ".safetensors"
+OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
 
 
 def cache_folder() -> Path:
@@ -44,7 +46,7 @@ def cache_folder() -> Path:
         RuntimeError: if the user has no home.
     """
     if place := os.environ.get(PLACE):
-        return Path(place)
+        return Path(place).expanduser()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return (caches if caches.is_absolute() else Path.home() / ".cache") / "backproof"
 
@@ -62,7 +64,6 @@ class Cache:
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
     def get(self, key: str, kind: Any) -> Any:
         """What was put there, which is of this kind; None if nothing was, or what is there can't be read as such."""
@@ -100,11 +101,11 @@ class Cache:
         return KeptRun(path, digest)
 
     def shrink(self, most: int = MOST_BYTES) -> None:
-        """Forget what was used longest ago, until the rest is small enough."""
+        """Forget what was used longest ago, until the rest is small enough; no file of anybody else's in the folder."""
         files = []
-        for path in self.folder.glob("*.*"):
+        for path in self.folder.iterdir():
             with suppress(OSError):  # another report has forgotten it
-                if path.suffix in (KEPT, RUN):
+                if OURS.fullmatch(path.name):
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
         too_many = sum(size for _, size, _ in files) - most
         for _, size, path in sorted(files):

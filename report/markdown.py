@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from textwrap import fill
 
 from backends.trajectory import PHASES
 from cases.load import Mistake
-from cases.terminal import cut
+from cases.terminal import WIDTH, cut, wrapped
 from report.depth import LayerGradient
-from report.escape import code, parts, plain, text
+from report.escape import code, parts, text
 from report.gaps import not_judged
 from report.judge import Ledger
 from report.published import Published
@@ -19,7 +18,7 @@ from report.run import Comparison, Pair, Result, suspect
 from report.table import cell, printed, table
 
 DEEP = 4
-ABREAST, TERMINAL, REASONS = 3, 80, 3
+ABREAST, REASONS = 3, 3
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the preactivation is at "
     "most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| for a sigmoid chain, 1·|w| for relu and "
@@ -126,7 +125,7 @@ def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
 
 
 def _caveat(comparisons: list[Comparison]) -> str:
-    if backend_names(comparisons) != ["numpy"]:
+    if backend_names(comparisons) != ["numpy"] or not any(comparison.finished for comparison in comparisons):
         return ""
     return " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 
@@ -139,7 +138,7 @@ def summary(comparisons: list[Comparison]) -> str:
         if _fit(tables := _summary_tables(comparisons, abreast)) or abreast == 1
     )
     remarks = [*_end_to_end(comparisons), *_not_recorded(comparisons)]
-    return "\n\n".join([*tables, *(fill(plain(words), TERMINAL, break_long_words=False) for words in remarks)])
+    return "\n\n".join([*tables, *map(wrapped, remarks)])
 
 
 def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
@@ -149,17 +148,17 @@ def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
 
 
 def _fit(tables: list[str]) -> bool:
-    return all(len(line) <= TERMINAL for lines in tables for line in lines.splitlines())
+    return all(len(line) <= WIDTH for lines in tables for line in lines.splitlines())
 
 
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:
     """What a star means, if there is one; and whose numbers are not counted."""
-    scopes = {result.judgement.scope for comparison in comparisons for result in comparison.finished}
+    starred = any(cell(result).endswith("*") for comparison in comparisons for result in comparison.finished)
     words = (
         "* judged end to end, from gradients alone; in brackets the largest error of a gradient that may have passed, "
         "relative to the largest element of its tensor, or absolute (±) where the truth is no larger than it"
     )
-    return [*([words] if "gradients" in scopes else []), *_borrowed(comparisons)]
+    return [*([words] if starred else []), *_borrowed(comparisons)]
 
 
 def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
@@ -175,9 +174,13 @@ def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
 
 
 def _not_recorded(comparisons: list[Comparison]) -> list[str]:
-    """What is not said of runs that are certified, because it is not recorded, each once."""
-    certified = (result for comparison in comparisons for result in comparison.results if result.verdict == "certified")
-    return [*dict.fromkeys(f"{result.backend}: {result.message}" for result in certified if result.message)]
+    """What is not said of a backend's certified runs, because it is not recorded: a line a backend, each part once."""
+    parts: dict[str, dict[str, None]] = {}
+    for comparison in comparisons:
+        for result in comparison.results:
+            if result.verdict == "certified" and result.message:
+                parts.setdefault(result.backend, {}).update(dict.fromkeys(result.message.split("; ")))
+    return [f"{name}: {'; '.join(told)}" for name, told in parts.items()]
 
 
 def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:

@@ -46,37 +46,33 @@ def results_json(comparisons: list[Comparison], verdict: str, environment: dict,
 
 
 def _result(comparison: Comparison, result: Result) -> dict:
-    judgement, row = result.judgement, {"case": comparison.case.name, "dtype": comparison.dtype}
-    row |= {"backend": result.backend, "verdict": result.verdict}
-    if judgement is None:
-        nothing = dict.fromkeys(
-            (
-                "budget",
-                "resolution",
-                "absolute_resolution",
-                "where",
-                "ledger",
-                "published",
-                "misses",
-                "accuracy",
-                "seconds",
-            )
-        )
-        return row | nothing | {"message": result.message}
-    where, statuses = judgement.where, [number.status for number in judgement.published]
-    return row | {
-        "budget": finite(judgement.budget),
-        "resolution": finite(judgement.resolution.relative),
-        "absolute_resolution": finite(judgement.resolution.absolute),
-        "where": where
-        and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)},
-        "ledger": vars(judgement.ledger),
-        "published": {"met": statuses.count("met"), "missed": statuses.count("missed")},
-        "misses": [miss for number in judgement.published for miss in number.misses],
-        "accuracy": result.accuracy,
-        "seconds": {name: round(seconds, 6) for name, seconds in result.seconds.items()},
-        "message": result.message,
-    }
+    """A row; what a judgement would say is None where there is none."""
+    row = {"case": comparison.case.name, "dtype": comparison.dtype, "backend": result.backend}
+    judged = {name: tell(result) if result.judgement else None for name, tell in JUDGED.items()}
+    return row | {"verdict": result.verdict} | judged | {"message": result.message}
+
+
+def _where(result: Result) -> dict | None:
+    where = result.judgement.where
+    return where and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)}
+
+
+def _prints(result: Result) -> dict:
+    statuses = [number.status for number in result.judgement.published]
+    return {"met": statuses.count("met"), "missed": statuses.count("missed")}
+
+
+JUDGED = {
+    "budget": lambda result: finite(result.judgement.budget),
+    "resolution": lambda result: finite(result.judgement.resolution.relative),
+    "absolute_resolution": lambda result: finite(result.judgement.resolution.absolute),
+    "where": _where,
+    "ledger": lambda result: vars(result.judgement.ledger),
+    "published": _prints,
+    "misses": lambda result: [miss for number in result.judgement.published for miss in number.misses],
+    "accuracy": lambda result: result.accuracy,
+    "seconds": lambda result: {name: round(seconds, 6) for name, seconds in result.seconds.items()},
+}
 
 
 def _pair(comparison: Comparison, pair: Pair) -> dict:

@@ -166,6 +166,8 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(cache.PLACE, "here")
     assert cache.cache_folder() == Path("here")
+    monkeypatch.setenv(cache.PLACE, "~/here")
+    assert cache.cache_folder() == tmp_path / "here"
     monkeypatch.delenv(cache.PLACE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert cache.cache_folder() == tmp_path / "x" / "backproof"
@@ -173,11 +175,24 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     assert cache.cache_folder() == tmp_path / ".cache" / "backproof"
 
 
+@pytest.mark.parametrize(("place", "cleaned"), [("{}/x", "x"), ("x", "home/.cache"), ("", "home/.cache")])
+def test_make_clean_removes_the_cache_that_is_used_and_no_other(tmp_path, place, cleaned):
+    """Where XDG_CACHE_HOME is relative it is none."""
+    kept = {folder: tmp_path / folder / "backproof" for folder in ("x", "home/.cache")}
+    for folder in kept.values():
+        folder.mkdir(parents=True)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": place.format(tmp_path)}
+    command = ["make", "-f", str(ROOT / "Makefile"), "clean"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert [folder for folder, path in kept.items() if not path.exists()] == [cleaned]
+
+
 def test_a_cache_that_cannot_be_written_is_said_and_costs_nothing(checkout):
     done = report(checkout, "--backend=numpy", BACKPROOF_CACHE="one.yaml")
     assert done.returncode == 0
-    assert "nothing is kept for the next report, for the cache can't be written: " in done.stderr
-    assert "BACKPROOF_CACHE" in done.stderr
+    told = " ".join(done.stderr.split())
+    assert "nothing is kept for the next report, for the cache can't be written: " in told
+    assert "BACKPROOF_CACHE" in told
 
 
 def test_one_s_own_code_is_always_run(problem_of):
@@ -225,14 +240,29 @@ def test_sources_are_those_that_a_module_imports(monkeypatch):
 
 
 def test_what_was_used_longest_ago_is_forgotten(tmp_path):
-    kept = Cache(tmp_path)
-    for number, name in enumerate("abc"):
-        kept.put(name, "x" * 1000)
-        os.utime(tmp_path / f"{name}.kept", (number, number))
-    assert kept.get("a", str) == "x" * 1000  # and is used now
+    kept, keys = Cache(tmp_path), [key_of(name) for name in "abc"]
+    for number, key in enumerate(keys):
+        kept.put(key, "x" * 1000)
+        os.utime(tmp_path / f"{key}.kept", (number, number))
+    assert kept.get(keys[0], str) == "x" * 1000  # and is used now
     kept.shrink(2500)
-    assert [kept.get(name, str) is not None for name in "abc"] == [True, False, True]
-    assert (tmp_path / ".gitignore").read_text() == "*\n"
+    assert [kept.get(key, str) is not None for key in keys] == [True, False, True]
+
+
+def test_files_of_ones_own_in_the_folder_of_the_cache_stay_as_they_are(tmp_path):
+    """Whatever they are called, and however large the cache has grown."""
+    mine = {"model.safetensors", "notes.kept", ".gitignore", f"{key_of(0)}.txt", f"my-{key_of(0)}.safetensors"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    kept = Cache(tmp_path)
+    kept.put(key_of(1), "ours")
+    kept.shrink(0)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(mine, "mine")
+
+
+def test_a_new_folder_of_the_cache_holds_nothing_but_the_cache(tmp_path):
+    Cache(tmp_path / "new")
+    assert not [*(tmp_path / "new").iterdir()]
 
 
 # ---------------------------------------------------------------- all at once

@@ -92,6 +92,13 @@ def test_broken_pipe_is_silent():
         assert process.wait() == 141
 
 
+def test_help_says_every_exit_code(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    told = capsys.readouterr().out
+    assert all(f"{code} " in told for code in (0, 2, 5, 130, 141))
+
+
 def test_title_outside_the_terminals_encoding(files, tmp_path):  # noqa: ARG001
     Path("good.yaml").write_text(GOOD.replace("A title", "Größe ∂"), encoding="utf-8")
     environment = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(CASES.parent)}

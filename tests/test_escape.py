@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cases.__main__ import main as list_cases
-from cases.terminal import MOST, cut
+from cases.terminal import MOST, WIDTH, cut, wrapped
 from report.__main__ import main
 from report.escape import block, code, plain, text
 
@@ -113,7 +113,7 @@ def test_no_word_of_a_run_reaches_a_terminal_as_a_command(tmp_path, capsys):
     save_file({"loss": np.zeros(1)}, file, {"backproof": "1", "case": "\x1b[31mred\x07", "dtype": "float64"})
     assert main([str(tmp_path / "one.yaml"), f"--run=mine={file}"]) == 2
     printed = capsys.readouterr().err
-    assert "is a run of \ufffd[31mred\ufffd in float64" in printed
+    assert "is a run of \ufffd[31mred\ufffd in float64" in " ".join(printed.split())
     assert "\x1b" not in printed
 
 
@@ -131,6 +131,13 @@ def test_what_is_long_is_cut_between_words(words):
     assert words.startswith(kept)
     assert left_out == f"{len(words) - len(kept):,} characters are left out)"
     assert words[len(kept)] == " " or " " not in words[1000 : len(kept)]
+
+
+def test_lines_are_broken_between_words_alone():
+    path = "a-long/path-that/goes-on-and-on.safetensors"
+    lines = wrapped(f"one two {path} three\x1b\nfour", 20).splitlines()
+    assert lines == ["one two", path, "three\ufffd four"]
+    assert max(map(len, wrapped("word-by-word " * 100).splitlines())) <= WIDTH
 
 
 def test_the_headings_are_ours(tmp_path, monkeypatch):

@@ -27,6 +27,11 @@ training: {steps: 12, optimizer: {sgd: {learning_rate: 0.01}}}
         (12, [0, 4, 8, 11], "8 of 12 steps are not recorded and so not judged: 1 to 3, 5 to 7, 9 to 10"),
         (
             200,
+            [0, 100, 102, 105, 199],
+            "195 of 200 steps are not recorded and so not judged: 1 to 99, 101, 103 to 104, and 1 more gap up to 198",
+        ),
+        (
+            200,
             [0, 100, 102, 105, 109, 199],
             "194 of 200 steps are not recorded and so not judged: 1 to 99, 101, 103 to 104, and 2 more gaps up to 198",
         ),

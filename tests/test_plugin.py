@@ -102,6 +102,27 @@ def test_failures_are_told_in_words(checkout):
     assert "conftest.py:" not in output
 
 
+@pytest.mark.parametrize("again", ["mine=mine.py:gradients", "mine=other.py:gradients"])
+def test_one_name_for_two_backends_is_refused(checkout, again):
+    for name in ("mine.py", "other.py"):
+        (checkout / name).touch()
+    code, output = run(checkout, "--backend=mine=mine.py:gradients", f"--backend={again}")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "mine is given twice" in output
+    assert outcomes(output) == []
+
+
+def test_no_word_of_a_failure_reaches_a_terminal_as_a_command(checkout):
+    text = "def gradients(parameters, inputs, targets):\n    return 1, {'\\x1b[31mred': inputs}\n"
+    (checkout / "mine.py").write_text(text)
+    (checkout / "elsewhere" / "bell\x07.yaml").write_text("title: x")
+    code, output = run(checkout, "cases/mine.yaml", "elsewhere/bell\x07.yaml", "--backend=mine=mine.py:gradients")
+    assert code == 1
+    assert "found \ufffd[31mred" in output
+    assert "elsewhere/bell\ufffd.yaml:1:1: missing key" in output
+    assert "\n  expected the gradients of" in output
+
+
 @pytest.mark.parametrize(
     ("options", "outcome"),
     [(["-k", "torch"], "SKIPPED"), (["-k", "torch", "--require-backend"], "FAILED"), (["--backend=torch"], "FAILED")],

@@ -687,6 +687,53 @@ def test_what_is_not_recorded_is_told_with_the_verdict(capsys):
     assert {row["message"] for row in results()["results"]} == {note.removeprefix("mine: ")}
 
 
+def told_of(results: list[Result]) -> str:
+    """The summary of these runs of a case, on one line."""
+    case = load(CASES / "xor" / "two_four_one.yaml")
+    return " ".join(summary([Comparison(case, materialise(case, "float64"), results)]).split())
+
+
+def judged(**changes) -> SimpleNamespace:
+    """As much of a judgement as the summary looks at."""
+    resolution = SimpleNamespace(relative=1e-9, absolute=0.0)
+    of_gradients = {"budget": 0.5, "scope": "gradients", "only_print_missed": False, "borrowed": ()}
+    return SimpleNamespace(resolution=resolution, **of_gradients | changes)
+
+
+def test_each_part_of_what_is_not_recorded_is_told_once():
+    messages = ["the loss; the rates", "the rates", "the loss", ""]
+    runs = [Result("mine", "certified", message, judgement=judged(scope="layers")) for message in messages]
+    runs.append(Result("yours", "certified", "the rates", judgement=judged(scope="layers")))
+    assert told_of(runs).endswith("mine: the loss; the rates yours: the rates")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "has_star"),
+    [
+        ("certified", {}, True),
+        ("differs", {}, True),
+        ("incomplete", {}, False),
+        ("undecided", {}, False),
+        ("differs", {"only_print_missed": True}, False),
+        ("certified", {"scope": "layers"}, False),
+    ],
+)
+def test_a_star_is_explained_where_there_is_one(verdict, changes, has_star):
+    told = told_of([Result("mine", verdict, judgement=judged(**changes))])
+    assert ("* judged end to end" in told) == (")*" in told) == has_star
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_reference_that_did_not_finish_is_not_warned_of(monkeypatch, capsys):
+    Path("chain.yaml").write_text(CHAIN)
+    caveat = "Only the reference ran, and it is judged by its own formulas"
+    assert report("chain.yaml", "--no-exact") == 0
+    assert caveat in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setitem(backends.BACKENDS, "numpy", "no_such_module")
+    assert report("chain.yaml", "--no-exact") == 3
+    assert caveat not in results()["verdict"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_tolerance_of_the_case_is_binding(wrong_backend):
     """Two certified runs that drift further apart than the case allows: exit 1."""
@@ -735,7 +782,34 @@ def test_nothing_selected(capsys):
     assert report("empty") == 5
     assert capsys.readouterr().err == "no case found\n"
     Path("one.yaml").write_text(CHAIN)
-    assert report("one.yaml", "--dtype", "float32") == 5
+    Path("two.yaml").write_text(GOOD)
+    assert report("two.yaml", "--no-exact", "--save-runs") == 0
+    before = {path: path.read_bytes() for path in Path("results").rglob("*.*")}
+    capsys.readouterr()
+    for arguments, why in [
+        (("one.yaml", "--dtype=float32"), "no case here has float32; one has float64"),
+        (("two.yaml", "--dtype=float16"), "no case here has float16; two has float64 and float32"),
+        (
+            ("one.yaml", "two.yaml", "--dtype=float16", "--dtype=bfloat16"),
+            "no case here has float16 or bfloat16; they have float64 and float32",
+        ),
+        (("--from-runs=results",), f"no run in {Path('results/runs')} is of a case here"),
+    ]:
+        assert report(*arguments, "--no-exact") == 5
+        assert capsys.readouterr().err == f"{why}\n"
+    Path("bad.yaml").write_text("title: x")
+    assert report("one.yaml", "bad.yaml", "--dtype=float32") == 2
+    assert {path: path.read_bytes() for path in Path("results").rglob("*.*")} == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_complaints_fit_a_terminal_and_mistakes_are_one_line_each(capsys):
+    Path("a-b-c-d-e-f" * 9 + ".yaml").write_text(GOOD.replace("tanh", "tan"))
+    Path("one.yaml").write_text(CHAIN)
+    assert report(".", "--from-runs", "no-such-folder/" * 9) == 2
+    mistake, *sentence = capsys.readouterr().err.splitlines()
+    assert mistake.endswith("there is no layer 'tan'; did you mean 'tanh'? see docs/reference.md#tanh")
+    assert sentence == ["there is no folder", "no-such-folder/" * 9 + "runs;", "--save-runs makes it"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -760,11 +834,8 @@ def test_a_summary_of_github_that_cannot_be_written_is_named(folder, monkeypatch
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "nowhere" / "summary"))
     Path("case.yaml").write_text(GOOD)
     assert report("case.yaml", "--no-exact") == 0
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith(f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects")
-    )
+    why = f"cannot write to {folder / 'nowhere' / 'summary'}, where GITHUB_STEP_SUMMARY expects the report: "
+    assert why in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("streams", ["1>&-", "0<&- 1>&- 2>&-", "1>/dev/full", "1>/dev/full 2>&1", "| true"])
@@ -779,6 +850,16 @@ def test_a_report_that_nobody_reads_is_written(folder, streams):
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     assert json.loads((folder / "out" / "report.json").read_text())["results"][0]["verdict"] == "certified"
+
+
+@pytest.mark.parametrize("streams", ["2>/dev/full", "1>/dev/full 2>/dev/full"])
+def test_progress_that_cannot_be_shown_changes_nothing(folder, streams):
+    """Nor is anything said before it that could find out first."""
+    Path("good.yaml").write_text(CHAIN)
+    python = f"cd {CASES.parent} && {sys.executable} -m report {folder} --backend=numpy --executor=inline --no-exact"
+    done = subprocess.run(["bash", "-c", f"{python} --output {folder / 'out'} {streams}"], check=False)  # noqa: S607
+    assert done.returncode == 0
+    assert json.loads((folder / "out" / "report.json").read_text())["complete"] is True
 
 
 @pytest.mark.parametrize("arguments", [["--no-such-option"], ["--backend", "tensorflow"], ["--dtype", "int8"]])

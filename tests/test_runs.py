@@ -55,6 +55,11 @@ def saved(problem_of, tmp_path):
 HEADER = {"backproof": "1", "case": "x", "dtype": "float64"}
 
 
+def told(capsys) -> str:
+    """The complaints, on one line."""
+    return " ".join(capsys.readouterr().err.split())
+
+
 def spoilt(path: Path, header: dict | None = None, **arrays) -> None:
     """Write the arrays of a file again with some others, and no fingerprint."""
     save_file(load_file(path) | arrays, path, HEADER | (header or {}))
@@ -252,6 +257,13 @@ def test_a_run_of_a_program_in_c_is_certified(from_c):
     assert rows()["float64 c"]["published"] == {"met": 3, "missed": 0}
 
 
+def test_a_run_among_the_files_of_a_home_is_found(from_c, monkeypatch):
+    """Where no shell has seen to the ~."""
+    monkeypatch.setenv("HOME", str(from_c.parent))
+    assert report(f"--run=c=~/{from_c.name}", "--backend=numpy", "--no-exact") == 0
+    assert rows()["float64 c"]["verdict"] == "certified"
+
+
 def test_a_wrong_number_of_a_program_in_c_is_named(from_c):
     arrays = load_file(from_c)
     arrays["gradients/neuron.weight"][0, 2] *= -1
@@ -268,13 +280,18 @@ def test_a_wrong_number_of_a_program_in_c_is_named(from_c):
         (["--run=c=none.safetensors"], "none.safetensors: no safetensors file: "),
         (["--run=c={c}", "--dtype=float64", str(CASES / "xor")], "is a run of neuron/four_inputs in float64, which is"),
         (["--run=c={c}", "--run=c={c}"], "c is given twice"),
+        (["--run=c={c}", "--backend=c=mine.py:run"], "c is given twice"),
+        (["--run=c={c}", "--from-runs=saved"], "c is given twice"),
         (["--backend=numpy", "--run=a=other.safetensors"], "a=other.safetensors is a run of neuron/five in float64"),
     ],
 )
 def test_runs_that_are_of_no_use(from_c, capsys, arguments, message):
     save_file(load_file(from_c), "other.safetensors", HEADER | {"case": "neuron/five"})
+    Path("mine.py").touch()
+    Path("saved/runs/neuron/four_inputs").mkdir(parents=True)
+    Path("saved/runs/neuron/four_inputs/float64-c.safetensors").touch()
     assert report(*(argument.replace("{c}", str(from_c)) for argument in arguments)) == 2
-    assert message in capsys.readouterr().err
+    assert message in told(capsys)
 
 
 HOSTILE = {
@@ -342,7 +359,7 @@ def test_a_run_of_another_problem_of_that_name_is_refused(capsys):
     Path("case.yaml").write_text(Path(CASE).read_text().replace("[[1, 2, 3, 4]]", "[[1, 2, 3, 5]]"))
     assert report("case.yaml", "--run=mine=run.safetensors", "--backend=numpy") == 2
     changed = "the case case has changed since this run was made, or it is a run of another one: make it again"
-    assert capsys.readouterr().err.splitlines()[-1] == f"mine=run.safetensors: {changed}"
+    assert told(capsys) == f"mine=run.safetensors: {changed}"
 
 
 def test_saved_runs_of_a_case_that_has_changed_are_not_judged():
@@ -358,14 +375,14 @@ def test_a_run_in_a_dtype_that_is_not_asked_for_is_told(capsys):
     saved_as("neuron/four_inputs", "run.safetensors", dtype="float32")
     assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64") == 2
     what = "mine=run.safetensors is a run of neuron/four_inputs in float32"
-    assert capsys.readouterr().err == f"{what}, but --dtype asks for float64: add --dtype float32\n"
+    assert told(capsys) == f"{what}, but --dtype asks for float64: add --dtype float32"
     assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64", "--dtype=float32") == 0
     assert rows()["float32 mine"]["verdict"] == "certified"
 
 
 BAD = [
-    "--run=c", "--run=torch=x.safetensors", "--backend=mine=x", "--time-limit=0", "--memory-limit=inf",
-    "--executor=spark", "--executor=dask://x y", "--jobs=0",
+    "--run=c", "--run=c=~nobody-of-this-name/x", "--run=torch=x.safetensors", "--backend=mine=x", "--time-limit=0",
+    "--memory-limit=inf", "--executor=spark", "--executor=dask://x y", "--jobs=0",
 ]  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """Somebody's own code as a backend: functions in files, packages, a file to begin with, the examples of the docs."""
 
+import ast
 import importlib.metadata
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -558,6 +560,43 @@ def test_the_template_overwrites_nothing(tmp_path, monkeypatch, capsys):
     assert lines[1] == "expected a name that ends in .py, found mine.txt"
     assert lines[2] == "no_such.yaml:1:1: there is no such file"
     assert lines[3] == "cannot write no/such/folder.py: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "name", ["two  words", "it's $HOME", 'a"""b', "ends in \\", '\\"""', "no\udc80text", "new\nline"]
+)
+def test_the_template_is_python_whatever_its_case_is_called(tmp_path, monkeypatch, capsys, name):
+    """And what it prints can be pasted into a shell, where a terminal can show the name."""
+    monkeypatch.chdir(tmp_path)
+    Path(f"{name}.yaml").write_bytes((CASES / "network" / "three_two_one.yaml").read_bytes())
+    assert command.main(["--new", f"{name}.py", f"{name}.yaml"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("python -m report")]
+    text = Path(f"{name}.py").read_text(encoding="utf-8")
+    assert f"    {line}\n" in ast.get_docstring(ast.parse(text), clean=False)
+    if name.isprintable():
+        arguments = ["python", "-m", "report", f"{name}.yaml", "--backend", f"mine={name}.py:gradients"]
+        assert shlex.split(line) == arguments
+
+
+def test_no_name_of_a_file_reaches_the_terminal_from_the_template(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    case, name = str(CASES / "network" / "three_two_one.yaml"), "\x1b[31mred"
+    for arguments, code in [((f"{name}.py", case), 0), ((f"{name}.py", case), 2), ((f"{name}/x.py", case), 2),
+                            ((f"{name}.txt", case), 2), (("x.py", f"{name}.yaml"), 2)]:  # fmt: skip
+        assert command.main(["--new", *arguments]) == code
+        printed = capsys.readouterr()
+        assert "\ufffd[31mred" in printed.out + printed.err
+        assert "\x1b" not in printed.out + printed.err
+
+
+def test_no_word_of_a_backend_reaches_the_terminal_from_the_list(monkeypatch, capsys):
+    row = {"backend": "\x1b[31mred", "packages": "broken\nin two"}
+    monkeypatch.setattr(backends, "describe", lambda _: row)
+    monkeypatch.setattr(backends, "DEFAULT", ())
+    assert command.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "broken in two" in printed
 
 
 # ---------------------------------------------------------------- the examples of the docs
