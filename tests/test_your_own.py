@@ -104,7 +104,10 @@ def test_wrong_gradients_are_named(own, right, wrong, where):
             "an axis too many (keepdims?): expected (3, 1), found (1, 3, 1)",
         ),
         (RIGHT.replace("h.T @ dy}", "[1, 2, 3]}"), "gradient of readout.weight: expected shape (3, 1), found (3,)"),
-        (RIGHT.replace("h.T @ dy}", "[[1], [2], []]}"), "expected numbers of shape (3, 1), found a list of 3"),
+        (
+            RIGHT.replace("h.T @ dy}", "[[1], [2], []]}"),
+            "expected numbers of shape (3, 1), found a list whose rows differ",
+        ),
         (
             RIGHT.replace("h.T @ dy}", "None}"),
             "gradient of readout.weight: expected numbers of shape (3, 1), found None",
@@ -250,6 +253,70 @@ def run(problem):
     problem = problem_of(parameters={**SMALL["parameters"], "hidden.bias": [0.1, 0.1, 0.1]})
     result = attempt(problem, f"mine={tmp_path / 'mine.py'}:run")
     assert (result.verdict, result.message) == ("certified", "")
+
+
+SHORT_BATCHES = """\
+import numpy as np
+import torch
+from backends import numpy_reference
+from backends.trajectory import flat
+
+def by_step(name, array, samples, take):
+    if name == "steps" or name.startswith("final"):
+        return array
+    short = name.startswith(("values/", "cotangents/"))
+    return [take(x[:n] if short else x) for x, n in zip(array, samples)]
+
+def run(problem):
+    samples = (problem.batches >= 0).sum(axis=1)
+    return {name: by_step(name, x, samples, TAKE) for name, x in flat(numpy_reference.run(problem)).items()}
+"""
+BATCHES = {
+    "training": {"steps": 6, "batch": {"size": 2}, "optimizer": {"momentum": {"learning_rate": 0.3, "momentum": 0.9}}}
+}
+
+
+@pytest.mark.parametrize("steps", [6, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        "lambda a: a",
+        "lambda a: a.tolist()",
+        "lambda a: torch.tensor(a, requires_grad=True)",
+        "lambda a: [*a] if a.ndim else a",
+    ],
+)
+def test_a_list_of_arrays_is_taken_with_the_rows_of_short_batches(tmp_path, problem_of, take, dtype, steps):
+    """Every second batch has one sample in place of two."""
+    (tmp_path / "mine.py").write_text(SHORT_BATCHES.replace("TAKE", take))
+    problem = problem_of(dtype, training=BATCHES["training"] | {"steps": steps})
+    result = attempt(problem, f"mine={tmp_path / 'mine.py'}:run")
+    assert (result.verdict, result.message) == ("certified", "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("x[:n]", "x[:1]", "values/input: expected an array, found a list whose rows differ in length"),
+        (
+            "short else x",
+            "short else x[n:] if 'hidden.weight' in name else x",
+            "gradients/hidden.weight: expected an array, found a ",
+        ),
+    ],
+)
+def test_what_is_ragged_otherwise_is_incomplete(own, right, wrong, message):
+    text = SHORT_BATCHES.replace("TAKE", "lambda a: a.tolist()")
+    result = own(text.replace(right, wrong), "run", **BATCHES)
+    assert (result.verdict, result.message[: len(message)]) == ("incomplete", message)
+
+
+def test_the_arrays_of_a_list_keep_their_dtype(own):
+    text = SHORT_BATCHES.replace("TAKE", "lambda a: np.float32(a)")
+    result = own(text, "run", **BATCHES)
+    assert result.verdict == "incomplete"
+    assert "values of input: expected float64, found float32" in result.message
 
 
 # ---------------------------------------------------------------- an optimizer alone
