@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
-from backends.trajectory import Incomplete
+from backends.trajectory import Incomplete, WrongReturn
 from cases.problem import Problem, rounded
 
 NAMES_SHOWN = 8
 BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows
-
-
-class WrongReturn(ValueError):  # noqa: N818, it is told to whoever wrote the function
-    """A function returned something else than it should; the message says what was expected."""
 
 
 def as_array(found: Any, dtype: np.dtype) -> Any:

@@ -442,6 +442,16 @@ def test_frozen_parameters_are_none_of_an_optimizers_business(problem_of, tmp_pa
 # ---------------------------------------------------------------- runs
 
 
+TOLD = [
+    (
+        "def gradient(parameters, inputs, targets): pass",
+        "mine.py has no function 'gradients'; did you mean 'gradient'?",
+    ),
+    ("def gradients(x, y): pass", "expected a function of (parameters, inputs, targets), or "),
+    ("def gradients(problem): return {'valeus/x': 3}", "a run has nothing called 'valeus/x'; expected steps, loss"),
+]
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_mapping_is_a_run(problem_of, tmp_path, monkeypatch, nested):
     """Named like a trajectory's fields, or like the arrays of a file."""
@@ -453,6 +463,18 @@ def test_a_mapping_is_a_run(problem_of, tmp_path, monkeypatch, nested):
     monkeypatch.syspath_prepend(tmp_path)
     result = attempt(problem_of(), "mine=package_of_mine:run")
     assert (result.verdict, result.message, result.judgement.scope) == ("certified", "", "layers")
+
+
+@pytest.mark.parametrize(("text", "message"), TOLD, ids=range(len(TOLD)))
+def test_our_own_words_are_no_exception_to_debug(tmp_path, monkeypatch, capsys, text, message):
+    """Where everything runs in one process, they are a verdict too, without the name of an exception."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(text)
+    case = str(CASES / "network" / "three_two_one.yaml")
+    assert main([case, "--backend=mine=mine.py:gradients", "--executor=inline", "--no-exact", "--dtype=float64"]) == 3
+    (row,) = json.loads(Path("results/report.json").read_text())["results"]
+    assert (row["verdict"], row["message"][: len(message)]) == ("error", message)
+    assert "?." not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- names
@@ -517,8 +539,8 @@ def test_a_module_without_any_of_them_is_told(monkeypatch, problem_of, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     entries = [SimpleNamespace(name="added", value="of_nothing")]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries * (group == "backproof.backends"))
-    message = "ValueError: of_nothing has none of the functions run, gradients, update"
-    assert attempt(problem_of(), "added").message == message
+    message = "of_nothing has none of the functions run, gradients, update"
+    assert attempt(problem_of(), "added").message == describe("added")["packages"] == message
 
 
 def test_the_home_folder_is_expanded(monkeypatch, problem_of, tmp_path):
