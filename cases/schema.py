@@ -7,6 +7,7 @@ A key that holds one concept is called what the concept is called (`batch` holds
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -260,6 +261,11 @@ class Case(Concept):
         """
         name = self._name or self._path.stem
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+    @property
+    def is_shipped(self) -> bool:
+        """Its file stands below `cases/`, so that no other case has its name."""
+        return Path(os.path.realpath(self._path)).is_relative_to(CASES)
 
     @property
     def widths(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from backends import numpy_reference
 from backends.runs import NotARun, load_run, read_header, save_run
 from backends.trajectory import Incomplete
+from cases.fingerprint import fingerprint
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES, Dtype
@@ -361,6 +362,47 @@ def test_a_run_in_a_dtype_that_is_not_asked_for_is_told(capsys):
     assert capsys.readouterr().err == f"{what}, but --dtype asks for float64: add --dtype float32\n"
     assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64", "--dtype=float32") == 0
     assert rows()["float32 mine"]["verdict"] == "certified"
+
+
+def test_saved_runs_are_found_whatever_else_is_named(monkeypatch):
+    """A case is called by the shortest end of its path that tells it from the others."""
+    for folder, number in (("w1", 4), ("w2", 5)):
+        Path(folder).mkdir()
+        text = Path(CASE).read_text().partition("published:")[0]
+        Path(folder, "c.yaml").write_text(text.replace("[[1, 2, 3, 4]]", f"[[1, 2, 3, {number}]]"))
+    assert report("w1/c.yaml", "--backend=numpy", "--dtype=float64", "--save-runs") == 0
+    assert report("w2/c.yaml", "--backend=numpy", "--dtype=float64", "--save-runs") == 0
+    files = sorted(Path("results/runs").rglob("*.*"))
+    assert [str(file.parent) for file in files] == ["results/runs/c"] * 2
+    assert {file.name for file in files} == {
+        f"float64.{fingerprint(materialise(load(f'{folder}/c.yaml'), 'float64'))[:8]}-numpy.safetensors"
+        for folder in ("w1", "w2")
+    }
+    monkeypatch.setattr(numpy_reference, "run", None)
+    for cases in (["w1/c.yaml"], ["w2/c.yaml"], ["w1/c.yaml", "w2/c.yaml"]):
+        assert report(*cases, "--from-runs=results", "--dtype=float64", "--output=again") == 0
+        found = json.loads(Path("again/report.json").read_text())["results"]
+        assert [row["verdict"] for row in found] == ["certified"] * len(cases)
+
+
+def test_saved_runs_are_found_in_any_folder_below():
+    """What is no run is told where it stands in the place of one."""
+    assert report(CASE, "--backend=numpy", "--save-runs") == 0
+    Path("results/runs/neuron").rename("results/runs/elsewhere")
+    assert report(CASE, "--from-runs=results", "--output=again") == 0
+    Path("results/runs/neuron/four_inputs").mkdir(parents=True)
+    Path("results/runs/neuron/four_inputs/float64-torch.safetensors").write_text("no run")
+    assert report(CASE, "--from-runs=results", "--dtype=float64") == 3
+    assert "no safetensors file" in rows()["float64 torch"]["message"]
+    assert rows()["float64 numpy"]["verdict"] == "certified"
+
+
+def test_cases_that_were_called_otherwise_have_their_saved_runs():
+    """All that have the fingerprint: these two differ in the printed numbers alone."""
+    saved_as("../mine", "results/runs/mine/float64-numpy.safetensors")
+    assert report("--from-runs=results", "--dtype=float64") == 0
+    found = json.loads(Path("results/report.json").read_text())["results"]
+    assert [row["case"] for row in found] == ["neuron/four_inputs", "published/udacity_1"]
 
 
 BAD = [
