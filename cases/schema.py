@@ -25,10 +25,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from cases.concept import Concept, Count, Line, Positive
-from cases.fields import Array, OneOf, Part, Printed
+from cases.fields import Array, OneOf, Part, Printed, again
 from cases.layers import Layer
 from cases.losses import Loss, Penalty
 from cases.objectives import Objective, lowered
@@ -203,13 +203,6 @@ def _named(network: list[Layer]) -> list[Layer]:
     ]
 
 
-def _again(error: ErrorDetails) -> InitErrorDetails:
-    """An error as it is made."""
-    ours = error["type"] == "mistake"
-    kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
-    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
-
-
 class Case(Concept):
     """One training scenario. Without `training` it asks for the gradients at the initial parameters.
 
@@ -248,7 +241,7 @@ class Case(Concept):
         try:
             made = handler(network)
         except ValidationError as invalid:
-            errors += map(_again, invalid.errors())
+            errors += map(again, invalid.errors())
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return made

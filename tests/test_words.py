@@ -137,6 +137,42 @@ def test_unknown_words_in_a_file(mistakes, old, new, message):  # noqa: F811
     assert sum(message in complaint for complaint in complaints) == 1
 
 
+IN_ONE_WAVE = {
+    ("dense: {name: hidden, units: 2}", "Linear: {out_features: 2, in_features: 3}"): [
+        "4:5: there is no layer 'Linear'; did you mean 'dense'? see docs/reference.md#dense",
+        "4:13: missing key 'units'",
+        "4:14: unknown key 'out_features'; did you mean 'units'?",
+        "4:31: unknown key 'in_features'; as many inputs as the layer before has units; leave it out",
+    ],
+    ("- sigmoid", "- Dropout: {p: 0.5}"): [
+        "5:5: there is no layer 'Dropout'; did you mean 'dropout'? see docs/reference.md#dropout",
+        "5:14: missing key 'rate'",
+        "5:15: unknown key 'p'; did you mean 'rate'?",
+    ],
+    ("squared_error: {factor: 0.5, reduction: sum}", "mse: {reduction: average, scale: 3}"): [
+        "15:8: there is no loss 'mse'; did you mean 'squared_error'? see docs/reference.md#squared_error",
+        "15:25: unknown 'average'; expected sum, mean or batch_mean",
+        "15:34: unknown key 'scale'; did you mean 'factor'?",
+    ],
+    ("sgd: {", "SGD: {momentum: 0.9, "): [
+        "19:15: there is no optimizer 'SGD'; did you mean 'sgd'? see docs/reference.md#sgd",
+        "19:21: unknown key 'momentum'; with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
+    ],
+    ("- sigmoid", "- bce: {p: 0.5}"): [
+        "5:5: there is no layer 'bce'; the layers are dense, skip, dropout, sigmoid, tanh"
+    ],
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), IN_ONE_WAVE.items(), ids=range(len(IN_ONE_WAVE)))
+def test_what_is_wrong_in_an_unknown_kind_is_told_with_it(mistakes, change, expected):  # noqa: F811
+    """Where it can mean one kind only, whose settings they are."""
+    complaints = mistakes(GOOD.replace(*change))
+    assert len(complaints) == len(expected)
+    for complaint, words in zip(complaints, expected, strict=True):
+        assert complaint.startswith(f"case.yaml:{words}")
+
+
 def test_every_link_leads_somewhere():
     """Of the reference page: every kind and every sort of kinds has a heading of its own."""
     headings = re.findall(r"^#+ `?([^`\n]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
