@@ -118,9 +118,17 @@ def backend(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in OUR_OWN:
             raise
-        file = where.rpartition(":")[0] if own else ""
-        what = f"{file} can't import {error.name}" if file != error.name else f"there is no module {file}"
-        raise Missing(f"{what if own else f'the backend {name} is not installed'}: {error}") from None
+        raise Missing(f"{_missing(name, where, error.name or 'a module')}: {error}") from None
+
+
+def _missing(name: str, where: str, package: str) -> str:
+    """What can't be imported: the place of a backend itself, or a package that the code there needs."""
+    module = where.rpartition(":")[0] or where
+    if name in BACKENDS:
+        return f"the backend {name} is not installed"
+    if f"{module}.".startswith(f"{package}."):
+        return f"there is no module {module}"
+    return f"{module} can't import {package}"
 
 
 def describe(name: str) -> dict[str, str]:

@@ -33,10 +33,14 @@ def matched(run: Given, cases: list[Case], dtypes: Collection[str]) -> Given:
     possible = [case for case in cases if run.header.dtype in case.dtypes]
     possible.sort(key=lambda case: _unlike(case.name, run.header.case))
     case = next((case for case in possible if _is_of(run.header, case)), None)
-    if case is None and any(case.name == run.header.case for case in possible):
+    namesake = next((case for case in cases if case.name == run.header.case), None)
+    if case is None and namesake in possible:
         raise NotARun(f"{run.name}={run.file}: {changed(run.header)}")
+    if case is None and namesake:
+        here = f"{namesake.name} is a case here, with {' and '.join(namesake.dtypes)}"
+        raise NotARun(f"{run.name}={run.file}: {here}, but the run is of {run.header.dtype}")
     if case is None:
-        raise NotARun(f"{what}, which is no case here")
+        raise NotARun(f"{what}, which is no case here: name its file")
     if run.header.dtype not in dtypes:
         raise NotARun(f"{what}, but --dtype asks for {' and '.join(dtypes)}: add --dtype {run.header.dtype}")
     return run._replace(header=run.header._replace(case=case.name))

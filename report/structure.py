@@ -39,9 +39,7 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
     except Incomplete as reason:
         return [str(reason)]
     expected = _expected(problem, run)
-    found = {
-        field: groups[field] if field in groups else _alone(getattr(run, field), expected[field]) for field in expected
-    }
+    found = {field: groups[field] if field in groups else _alone(getattr(run, field)) for field in expected}
     told = []
     if other := _other_dtype(problem, found):
         told = [f"every array is {other} where {problem.dtype} was asked"]
@@ -74,9 +72,9 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     }  # fmt: skip
 
 
-def _alone(tensor: object, shapes: Shapes) -> dict:
-    """What has no names of its own; it need not be there if nothing is expected."""
-    return {"": tensor} if shapes or tensor is not None else {}
+def _alone(tensor: object) -> dict:
+    """What has no names of its own, if it is there."""
+    return {} if tensor is None else {"": tensor}
 
 
 def _other_dtype(problem: Problem, found: dict[str, dict]) -> str:

@@ -106,7 +106,7 @@ def test_what_is_missing_in_a_file_is_named(saved):
     del arrays["gradients/hidden.bias"], arrays["final_loss"]
     save_file(arrays, path, HEADER | {"seconds": "much"})
     message = judge(problem, load_run(path, problem)).message
-    assert message == "gradients of hidden.bias: missing; final_loss: missing, found None in its place"
+    assert message == "gradients of hidden.bias: missing; final_loss: missing"
 
 
 # ---------------------------------------------------------------- hostile files
@@ -269,11 +269,19 @@ def test_a_wrong_number_of_a_program_in_c_is_named(from_c):
         (["--run=c=none.safetensors"], "none.safetensors: no safetensors file: "),
         (["--run=c={c}", "--dtype=float64", str(CASES / "xor")], "is a run of neuron/four_inputs in float64, which is"),
         (["--run=c={c}", "--run=c={c}"], "c is given twice"),
-        (["--backend=numpy", "--run=a=other.safetensors"], "a=other.safetensors is a run of neuron/five in float64"),
+        (
+            ["--backend=numpy", "--run=a=other.safetensors"],
+            "a=other.safetensors is a run of neuron/five in float64, which is no case here: name its file",
+        ),
+        (
+            ["--backend=numpy", "--run=a=half.safetensors"],
+            "neuron/four_inputs is a case here, with float64 and float32, but the run is of float16",
+        ),
     ],
 )
 def test_runs_that_are_of_no_use(from_c, capsys, arguments, message):
     save_file(load_file(from_c), "other.safetensors", HEADER | {"case": "neuron/five"})
+    save_file(load_file(from_c), "half.safetensors", HEADER | {"case": "neuron/four_inputs", "dtype": "float16"})
     assert report(*(argument.replace("{c}", str(from_c)) for argument in arguments)) == 2
     assert message in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """Who writes a framework's word is told this format's, and never one of another meaning."""
 
 import re
+from typing import get_args
 
 import pytest
 
@@ -8,6 +9,7 @@ from cases.__main__ import json_schema
 from cases.layers import Layer
 from cases.losses import Loss, Penalty
 from cases.optimizers import AnySchedule, Clip, Optimizer
+from cases.schema import Dtype
 from cases.words import ABSENT, CALLED, ELSEWHERE, nearest
 from tests.reference_page import PAGE, SECTIONS, entries
 from tests.test_cases_load import GOOD, mistakes  # noqa: F401 (a fixture)
@@ -63,7 +65,7 @@ def test_what_is_not_here_is_called_nothing_else(word):
 def test_the_table_speaks_of_what_there_is():
     concepts = json_schema()["$defs"].values()
     settings = {name for concept in [*concepts, json_schema()] for name in concept["properties"]}
-    assert set(CALLED) <= ALL.keys() | settings | {"uniform", "normal"}
+    assert set(CALLED) <= ALL.keys() | settings | {"uniform", "normal", *get_args(Dtype)}
     for kind, words in ELSEWHERE:
         assert not set(words.split(", ")) & set(getattr(ALL.get(kind), "model_fields", ()))
 
@@ -97,6 +99,12 @@ def test_functions_that_the_backends_call():
             "- conv2d",
             "there is no layer 'conv2d'; the layers are dense, skip, dropout, sigmoid, tanh, relu,",
         ),
+        ("[float64,", "[double,", "unknown 'double'; did you mean 'float64'?"),
+        ("float32]", "fp32]", "unknown 'fp32'; did you mean 'float32'?"),
+        ("float32]", "float]", "unknown 'float'; did you mean 'float64' or 'float32'?"),
+        ("float32]", "half]", "unknown 'half'; did you mean 'float16'?"),
+        ("float32]", "fp16]", "unknown 'fp16'; did you mean 'float16'?"),
+        ("float32]", "bf16]", "unknown 'bf16'; did you mean 'bfloat16'?"),
         ("- sigmoid", "- conv2d: {}", "log_softmax and identity; see docs/reference.md#layers"),
         (
             "- sigmoid",

@@ -543,6 +543,25 @@ def test_a_module_without_any_of_them_is_told(monkeypatch, problem_of, tmp_path)
     assert attempt(problem_of(), "added").message == describe("added")["packages"] == message
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("mypkg.broken", "mypkg.broken can't import probe_not_there: No module named 'probe_not_there'"),
+        ("mypkg.broken:run", "mypkg.broken can't import probe_not_there: No module named 'probe_not_there'"),
+        ("mypkg.absent", "there is no module mypkg.absent: No module named 'mypkg.absent'"),
+        ("nopkg.absent:run", "there is no module nopkg.absent: No module named 'nopkg'"),
+    ],
+)
+def test_what_a_package_lacks_is_told(monkeypatch, problem_of, tmp_path, value, message):
+    (tmp_path / "mypkg").mkdir()
+    (tmp_path / "mypkg" / "broken.py").write_text("import probe_not_there")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [SimpleNamespace(name="added", value=value)]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries * (group == "backproof.backends"))
+    result = attempt(problem_of(), "added")
+    assert (result.verdict, result.message) == ("missing", message)
+
+
 def test_the_home_folder_is_expanded(monkeypatch, problem_of, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
