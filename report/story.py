@@ -28,6 +28,7 @@ from report.matching import Saved
 from report.places import saved_run
 from report.run import Comparison, Pair, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
+from report.stored import dump
 from report.units import Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
@@ -185,7 +186,7 @@ class Work:
             return None
         keys = [one.keys.get(position) for position in range(len(one.units))]
         story = "report.story"
-        parts = self.plan.exact, one.case, keys, sources(story), packages(story), machine()
+        parts = self.plan.exact, dump(one.case), keys, sources(story), packages(story), machine()
         key = key_of(*parts) if all(keys) else None
         told = key and self.cache.get(key, Told)
         if told and {*told.results} == {unit.dtype for unit in one.units}:
