@@ -69,7 +69,7 @@ def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
             value = _padded(value, dtype, problem)
         array = as_array(value, dtype)
         if _is_ragged(array):
-            raise Incomplete(f"{name}: expected an array, found {_what(value)}")
+            raise Incomplete(f"{name}: expected an array, found {_no_array(value)}")
         return array
 
     return {name: value if name in ("scope", "seconds") else converted(str(name), value) for name, value in run.items()}
@@ -214,7 +214,7 @@ def _odd_tensors(
 def _odd(array: Any, found: Any, shape: Sequence[int], problem: Problem) -> Iterator[str]:
     """What is wrong with a tensor; nothing, or one sentence."""
     if not isinstance(array, np.ndarray):
-        yield f"expected numbers of shape {shape}, found {_what(found)}"
+        yield f"expected numbers of shape {shape}, found {_no_array(found)}"
     elif array.shape != shape and array.shape == shape[::-1]:
         yield f"transposed? expected {shape}, found {array.shape}"
     elif array.ndim > len(shape) and array.size == math.prod(shape):
@@ -234,6 +234,11 @@ def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
     return "compute in the dtype of the inputs"
 
 
+def _no_array(found: Any) -> str:
+    """What was found where an array was expected, in words."""
+    return f"a {type(found).__name__} whose rows differ in length" if _is_ragged(found) else _what(found)
+
+
 def _is_ragged(found: Any) -> bool:
     """A list that is no array because of the lengths of what is in it."""
     if not isinstance(found, list | tuple):
@@ -248,8 +253,6 @@ def _what(found: Any) -> str:
     array = as_array(found, np.dtype(np.float64))
     if isinstance(array, np.ndarray) and not isinstance(found, list | tuple | int | float):
         return f"{array.dtype} of shape {array.shape}"
-    if _is_ragged(array):
-        return f"a {type(found).__name__} whose rows differ in length"
     if isinstance(found, list | tuple):
         return f"a {type(found).__name__} of {len(found)}"
     return "None" if found is None else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
