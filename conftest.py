@@ -96,12 +96,14 @@ class Refused(Exception):  # noqa: N818, it is told without a traceback
 class _Item(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
         """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
-        from report.exceptions import is_theirs
+        from report.exceptions import EndedError, is_theirs
 
         if isinstance(excinfo.value, InvalidCase):
             return "\n".join(map(plain, excinfo.value.mistakes))
         if isinstance(excinfo.value, Refused):
             return "\n  ".join(map(plain, excinfo.value.args))
+        if isinstance(excinfo.value, EndedError):
+            excinfo = pytest.ExceptionInfo.from_exception(excinfo.value.__cause__)
         if theirs := [entry for entry in excinfo.traceback if is_theirs(str(entry.path)) and entry.path != HERE]:
             excinfo.traceback = type(excinfo.traceback)(theirs)
         return super().repr_failure(excinfo, style)

@@ -102,7 +102,7 @@ def backend(name: str) -> Any:
 
     Raises:
         Missing: if one of its packages can't be imported; the message names it.
-        ValueError: if it is a function of one's own that is not there.
+        WrongReturn: if it is a function of one's own that is not there, or takes something else.
     """
     from backends import your_own
 
@@ -118,21 +118,31 @@ def backend(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in OUR_OWN:
             raise
-        file = where.rpartition(":")[0] if own else ""
-        what = f"{file} can't import {error.name}" if file != error.name else f"there is no module {file}"
-        raise Missing(f"{what if own else f'the backend {name} is not installed'}: {error}") from None
+        raise Missing(f"{_missing(name, where, error.name or 'a module')}: {error}") from None
+
+
+def _missing(name: str, where: str, package: str) -> str:
+    """What can't be imported: the place of a backend itself, or a package that the code there needs."""
+    module = where.rpartition(":")[0] or where
+    if name in BACKENDS:
+        return f"the backend {name} is not installed"
+    if f"{module}.".startswith(f"{package}."):
+        return f"there is no module {module}"
+    return f"{module} can't import {package}"
 
 
 def describe(name: str) -> dict[str, str]:
     """The versions and settings of one backend, or why it is missing; of one's own, which file it is."""
     if label(name) != name:
         return {"backend": label(name), "packages": f"{name.partition('=')[2]}{_print_of(name)}"}
+    from backends.trajectory import WrongReturn
+
     try:
         module = backend(name)
         found = versions(*getattr(module, "PACKAGES", ()))
         packages = ", ".join(f"{package} {version}" for package, version in found.items()) or known()[name]
         return {"backend": name, "packages": packages, **getattr(module, "settings", dict)()}
-    except Missing as error:
+    except (Missing, WrongReturn) as error:
         return {"backend": name, "packages": str(error)}
     except Exception as error:  # noqa: BLE001, a broken installation may raise anything
         return {"backend": name, "packages": f"{type(error).__name__}: {' '.join(str(error).split())}"}

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
+from backends.trajectory import Incomplete, WrongReturn
 from cases.problem import Problem, rounded
 
 NAMES_SHOWN = 8
-
-
-class WrongReturn(ValueError):  # noqa: N818, it is told to whoever wrote the function
-    """A function returned something else than it should; the message says what was expected."""
+BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows
 
 
 def as_array(found: Any, dtype: np.dtype) -> Any:
@@ -31,11 +29,22 @@ def as_array(found: Any, dtype: np.dtype) -> Any:
             return _of_tensor(found)
         if hasattr(found, "__array__"):
             return np.asarray(found)
+        if isinstance(found, list | tuple) and not _is_of_numbers(found):
+            arrays = [as_array(each, dtype) for each in found]
+            return np.stack(arrays) if all(isinstance(array, np.ndarray) for array in arrays) else found
         if isinstance(found, int | float | list | tuple) or hasattr(found, "tolist"):
             return rounded(np.asarray(getattr(found, "tolist", lambda: found)(), np.float64), dtype)
     except (TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
         return found
     return found
+
+
+def _is_of_numbers(found: list | tuple) -> bool:
+    """Nested lists of Python's own numbers, which have no dtype; what is empty is one too."""
+    first: Any = found
+    while isinstance(first, list | tuple) and len(first):
+        first = first[0]
+    return isinstance(first, int | float | list | tuple)
 
 
 def _of_tensor(tensor: Any) -> np.ndarray:
@@ -45,15 +54,37 @@ def _of_tensor(tensor: Any) -> np.ndarray:
 
 
 def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
-    """The arrays of a run, by name or by group and name; its texts and its time as they are."""
+    """The arrays of a run, by name or by group and name; its texts and its time as they are.
+
+    Raises:
+        Incomplete: if a list is ragged, but for values and cotangents with as many rows as a short batch has samples.
+    """
     dtypes = {"steps": np.dtype(np.int64), "learning_rates": np.dtype(np.float64)}
 
     def converted(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: as_array(inner, problem.dtype) for key, inner in value.items()}
-        return as_array(value, dtypes.get(name, problem.dtype))
+            return {key: converted(f"{name}/{key}", inner) for key, inner in value.items()}
+        dtype = dtypes.get(name, problem.dtype)
+        if name.startswith(BY_SAMPLE) and isinstance(value, list | tuple):
+            value = _padded(value, dtype, problem)
+        array = as_array(value, dtype)
+        if _is_ragged(array):
+            raise Incomplete(f"{name}: expected an array, found {_no_array(value)}")
+        return array
 
-    return {name: value if name in ("scope", "seconds") else converted(name, value) for name, value in run.items()}
+    return {name: value if name in ("scope", "seconds") else converted(str(name), value) for name, value in run.items()}
+
+
+def _padded(steps: list | tuple, dtype: np.dtype, problem: Problem) -> list:
+    """The arrays of the steps, (B, units), with zeros behind the samples of a short batch."""
+    size, samples = problem.batches.shape[1], (problem.batches[problem.recorded] >= 0).sum(axis=1)
+    if len(steps) != len(samples):
+        return [*steps]
+    arrays = [as_array(step, dtype) for step in steps]
+    return [
+        np.pad(array, ((0, size - rows), (0, 0))) if np.ndim(array) == 2 and len(array) == rows else array
+        for array, rows in zip(arrays, samples, strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- the loss and the gradients
@@ -183,7 +214,7 @@ def _odd_tensors(
 def _odd(array: Any, found: Any, shape: Sequence[int], problem: Problem) -> Iterator[str]:
     """What is wrong with a tensor; nothing, or one sentence."""
     if not isinstance(array, np.ndarray):
-        yield f"expected numbers of shape {shape}, found {_what(found)}"
+        yield f"expected numbers of shape {shape}, found {_no_array(found)}"
     elif array.shape != shape and array.shape == shape[::-1]:
         yield f"transposed? expected {shape}, found {array.shape}"
     elif array.ndim > len(shape) and array.size == math.prod(shape):
@@ -201,6 +232,20 @@ def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
     if array.dtype.itemsize > problem.dtype.itemsize:
         return "some number on the way is wider than the inputs: compute in their dtype"
     return "compute in the dtype of the inputs"
+
+
+def _no_array(found: Any) -> str:
+    """What was found where an array was expected, in words."""
+    return f"a {type(found).__name__} whose rows differ in length" if _is_ragged(found) else _what(found)
+
+
+def _is_ragged(found: Any) -> bool:
+    """A list that is no array because of the lengths of what is in it."""
+    if not isinstance(found, list | tuple):
+        return False
+    rows = [as_array(row, np.dtype(np.float64)) for row in found]
+    shapes = {row.shape for row in rows if isinstance(row, np.ndarray)}
+    return len(shapes) > 1 or any(map(_is_ragged, rows))
 
 
 def _what(found: Any) -> str:

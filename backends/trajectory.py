@@ -72,6 +72,10 @@ class Incomplete(Exception):  # noqa: N818, a verdict rather than an error
     """A record holds something that is no array of numbers; the message says where."""
 
 
+class WrongReturn(ValueError):  # noqa: N818, it is told to whoever wrote the function
+    """A function is not what it should be, or returned something else; the message says what was expected."""
+
+
 def flat(trajectory: Trajectory) -> Arrays:
     """All arrays in one dictionary: `loss`, `values/hidden`, `gradients/hidden.weight`, `state_after/mean/hidden.b`.
 
@@ -102,7 +106,7 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
     `gradients`. What else is missing is told by the judge.
 
     Raises:
-        ValueError: if a name is not one of a trajectory's; the message has the names there are.
+        WrongReturn: if a name is not one of a trajectory's; the message has the names there are.
     """
     fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None} | {group: {} for group in GROUPS}
     for name, value in arrays.items():
@@ -114,7 +118,7 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
         elif name in (*ALONE, "seconds", "scope", "borrowed"):
             fields[name] = value
         else:
-            raise ValueError(f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}")
+            raise WrongReturn(f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}")
     scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
     fields["seconds"] = seconds_of(fields.get("seconds", seconds))
     return settled(Trajectory(**{"scope": scope} | fields), steps)

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from backends.returned import WrongReturn, as_arrays
-from backends.trajectory import Trajectory, of_arrays
+from backends.returned import as_arrays
+from backends.trajectory import Trajectory, WrongReturn, of_arrays
 from cases.problem import Problem
 
 GRADIENTS, RUN = ("parameters", "inputs", "targets"), ("problem",)
@@ -58,16 +58,16 @@ def place(text: str) -> Place:
     """`file.py:function` or `package.module:function`.
 
     Raises:
-        ValueError: if it is none of both, or the file is not there.
+        WrongReturn: if it is none of both, or the file is not there.
     """
     module, colon, function = text.rpartition(":")
     if not (colon and module and function.isidentifier()):
-        raise ValueError(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, found {text!r}")
+        raise WrongReturn(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, found {text!r}")
     where = Place(os.path.expanduser(module), function)  # noqa: PTH111, it may be no path
     if where.file and not where.file.is_file():
-        raise ValueError(f"there is no file {module}")
+        raise WrongReturn(f"there is no file {module}")
     if not where.file and not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"expected a file that ends in .py, or a module, found {module!r}")
+        raise WrongReturn(f"expected a file that ends in .py, or a module, found {module!r}")
     return where
 
 
@@ -75,7 +75,7 @@ def load(where: Place, reference: ModuleType) -> YourOwn:
     """The function as a backend; the reference's adapter trains with one that gives gradients or updates alone.
 
     Raises:
-        ValueError: if there is no such function, or it takes something else.
+        WrongReturn: if there is no such function, or it takes something else.
     """
     function = _function(_module(where), where)
     return YourOwn(_as_run(function, where, reference), lambda: {"function": f"{where.module}:{where.function}"})
@@ -85,11 +85,11 @@ def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
     """A module with a function `run`, or `gradients` or `update`, as a backend.
 
     Raises:
-        ValueError: if it has none of them.
+        WrongReturn: if it has none of them.
     """
     name = next((name for name in OF_A_MODULE if callable(getattr(module, name, None))), None)
     if name is None:
-        raise ValueError(f"{module.__name__} has none of the functions {', '.join(OF_A_MODULE)}")
+        raise WrongReturn(f"{module.__name__} has none of the functions {', '.join(OF_A_MODULE)}")
     run = _as_run(getattr(module, name), Place(module.__name__, name), reference)
     return YourOwn(run, getattr(module, "settings", dict), getattr(module, "PACKAGES", ()))
 
@@ -128,7 +128,7 @@ def _function(module, where: Place) -> Callable:
     names = [name for name, thing in vars(module).items() if inspect.isfunction(thing) and not name.startswith("_")]
     meant = get_close_matches(where.function, names, 1)
     hint = f"did you mean {meant[0]!r}?" if meant else f"it has {', '.join(names) or 'no function'}"
-    raise ValueError(f"{where.module} has no function {where.function!r}; {hint}")
+    raise WrongReturn(f"{where.module} has no function {where.function!r}; {hint}")
 
 
 def _takes(function: Callable, where: Place) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _takes(function: Callable, where: Place) -> tuple[str, ...]:
             continue
         return names
     expected = ", or ".join(f"({', '.join(names)})" for names in (GRADIENTS, UPDATE, RUN))
-    raise ValueError(f"expected a function of {expected}, found {where.function}{signature}")
+    raise WrongReturn(f"expected a function of {expected}, found {where.function}{signature}")
 
 
 def _timed(function: Callable) -> Callable[[Problem], Trajectory]:

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from cases.words import nearest
 
@@ -29,6 +35,13 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](\+?\d{1,2}|-\d{1,3}))?", re.AS
 def mistake(message: str, *inside: int | str) -> PydanticCustomError:
     """An error with a ready message; `inside` leads from the field to the offending element (and `KEY` to its key)."""
     return PydanticCustomError("mistake", "{message}", {"message": message, "inside": list(inside)})
+
+
+def again(error: ErrorDetails) -> InitErrorDetails:
+    """An error as it is made."""
+    ours = error["type"] == "mistake"
+    kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
+    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
 
 
 def quoted(text: str) -> str:
@@ -93,21 +106,36 @@ class OneOf:
             for model in get_args(union) or (union,)
         }
         chosen = core_schema.tagged_union_schema(choices, discriminator=_kind)
-        return core_schema.no_info_before_validator_function(partial(_with_known_kind, self, list(choices)), chosen)
+        return core_schema.no_info_wrap_validator_function(partial(_with_known_kind, self, list(choices)), chosen)
 
     def __get_pydantic_json_schema__(self, schema: dict, handler: GetJsonSchemaHandler) -> dict:
         choices = schema["schema"]["choices"]
         return {"anyOf": [form for kind, choice in choices.items() for form in _forms(kind, choice, handler)]}
 
 
-def _with_known_kind(sort: OneOf, kinds: list[str], value: Any) -> Any:
+def _with_known_kind(sort: OneOf, kinds: list[str], value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     kind = _kind(value)
     if kind is None:
         found = f"a mapping of {len(value)} keys" if isinstance(value, dict) else describe(value)
         raise mistake(f"expected {listed(kinds)}, found {found}")
-    if kind not in kinds:
-        raise mistake(_no_such_kind(sort, kinds, kind), kind, KEY)
-    return value
+    if kind in kinds:
+        return handler(value)
+    unknown = mistake(_no_such_kind(sort, kinds, kind), kind, KEY)
+    inside = _mistakes_inside(kind, nearest(kind, kinds), value, handler)
+    raise ValidationError.from_exception_data(sort.one, [InitErrorDetails(type=unknown, input=value), *inside])
+
+
+def _mistakes_inside(
+    kind: str, near: list[str], value: Any, handler: ValidatorFunctionWrapHandler
+) -> Iterator[InitErrorDetails]:
+    """What is wrong with the settings of an unknown kind, read as those of the only one that may be meant."""
+    if len(near) != 1:
+        return
+    try:
+        handler({near[0]: _content(value)})
+    except ValidationError as invalid:
+        for error in map(again, invalid.errors()):
+            yield error | {"loc": (kind, *error["loc"])}
 
 
 def _no_such_kind(sort: OneOf, kinds: list[str], found: str) -> str:

@@ -23,8 +23,13 @@ def fingerprint(problem: Problem) -> str:
     case leaves out and what it leaves at its default are no parts either: a new setting changes no old fingerprint.
     """
     parts = {part.name: getattr(problem, part.name) for part in fields(problem) if part.name not in OF_THE_JUDGE}
+    return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
+
+
+def digest_of(thing: Any) -> str:
+    """Name a thing by its content: numbers, texts, arrays, concepts, and mappings (in any order) and lists of them."""
     digest = hashlib.sha256()
-    for piece in _pieces({name: part for name, part in parts.items() if not _is_nothing(part)}):
+    for piece in _pieces(thing):
         digest.update(len(piece).to_bytes(8, "little") + piece)
     return digest.hexdigest()[:DIGITS]
 
@@ -41,7 +46,7 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield thing.tobytes()
         case BaseModel():
             yield type(thing).__name__.encode()
-            yield from _pieces({name: value for name, value in thing if value != _default(thing, name)})
+            yield from _pieces({name: value for name, value in thing if not _is_default(thing, name, value)})
         case dict():
             yield b"dict"
             for name in sorted(thing):
@@ -58,5 +63,5 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield repr(thing).encode()
 
 
-def _default(thing: BaseModel, name: str) -> Any:
-    return type(thing).model_fields[name].default
+def _is_default(thing: BaseModel, name: str, value: Any) -> bool:
+    return not isinstance(value, np.ndarray) and value == type(thing).model_fields[name].default

@@ -7,6 +7,7 @@ A key that holds one concept is called what the concept is called (`batch` holds
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,10 +25,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from cases.concept import Concept, Count, Line, Positive
-from cases.fields import Array, OneOf, Part, Printed
+from cases.fields import Array, OneOf, Part, Printed, again
 from cases.layers import Layer
 from cases.losses import Loss, Penalty
 from cases.objectives import Objective, lowered
@@ -202,13 +203,6 @@ def _named(network: list[Layer]) -> list[Layer]:
     ]
 
 
-def _again(error: ErrorDetails) -> InitErrorDetails:
-    """An error as it is made."""
-    ours = error["type"] == "mistake"
-    kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
-    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
-
-
 class Case(Concept):
     """One training scenario. Without `training` it asks for the gradients at the initial parameters.
 
@@ -247,7 +241,7 @@ class Case(Concept):
         try:
             made = handler(network)
         except ValidationError as invalid:
-            errors += map(_again, invalid.errors())
+            errors += map(again, invalid.errors())
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return made
@@ -260,6 +254,11 @@ class Case(Concept):
         """
         name = self._name or self._path.stem
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+    @property
+    def is_shipped(self) -> bool:
+        """Its file stands below `cases/`, so that no other case has its name."""
+        return Path(os.path.realpath(self._path)).is_relative_to(CASES)
 
     @property
     def widths(self) -> dict[str, int]:

@@ -91,6 +91,10 @@ CALLED = {
     "low": "a, min, minval",
     "high": "b, max, maxval",
     "generator": "rng",
+    "float64": "double, float, fp64, f64",
+    "float32": "single, float, fp32, f32",
+    "float16": "half, fp16, f16",
+    "bfloat16": "bf16",
     # a case
     "network": "model, layers, architecture, net",
     "loss": "criterion, cost, loss_fn",

@@ -133,23 +133,25 @@ def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
 
 def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
     """The cases; those that have a run, where only runs are named."""
-    from report.places import runs_of
+    from report.matching import Saved
 
     if arguments.cases or not (runs or arguments.from_runs):
         return cases
     names = {header.case for _, header, _ in runs}
-    saved = arguments.from_runs
-    return [case for case in cases if case.name in names or (saved and runs_of(saved, case).is_dir())]
+    names |= Saved(arguments.from_runs).names(cases) if arguments.from_runs else set()
+    return [case for case in cases if case.name in names]
 
 
 def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple) -> int:
     """Everything after reading; the modules that are slow to import are imported here."""
     from report.executors import UnreachableError, site
     from report.isolation import limits
+    from report.matching import Saved
     from report.story import Plan, Work, descriptions
 
     backends = tuple(dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT))
-    plan = Plan(tuple(arguments.dtype or DTYPES), backends, not arguments.no_exact, runs, arguments.from_runs)
+    saved = Saved(arguments.from_runs) if arguments.from_runs else None
+    plan = Plan(tuple(arguments.dtype or DTYPES), backends, not arguments.no_exact, runs, saved)
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -18,15 +18,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from pydantic import BaseModel
-
 from backends import BACKENDS, OUR_OWN
+from cases.fingerprint import digest_of, fingerprint
 from cases.problem import Problem
 from report.environment import processor
 from report.stored import NotStoredError, dump, load, opened, sealed
@@ -134,44 +131,19 @@ def _digest(path: Path) -> str | None:
 
 def key_of(*things: Any) -> str:
     """A name for all of these things together, which differs wherever one of them does."""
-    digest = hashlib.sha256()
-    for piece in _pieces(things):
-        digest.update(len(piece).to_bytes(8, "little") + piece)
-    return digest.hexdigest()[:40]
-
-
-def _pieces(thing: Any) -> Iterator[bytes]:
-    """The content of a thing as bytes, in an order that is always the same."""
-    yield type(thing).__name__.encode()
-    match thing:
-        case np.ndarray():
-            yield f"{thing.dtype}{thing.shape}".encode()
-            yield repr(thing.tolist()).encode() if thing.dtype.hasobject else np.ascontiguousarray(thing).tobytes()
-        case BaseModel():
-            yield from _pieces(sorted(thing.model_fields_set))
-            yield from _pieces(dict(thing))
-        case dict():
-            for name, value in thing.items():
-                yield from _pieces((name, value))
-        case list() | tuple():
-            for value in thing:
-                yield from _pieces(value)
-            yield b"end"
-        case _ if is_dataclass(thing):
-            yield from _pieces({field.name: getattr(thing, field.name) for field in fields(thing)})
-        case _:
-            yield repr(thing).encode()
+    return digest_of(things)
 
 
 def run_key(problem: Problem, backend: str) -> str | None:
     """What a run depends on; None for backends that are not ours.
 
-    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at.
+    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at. The
+    name of the case is none either, but stands in the file of a run.
     """
     if backend not in BACKENDS:
         return None
     module = BACKENDS[backend]
-    return key_of(replace(problem, published=(), tolerance=None), backend, sources(module), packages(module), machine())
+    return key_of(problem.name, fingerprint(problem), backend, sources(module), packages(module), machine())
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:

@@ -9,7 +9,7 @@ import textwrap
 import traceback
 from pathlib import Path
 
-from backends.returned import WrongReturn
+from backends.trajectory import WrongReturn
 from cases.terminal import cut, plain
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -304,6 +304,8 @@ class _Tally:
                 return Finding(0, gradient.order, "gradient", path, (), why, "undecided")
         if not ledger.resolved:
             why = "nothing was compared: no number is larger than its allowance"
+            if self.not_counted and not ledger.elements:
+                why = "nothing was compared: no number of it is the run's own"
             return Finding(0, 0, NOTHING, "", (), why, "undecided")
         return None
 

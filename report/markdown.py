@@ -102,7 +102,9 @@ def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
         if result.verdict not in ("certified", "unsupported"):
             who = suspect(comparison)
             where = f"{comparison.case.name} {comparison.dtype} {result.backend}"
-            return f" First: {where}: {result.message}." + (f" {who[0].upper()}{who[1:]}." if who else "")
+            return f" First: {where}: {result.message}{'' if result.message.endswith('?') else '.'}" + (
+                f" {who[0].upper()}{who[1:]}." if who else ""
+            )
     return ""
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from backends import label
 from backends.runs import SUFFIX
+from cases.fingerprint import fingerprint
+from cases.problem import materialise
 from cases.schema import Case
 
 LONGEST = 200  # bytes of a file's name
+DIGITS = 8
 
 
 def figure_of(case: Case) -> str:
@@ -29,8 +32,9 @@ def _escaped(case: Case) -> str:
 
 
 def saved_run(folder: Path, case: Case, dtype: str, name: str) -> Path:
-    """Where a report leaves a run that it saves."""
-    return runs_of(folder, case) / f"{dtype}-{label(name)}{SUFFIX}"
+    """Where a report leaves a run that it saves; the fingerprint tells cases apart that have had one name."""
+    problem = "" if case.is_shipped else f".{fingerprint(materialise(case, dtype))[:DIGITS]}"
+    return runs_of(folder, case) / f"{dtype}{problem}-{label(name)}{SUFFIX}"
 
 
 def _part(part: str) -> str:

@@ -10,8 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from backends import Missing, Unsupported, backend, framework, label
-from backends.returned import WrongReturn
-from backends.trajectory import Incomplete, Trajectory, seconds_of
+from backends.trajectory import Incomplete, Trajectory, WrongReturn, seconds_of
 from cases.problem import Problem
 from cases.schema import Case
 from cases.terminal import cut
@@ -108,7 +107,7 @@ def failed_in_words(name: str, error: BaseException) -> Result:
     """
     result = failed(name, error)
     if isinstance(error, SystemExit):
-        raise EndedError from error
+        raise EndedError(result.message) from error
     if result.verdict == "error" and not isinstance(error, WrongReturn):
         raise error
     return result

@@ -24,9 +24,11 @@ from report.escape import left_out
 from report.executors import Site
 from report.isolation import JUDGE, DiedError
 from report.markdown import DEEP, whole_report
+from report.matching import Saved
 from report.places import saved_run
 from report.run import Comparison, Pair, Result, pairs_of
 from report.section import case_section, figure_name, shown_steps
+from report.stored import dump
 from report.units import Done, Unit
 
 SECONDS_FOR_EXACT_RUN = 10.0
@@ -42,20 +44,20 @@ class Plan(NamedTuple):
         backends: what to run.
         exact: make the exact runs in ball arithmetic too.
         runs: name, header and file of runs that somebody else made.
-        saved: a folder with runs of an earlier report, which are judged in place of new ones.
+        saved: the runs of an earlier report, which are judged in place of new ones.
     """
 
     dtypes: tuple[str, ...]
     backends: tuple[str, ...]
     exact: bool = True
     runs: tuple[tuple[str, Header, Path], ...] = ()
-    saved: Path | None = None
+    saved: Saved | None = None
 
     def units(self, case: Case) -> Iterator[Unit]:
         """The units of a case, in the order of the report."""
         for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
             for name in self.backends:
-                yield Unit(case, dtype, name, self.saved and saved_run(self.saved, case, dtype, name))
+                yield Unit(case, dtype, name, self.saved and self.saved.of(case, dtype, name))
             for name, header, file in self.runs:
                 if (header.case, header.dtype) == (case.name, dtype):
                     yield Unit(case, dtype, name, file)
@@ -184,7 +186,7 @@ class Work:
             return None
         keys = [one.keys.get(position) for position in range(len(one.units))]
         story = "report.story"
-        parts = self.plan.exact, one.case, keys, sources(story), packages(story), machine()
+        parts = self.plan.exact, dump(one.case), keys, sources(story), packages(story), machine()
         key = key_of(*parts) if all(keys) else None
         told = key and self.cache.get(key, Told)
         if told and {*told.results} == {unit.dtype for unit in one.units}:

@@ -16,7 +16,7 @@ LISTED = 3
 Shapes = dict[str, tuple[int, ...]]
 
 
-class Mistake(NamedTuple):
+class Odd(NamedTuple):
     """A tensor that is not as it should be: what it is called, what of it is wrong, and how in words."""
 
     name: str
@@ -39,9 +39,7 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
     except Incomplete as reason:
         return [str(reason)]
     expected = _expected(problem, run)
-    found = {
-        field: groups[field] if field in groups else _alone(getattr(run, field), expected[field]) for field in expected
-    }
+    found = {field: groups[field] if field in groups else _alone(getattr(run, field)) for field in expected}
     told = []
     if other := _other_dtype(problem, found):
         told = [f"every array is {other} where {problem.dtype} was asked"]
@@ -74,9 +72,9 @@ def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     }  # fmt: skip
 
 
-def _alone(tensor: object, shapes: Shapes) -> dict:
-    """What has no names of its own; it need not be there if nothing is expected."""
-    return {"": tensor} if shapes or tensor is not None else {}
+def _alone(tensor: object) -> dict:
+    """What has no names of its own, if it is there."""
+    return {} if tensor is None else {"": tensor}
 
 
 def _other_dtype(problem: Problem, found: dict[str, dict]) -> str:
@@ -89,24 +87,24 @@ def _other_dtype(problem: Problem, found: dict[str, dict]) -> str:
 # ---------------------------------------------------------------- one field
 
 
-def _compare(found: dict, shapes: Shapes, dtype: np.dtype) -> Iterator[Mistake]:
+def _compare(found: dict, shapes: Shapes, dtype: np.dtype) -> Iterator[Odd]:
     for name in [*shapes, *(name for name in found if name not in shapes)]:
         tensor = found.get(name)
         if name not in shapes:
-            yield Mistake(name, "extra", "nothing of that name is expected" if name else "none are expected")
+            yield Odd(name, "extra", "nothing of that name is expected" if name else "none are expected")
         elif name not in found:
-            yield Mistake(name, "missing", "missing")
+            yield Odd(name, "missing", "missing")
         elif tensor is None:
-            yield Mistake(name, "missing", "missing, found None in its place")
+            yield Odd(name, "missing", "missing, found None in its place")
         elif not isinstance(tensor, np.ndarray | np.generic):
-            yield Mistake(name, "type", f"expected an array, found {type(tensor).__name__}")
+            yield Odd(name, "type", f"expected an array, found {type(tensor).__name__}")
         elif tensor.shape != shapes[name]:
-            yield Mistake(name, "shape", f"expected shape {shapes[name]}, found {tensor.shape}")
+            yield Odd(name, "shape", f"expected shape {shapes[name]}, found {tensor.shape}")
         elif tensor.dtype != dtype:
-            yield Mistake(name, "dtype", f"expected {dtype}, found {dtype_name(tensor.dtype)}")
+            yield Odd(name, "dtype", f"expected {dtype}, found {dtype_name(tensor.dtype)}")
 
 
-def _told(field: str, shapes: Shapes, mistakes: list[Mistake]) -> Iterator[str]:
+def _told(field: str, shapes: Shapes, mistakes: list[Odd]) -> Iterator[str]:
     """One message a kind of mistake; the first tensor stands for all that have it."""
     for kind in dict.fromkeys(mistake.kind for mistake in mistakes):
         first, *others = [mistake for mistake in mistakes if mistake.kind == kind]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backends import label
-from backends.returned import WrongReturn
 from backends.runs import NotARun, load_run, save_run
+from backends.trajectory import WrongReturn
 from cases.problem import materialise
 from cases.schema import Case
 from report.isolation import JUDGE, DiedError, NoWorkers, Workers

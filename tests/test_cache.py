@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
+from cases.load import load
+from cases.schema import CASES
 from report import cache, files
 from report.__main__ import main
 from report.cache import Cache, files_of, judgement_key, key_of, named_packages, run_key, sources
@@ -206,7 +208,6 @@ def test_keys_differ_wherever_a_problem_does(problem_of):
         replace(problem, name="other"),
         replace(problem, loss=problem.loss.model_copy(update={"factor": 0.5000000001})),
         replace(problem, inputs=np.nextafter(problem.inputs, 9)),
-        replace(problem, parameters=dict(reversed(problem.parameters.items()))),
         replace(problem, recorded=problem.recorded[:3]),
         replace(problem, trained=problem.trained[:1]),
         problem_of("float32"),
@@ -221,6 +222,15 @@ def test_keys_differ_wherever_a_problem_does(problem_of):
     judged = [judgement_key(keys[0], digest, one) for one in (problem, told) for digest in ("", "x")]
     assert len({*judged}) == 4
     assert key_of([1], [2]) != key_of([1, 2])
+
+
+def test_what_is_told_of_a_case_depends_on_what_it_says():
+    """A section has the settings that are written, also where they are the default."""
+    said = load(CASES / "xor" / "two_four_one.yaml")
+    sgd = said.training.optimizer
+    more = said.training.model_copy(update={"optimizer": type(sgd)(**dict(sgd))})
+    assert dump(said) != dump(said.model_copy(update={"training": more}))
+    assert dump(said) == dump(load(CASES / "xor" / "two_four_one.yaml"))
 
 
 def test_sources_are_those_that_a_module_imports(monkeypatch):

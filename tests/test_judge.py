@@ -594,7 +594,7 @@ def test_what_has_no_place_is_told_without_one(example):
     """A trajectory that is not whole is not judged at all."""
     problem, run = example
     judgement = judge(problem, replace(run, final_loss=None))
-    assert judgement.message == "final_loss: missing, found None in its place"
+    assert judgement.message == "final_loss: missing"
     assert (judgement.where.step, judgement.resolution) == (0, Resolution())
     assert np.isnan(judgement.budget)
     assert judgement.ledger == Ledger(steps=0, tensors=0, elements=0, resolved=0)

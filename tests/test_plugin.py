@@ -175,6 +175,42 @@ def test_an_exception_of_ones_own_is_raised(checkout):
     assert "report/run.py" not in output
 
 
+def test_the_end_of_the_program_is_no_end_of_pytest(checkout):
+    """The frames are those of the code that would end it."""
+    (checkout / "mine.py").write_text(
+        "import sys\n\ndef gradients(parameters, inputs, targets):\n    return helper()\n\n\n"
+        "def helper():\n    sys.exit(3)\n"
+    )
+    code, output = run(checkout, "--backend=mine=mine.py:gradients", "-k", "float64")
+    assert code == 1
+    assert outcomes(output) == [("cases/mine.yaml::float64-mine", "FAILED")]
+    assert "mine.py:4:" in output
+    assert "mine.py:8: SystemExit" in output
+    assert "report/run.py" not in output
+    assert "EndedError" not in output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "def gradient(parameters, inputs, targets): pass",
+            "mine.py has no function 'gradients'; did you mean 'gradient'?",
+        ),
+        ("def gradients(x, y): pass", "expected a function of (parameters, inputs, targets), or "),
+        ("def gradients(problem): return {'valeus/x': 3}", "a run has nothing called 'valeus/x'; expected steps, loss"),
+    ],
+)
+def test_what_a_function_should_be_is_told_without_frames(checkout, text, message):
+    (checkout / "mine.py").write_text(text)
+    code, output = run(checkout, "--backend=mine=mine.py:gradients", "-k", "float64")
+    assert code == 1
+    assert f"mine float64 mine: error\n  {message}" in output
+    assert (
+        ".py:" not in output.replace("pytest.py:", "").partition("= FAILURES =")[2].partition("short test summary")[0]
+    )
+
+
 def test_what_a_function_returns_wrongly_is_told_without_frames(checkout):
     (checkout / "mine.py").write_text("def gradients(parameters, inputs, targets):\n    return 1\n")
     code, output = run(checkout, "--backend=mine=mine.py:gradients", "-k", "float64")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS, DEFAULT, Unsupported, numpy_reference
-from backends.returned import WrongReturn
+from backends.trajectory import WrongReturn
 from reference import layers
 from report.run import Comparison, accuracy, attempt, pairs_of, suspect
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from backends import numpy_reference
 from backends.runs import NotARun, load_run, read_header, save_run
 from backends.trajectory import Incomplete
+from cases.fingerprint import fingerprint
 from cases.load import load
 from cases.problem import materialise
 from cases.schema import CASES, Dtype
@@ -110,7 +111,7 @@ def test_what_is_missing_in_a_file_is_named(saved):
     del arrays["gradients/hidden.bias"], arrays["final_loss"]
     save_file(arrays, path, HEADER | {"seconds": "much"})
     message = judge(problem, load_run(path, problem)).message
-    assert message == "gradients of hidden.bias: missing; final_loss: missing, found None in its place"
+    assert message == "gradients of hidden.bias: missing; final_loss: missing"
 
 
 # ---------------------------------------------------------------- hostile files
@@ -282,7 +283,14 @@ def test_a_wrong_number_of_a_program_in_c_is_named(from_c):
         (["--run=c={c}", "--run=c={c}"], "c is given twice"),
         (["--run=c={c}", "--backend=c=mine.py:run"], "c is given twice"),
         (["--run=c={c}", "--from-runs=saved"], "c is given twice"),
-        (["--backend=numpy", "--run=a=other.safetensors"], "a=other.safetensors is a run of neuron/five in float64"),
+        (
+            ["--backend=numpy", "--run=a=other.safetensors"],
+            "a=other.safetensors is a run of neuron/five in float64, which is no case here: name its file",
+        ),
+        (
+            ["--backend=numpy", "--run=a=half.safetensors"],
+            "neuron/four_inputs is a case here, with float64 and float32, but the run is of float16",
+        ),
     ],
 )
 def test_runs_that_are_of_no_use(from_c, capsys, arguments, message):
@@ -290,6 +298,7 @@ def test_runs_that_are_of_no_use(from_c, capsys, arguments, message):
     Path("mine.py").touch()
     Path("saved/runs/neuron/four_inputs").mkdir(parents=True)
     Path("saved/runs/neuron/four_inputs/float64-c.safetensors").touch()
+    save_file(load_file(from_c), "half.safetensors", HEADER | {"case": "neuron/four_inputs", "dtype": "float16"})
     assert report(*(argument.replace("{c}", str(from_c)) for argument in arguments)) == 2
     assert message in told(capsys)
 
@@ -378,6 +387,47 @@ def test_a_run_in_a_dtype_that_is_not_asked_for_is_told(capsys):
     assert told(capsys) == f"{what}, but --dtype asks for float64: add --dtype float32"
     assert report("--run=mine=run.safetensors", "--backend=numpy", "--dtype=float64", "--dtype=float32") == 0
     assert rows()["float32 mine"]["verdict"] == "certified"
+
+
+def test_saved_runs_are_found_whatever_else_is_named(monkeypatch):
+    """A case is called by the shortest end of its path that tells it from the others."""
+    for folder, number in (("w1", 4), ("w2", 5)):
+        Path(folder).mkdir()
+        text = Path(CASE).read_text().partition("published:")[0]
+        Path(folder, "c.yaml").write_text(text.replace("[[1, 2, 3, 4]]", f"[[1, 2, 3, {number}]]"))
+    assert report("w1/c.yaml", "--backend=numpy", "--dtype=float64", "--save-runs") == 0
+    assert report("w2/c.yaml", "--backend=numpy", "--dtype=float64", "--save-runs") == 0
+    files = sorted(Path("results/runs").rglob("*.*"))
+    assert [str(file.parent) for file in files] == ["results/runs/c"] * 2
+    assert {file.name for file in files} == {
+        f"float64.{fingerprint(materialise(load(f'{folder}/c.yaml'), 'float64'))[:8]}-numpy.safetensors"
+        for folder in ("w1", "w2")
+    }
+    monkeypatch.setattr(numpy_reference, "run", None)
+    for cases in (["w1/c.yaml"], ["w2/c.yaml"], ["w1/c.yaml", "w2/c.yaml"]):
+        assert report(*cases, "--from-runs=results", "--dtype=float64", "--output=again") == 0
+        found = json.loads(Path("again/report.json").read_text())["results"]
+        assert [row["verdict"] for row in found] == ["certified"] * len(cases)
+
+
+def test_saved_runs_are_found_in_any_folder_below():
+    """What is no run is told where it stands in the place of one."""
+    assert report(CASE, "--backend=numpy", "--save-runs") == 0
+    Path("results/runs/neuron").rename("results/runs/elsewhere")
+    assert report(CASE, "--from-runs=results", "--output=again") == 0
+    Path("results/runs/neuron/four_inputs").mkdir(parents=True)
+    Path("results/runs/neuron/four_inputs/float64-torch.safetensors").write_text("no run")
+    assert report(CASE, "--from-runs=results", "--dtype=float64") == 3
+    assert "no safetensors file" in rows()["float64 torch"]["message"]
+    assert rows()["float64 numpy"]["verdict"] == "certified"
+
+
+def test_cases_that_were_called_otherwise_have_their_saved_runs():
+    """All that have the fingerprint: these two differ in the printed numbers alone."""
+    saved_as("../mine", "results/runs/mine/float64-numpy.safetensors")
+    assert report("--from-runs=results", "--dtype=float64") == 0
+    found = json.loads(Path("results/report.json").read_text())["results"]
+    assert [row["case"] for row in found] == ["neuron/four_inputs", "published/udacity_1"]
 
 
 BAD = [

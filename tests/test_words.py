@@ -1,6 +1,7 @@
 """Who writes a framework's word is told this format's, and never one of another meaning."""
 
 import re
+from typing import get_args
 
 import pytest
 
@@ -8,6 +9,7 @@ from cases.__main__ import json_schema
 from cases.layers import Layer
 from cases.losses import Loss, Penalty
 from cases.optimizers import AnySchedule, Clip, Optimizer
+from cases.schema import Dtype
 from cases.words import ABSENT, CALLED, ELSEWHERE, nearest
 from tests.reference_page import PAGE, SECTIONS, entries
 from tests.test_cases_load import GOOD, mistakes  # noqa: F401 (a fixture)
@@ -63,7 +65,7 @@ def test_what_is_not_here_is_called_nothing_else(word):
 def test_the_table_speaks_of_what_there_is():
     concepts = json_schema()["$defs"].values()
     settings = {name for concept in [*concepts, json_schema()] for name in concept["properties"]}
-    assert set(CALLED) <= ALL.keys() | settings | {"uniform", "normal"}
+    assert set(CALLED) <= ALL.keys() | settings | {"uniform", "normal", *get_args(Dtype)}
     for kind, words in ELSEWHERE:
         assert not set(words.split(", ")) & set(getattr(ALL.get(kind), "model_fields", ()))
 
@@ -97,6 +99,12 @@ def test_functions_that_the_backends_call():
             "- conv2d",
             "there is no layer 'conv2d'; the layers are dense, skip, dropout, sigmoid, tanh, relu,",
         ),
+        ("[float64,", "[double,", "unknown 'double'; did you mean 'float64'?"),
+        ("float32]", "fp32]", "unknown 'fp32'; did you mean 'float32'?"),
+        ("float32]", "float]", "unknown 'float'; did you mean 'float64' or 'float32'?"),
+        ("float32]", "half]", "unknown 'half'; did you mean 'float16'?"),
+        ("float32]", "fp16]", "unknown 'fp16'; did you mean 'float16'?"),
+        ("float32]", "bf16]", "unknown 'bf16'; did you mean 'bfloat16'?"),
         ("- sigmoid", "- conv2d: {}", "log_softmax and identity; see docs/reference.md#layers"),
         (
             "- sigmoid",
@@ -135,6 +143,42 @@ def test_functions_that_the_backends_call():
 def test_unknown_words_in_a_file(mistakes, old, new, message):  # noqa: F811
     complaints = mistakes(GOOD.replace(old, new))
     assert sum(message in complaint for complaint in complaints) == 1
+
+
+IN_ONE_WAVE = {
+    ("dense: {name: hidden, units: 2}", "Linear: {out_features: 2, in_features: 3}"): [
+        "4:5: there is no layer 'Linear'; did you mean 'dense'? see docs/reference.md#dense",
+        "4:13: missing key 'units'",
+        "4:14: unknown key 'out_features'; did you mean 'units'?",
+        "4:31: unknown key 'in_features'; as many inputs as the layer before has units; leave it out",
+    ],
+    ("- sigmoid", "- Dropout: {p: 0.5}"): [
+        "5:5: there is no layer 'Dropout'; did you mean 'dropout'? see docs/reference.md#dropout",
+        "5:14: missing key 'rate'",
+        "5:15: unknown key 'p'; did you mean 'rate'?",
+    ],
+    ("squared_error: {factor: 0.5, reduction: sum}", "mse: {reduction: average, scale: 3}"): [
+        "15:8: there is no loss 'mse'; did you mean 'squared_error'? see docs/reference.md#squared_error",
+        "15:25: unknown 'average'; expected sum, mean or batch_mean",
+        "15:34: unknown key 'scale'; did you mean 'factor'?",
+    ],
+    ("sgd: {", "SGD: {momentum: 0.9, "): [
+        "19:15: there is no optimizer 'SGD'; did you mean 'sgd'? see docs/reference.md#sgd",
+        "19:21: unknown key 'momentum'; with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
+    ],
+    ("- sigmoid", "- bce: {p: 0.5}"): [
+        "5:5: there is no layer 'bce'; the layers are dense, skip, dropout, sigmoid, tanh"
+    ],
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), IN_ONE_WAVE.items(), ids=range(len(IN_ONE_WAVE)))
+def test_what_is_wrong_in_an_unknown_kind_is_told_with_it(mistakes, change, expected):  # noqa: F811
+    """Where it can mean one kind only, whose settings they are."""
+    complaints = mistakes(GOOD.replace(*change))
+    assert len(complaints) == len(expected)
+    for complaint, words in zip(complaints, expected, strict=True):
+        assert complaint.startswith(f"case.yaml:{words}")
 
 
 def test_every_link_leads_somewhere():

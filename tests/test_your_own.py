@@ -106,7 +106,10 @@ def test_wrong_gradients_are_named(own, right, wrong, where):
             "an axis too many (keepdims?): expected (3, 1), found (1, 3, 1)",
         ),
         (RIGHT.replace("h.T @ dy}", "[1, 2, 3]}"), "gradient of readout.weight: expected shape (3, 1), found (3,)"),
-        (RIGHT.replace("h.T @ dy}", "[[1], [2], []]}"), "expected numbers of shape (3, 1), found a list of 3"),
+        (
+            RIGHT.replace("h.T @ dy}", "[[1], [2], []]}"),
+            "expected numbers of shape (3, 1), found a list whose rows differ",
+        ),
         (
             RIGHT.replace("h.T @ dy}", "None}"),
             "gradient of readout.weight: expected numbers of shape (3, 1), found None",
@@ -254,6 +257,70 @@ def run(problem):
     assert (result.verdict, result.message) == ("certified", "")
 
 
+SHORT_BATCHES = """\
+import numpy as np
+import torch
+from backends import numpy_reference
+from backends.trajectory import flat
+
+def by_step(name, array, samples, take):
+    if name == "steps" or name.startswith("final"):
+        return array
+    short = name.startswith(("values/", "cotangents/"))
+    return [take(x[:n] if short else x) for x, n in zip(array, samples)]
+
+def run(problem):
+    samples = (problem.batches >= 0).sum(axis=1)
+    return {name: by_step(name, x, samples, TAKE) for name, x in flat(numpy_reference.run(problem)).items()}
+"""
+BATCHES = {
+    "training": {"steps": 6, "batch": {"size": 2}, "optimizer": {"momentum": {"learning_rate": 0.3, "momentum": 0.9}}}
+}
+
+
+@pytest.mark.parametrize("steps", [6, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        "lambda a: a",
+        "lambda a: a.tolist()",
+        "lambda a: torch.tensor(a, requires_grad=True)",
+        "lambda a: [*a] if a.ndim else a",
+    ],
+)
+def test_a_list_of_arrays_is_taken_with_the_rows_of_short_batches(tmp_path, problem_of, take, dtype, steps):
+    """Every second batch has one sample in place of two."""
+    (tmp_path / "mine.py").write_text(SHORT_BATCHES.replace("TAKE", take))
+    problem = problem_of(dtype, training=BATCHES["training"] | {"steps": steps})
+    result = attempt(problem, f"mine={tmp_path / 'mine.py'}:run")
+    assert (result.verdict, result.message) == ("certified", "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("x[:n]", "x[:1]", "values/input: expected an array, found a list whose rows differ in length"),
+        (
+            "short else x",
+            "short else x[n:] if 'hidden.weight' in name else x",
+            "gradients/hidden.weight: expected an array, found a ",
+        ),
+    ],
+)
+def test_what_is_ragged_otherwise_is_incomplete(own, right, wrong, message):
+    text = SHORT_BATCHES.replace("TAKE", "lambda a: a.tolist()")
+    result = own(text.replace(right, wrong), "run", **BATCHES)
+    assert (result.verdict, result.message[: len(message)]) == ("incomplete", message)
+
+
+def test_the_arrays_of_a_list_keep_their_dtype(own):
+    text = SHORT_BATCHES.replace("TAKE", "lambda a: np.float32(a)")
+    result = own(text, "run", **BATCHES)
+    assert result.verdict == "incomplete"
+    assert "values of input: expected float64, found float32" in result.message
+
+
 # ---------------------------------------------------------------- an optimizer alone
 
 ADAM = """\
@@ -377,6 +444,16 @@ def test_frozen_parameters_are_none_of_an_optimizers_business(problem_of, tmp_pa
 # ---------------------------------------------------------------- runs
 
 
+TOLD = [
+    (
+        "def gradient(parameters, inputs, targets): pass",
+        "mine.py has no function 'gradients'; did you mean 'gradient'?",
+    ),
+    ("def gradients(x, y): pass", "expected a function of (parameters, inputs, targets), or "),
+    ("def gradients(problem): return {'valeus/x': 3}", "a run has nothing called 'valeus/x'; expected steps, loss"),
+]
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_mapping_is_a_run(problem_of, tmp_path, monkeypatch, nested):
     """Named like a trajectory's fields, or like the arrays of a file."""
@@ -388,6 +465,18 @@ def test_a_mapping_is_a_run(problem_of, tmp_path, monkeypatch, nested):
     monkeypatch.syspath_prepend(tmp_path)
     result = attempt(problem_of(), "mine=package_of_mine:run")
     assert (result.verdict, result.message, result.judgement.scope) == ("certified", "", "layers")
+
+
+@pytest.mark.parametrize(("text", "message"), TOLD, ids=range(len(TOLD)))
+def test_our_own_words_are_no_exception_to_debug(tmp_path, monkeypatch, capsys, text, message):
+    """Where everything runs in one process, they are a verdict too, without the name of an exception."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(text)
+    case = str(CASES / "network" / "three_two_one.yaml")
+    assert main([case, "--backend=mine=mine.py:gradients", "--executor=inline", "--no-exact", "--dtype=float64"]) == 3
+    (row,) = json.loads(Path("results/report.json").read_text())["results"]
+    assert (row["verdict"], row["message"][: len(message)]) == ("error", message)
+    assert "?." not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- names
@@ -452,8 +541,27 @@ def test_a_module_without_any_of_them_is_told(monkeypatch, problem_of, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     entries = [SimpleNamespace(name="added", value="of_nothing")]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries * (group == "backproof.backends"))
-    message = "ValueError: of_nothing has none of the functions run, gradients, update"
-    assert attempt(problem_of(), "added").message == message
+    message = "of_nothing has none of the functions run, gradients, update"
+    assert attempt(problem_of(), "added").message == describe("added")["packages"] == message
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("mypkg.broken", "mypkg.broken can't import probe_not_there: No module named 'probe_not_there'"),
+        ("mypkg.broken:run", "mypkg.broken can't import probe_not_there: No module named 'probe_not_there'"),
+        ("mypkg.absent", "there is no module mypkg.absent: No module named 'mypkg.absent'"),
+        ("nopkg.absent:run", "there is no module nopkg.absent: No module named 'nopkg'"),
+    ],
+)
+def test_what_a_package_lacks_is_told(monkeypatch, problem_of, tmp_path, value, message):
+    (tmp_path / "mypkg").mkdir()
+    (tmp_path / "mypkg" / "broken.py").write_text("import probe_not_there")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [SimpleNamespace(name="added", value=value)]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries * (group == "backproof.backends"))
+    result = attempt(problem_of(), "added")
+    assert (result.verdict, result.message) == ("missing", message)
 
 
 def test_the_home_folder_is_expanded(monkeypatch, problem_of, tmp_path):
