@@ -58,10 +58,12 @@ class Resolution:
     Attributes:
         relative: to the largest element of its tensor, where that is larger than the error.
         absolute: of tensors that have no such element at a step, as where the truth is 0; 0 if there are none.
+        median: the relative one at the median step, of the tensor where that is worst.
     """
 
     relative: float = 0.0
     absolute: float = 0.0
+    median: float = 0.0
 
 
 @dataclass
@@ -276,7 +278,7 @@ class _Tally:
         ledger = Ledger(
             steps=int(judged[:-1].sum()), **{name: int(getattr(self, name)[judged].sum()) for name in of_ledger}
         )
-        worst = [of.worst(judged) for of in (*self.gradients.values(), *self.updates.values())]
+        worst = [claims.resolution(judged) for claims in (*self.gradients.values(), *self.updates.values())]
         resolution = Resolution(*(max(errors) for errors in zip(*worst, strict=True))) if worst else Resolution()
         budget, where = self.largest
         if first:
@@ -323,12 +325,13 @@ class _Claims:
         self.allowance[rows], self.truth[rows] = allowance.max(axis=1), truth.max(axis=1)
         self.resolved[rows] = (allowance < truth).any(axis=1)
 
-    def worst(self, judged: np.ndarray) -> tuple[float, float]:
-        """The error that may have passed: relative to the largest element of resolved steps, and absolute."""
+    def resolution(self, judged: np.ndarray) -> tuple[float, float, float]:
+        """The error that may have passed: relative in resolved steps at worst, absolute in others, relative at median."""
         resolved, not_resolved = judged & (self.allowance < self.truth), judged & ~(self.allowance < self.truth)
         with np.errstate(all="ignore"):
             relative = self.allowance[resolved] / self.truth[resolved]
-        return float(relative.max(initial=0)), float(self.allowance[not_resolved].max(initial=0))
+        median = float(np.median(relative)) if relative.size else 0.0
+        return float(relative.max(initial=0)), float(self.allowance[not_resolved].max(initial=0)), median
 
     def claims_nothing(self) -> str:
         """Why a correct gradient can't be told from any other one: it is within its allowance of zero at every step."""

@@ -163,7 +163,7 @@ def _run_cells(result: Result) -> list[str]:
     judgement, where = result.judgement, result.judgement.where
     well = [where.place if where else "", result.message]
     place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
-    resolution = may_pass(judgement.resolution)
+    resolution = f"{may_pass(judgement.resolution)}, median {judgement.resolution.median:.0e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
 

@@ -665,7 +665,9 @@ def test_the_resolution_is_that_of_the_worst_gradient(example):
         (truth.allowance.max(axis=axis) / truth.magnitude.max(axis=axis)).max()
         for truth, axis in zip(gradients, axes, strict=True)
     )
-    assert judge(problem, run).resolution == Resolution(pytest.approx(worst, rel=1e-12), 0.0)
+    resolution = judge(problem, run).resolution
+    assert (resolution.relative, resolution.absolute) == (pytest.approx(worst, rel=1e-12), 0.0)
+    assert 0 < resolution.median < resolution.relative
 
 
 def test_a_subnormal_copy_that_is_flushed_uses_all_of_its_allowance(problem_of):
