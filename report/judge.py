@@ -326,7 +326,7 @@ class _Claims:
         self.resolved[rows] = (allowance < truth).any(axis=1)
 
     def resolution(self, judged: np.ndarray) -> tuple[float, float, float]:
-        """The error that may have passed: relative in resolved steps at worst, absolute in others, relative at median."""
+        """The error that may have passed: relative in resolved steps, absolute in others; and the median."""
         resolved, not_resolved = judged & (self.allowance < self.truth), judged & ~(self.allowance < self.truth)
         with np.errstate(all="ignore"):
             relative = self.allowance[resolved] / self.truth[resolved]

@@ -325,8 +325,8 @@ def _depth(networks: dict[str, list[LayerGradient]], figure: str) -> list[str]:
 def _cases_legend() -> str:
     return (
         "*Resolution*: the largest error of a gradient that may have passed, of the worst tensor at the worst judged "
-        "step, relative to the tensor's largest element; absolute, with ±, where the truth is no larger than it; and the "
-        "relative one at the median step. *Resolved*: elements whose allowance is smaller than they are. In the tables of "
-        "step 0 the truth is what the reference's formula gives for the first backend's own inputs, and a backend's "
-        "column is its difference from its truth in units of the allowance."
+        "step, relative to the tensor's largest element; absolute, with ±, where the truth is no larger than it; and "
+        "the relative one at the median step. *Resolved*: elements whose allowance is smaller than they are. In the "
+        "tables of step 0 the truth is what the reference's formula gives for the first backend's own inputs, and a "
+        "backend's column is its difference from its truth in units of the allowance."
     )
