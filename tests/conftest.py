@@ -1,5 +1,6 @@
 """A small training scenario that the tests of the backends, the judge and the report share."""
 
+import contextlib
 import sys
 
 import pytest
@@ -64,3 +65,14 @@ def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
     if jax := sys.modules.get("jax"):
         jax.config.update("jax_disable_most_optimizations", value)
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def loud_hints():
+    """What goes wrong in a hint, which the judge leaves out then, fails the test."""
+    from report import blame, hints
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blame, "hint", hints.found)
+        patch.setattr(blame, "suppress", lambda *_: contextlib.nullcontext())
+        yield

@@ -14,6 +14,8 @@ from cases.load import load
 from cases.problem import materialise
 from report.run import Result, attempt
 
+pytestmark = pytest.mark.usefixtures("loud_hints")
+
 FOUND = Path(__file__).parent / "found"
 
 

@@ -16,7 +16,7 @@ from report.mistakes import derivatives, factors, layers, losses
 from report.mistakes.scene import Backward, Mistake, Mistakes, Scene
 
 DEEP = 8  # layers before the last one
-FEW = 1e-3
+FEW, HALF = 1e-3, 0.5
 FEW_NUMBERS = 6
 
 
@@ -101,7 +101,8 @@ def _share(scene: Scene, other: np.ndarray | None) -> float:
         return 0.0
     at = np.unravel_index(apart.argmax(), apart.shape)
     share = float((scene.found[scene.key][at] - scene.truth[at]) / (other[at] - scene.truth[at]))
-    return share if FEW < share < 1 - FEW else 0.0
+    is_told = abs(share - HALF) < FEW  # as half a derivative
+    return share if FEW < share < 1 - FEW and not is_told else 0.0
 
 
 def slopes(scene: Scene) -> Mistakes:

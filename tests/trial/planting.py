@@ -14,6 +14,8 @@ from unittest.mock import patch
 from backends import backend
 from backends.trajectory import Trajectory
 from cases.problem import Problem
+from report import blame
+from report.hints import Hint
 from report.judge import Judgement, judge
 from tests.trial.examples import problem_of
 
@@ -158,4 +160,6 @@ def outcome(mutant: Mutant, dtype: str) -> Outcome:
     """Run a mutant and judge it."""
     problem = problem_of(mutant.on, dtype)
     run = run_planted(problem, mutant.backend, mutant.rule, mutant.wrong)
-    return Outcome(mutant, dtype, judge(problem, run), judge(problem, gradients_only(problem, run)))
+    with patch.object(blame, "hint", lambda *_: Hint()):  # end to end it is the blame that is on trial
+        end_to_end = judge(problem, gradients_only(problem, run))
+    return Outcome(mutant, dtype, judge(problem, run), end_to_end)
