@@ -47,12 +47,12 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
 from reference.constants import number_like
+from reference.grids import GRIDS, lowest_bit, own_grid
 from reference.proof import Balls, balls, floats, sizes, working_precision
 
 ULPS_OF_ELEMENTARY_FUNCTIONS = 8
 BITS_OF_EXTENDED_VALUES = 128  # where an extended precision lacks a function
 UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
-ROUNDING_OF_SIZES = 2.0**-30  # of magnitudes, which are sums of at most millions of terms in float64
 
 
 @dataclass
@@ -184,7 +184,7 @@ class Bounded(NDArrayOperatorsMixin):
         value, bound, magnitude = (np.concatenate([getattr(part, of) for part in parts], **options) for of in PARTS)
         undecided = any(part.undecided for part in parts)
         joined = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=undecided)
-        joined.find_grid = lambda _: np.concatenate([_own_grid(part) for part in parts], **options)
+        joined.find_grid = lambda _: np.concatenate([own_grid(part) for part in parts], **options)
         joined.parents, joined.passed = tuple(parts), max(part.passed for part in parts)
         return joined
 
@@ -204,7 +204,7 @@ class Bounded(NDArrayOperatorsMixin):
     def _rearranged(self, arrange: Callable) -> Bounded:
         value, bound, magnitude = (arrange(getattr(self, part)) for part in PARTS)
         result = Bounded(value, bound, self.precision, magnitude=magnitude, undecided=self.undecided)
-        result.find_grid, result.parents, result.passed = lambda _: arrange(_own_grid(self)), (self,), self.passed
+        result.find_grid, result.parents, result.passed = lambda _: arrange(own_grid(self)), (self,), self.passed
         return result
 
     @cached_property
@@ -272,7 +272,7 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
     """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
     size = sizes(values)
     given = Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
-    given.find_grid = lambda given: np.where(given.bound == 0, _lowest_bit(given.value), 0)
+    given.find_grid = lambda given: np.where(given.bound == 0, lowest_bit(given.value), 0)
     return given
 
 
@@ -297,7 +297,7 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     rounded = _rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
     constant = Bounded(rounded.value, np.where(integer, 0.0, rounded.bound), precision)
-    constant.find_grid = lambda _: np.where(operand.astype(precision.dtype) == operand, _lowest_bit(operand), 0)
+    constant.find_grid = lambda _: np.where(operand.astype(precision.dtype) == operand, lowest_bit(operand), 0)
     return constant
 
 
@@ -620,111 +620,4 @@ RULES = {
     (np.minimum, "__call__"): _minimum,
     (np.heaviside, "__call__"): _heaviside,
     (np.sign, "__call__"): _sign,
-}
-
-
-# ---------------------------------------------------------------- what every program finds
-
-
-def _lowest_bit(values) -> np.ndarray:
-    """The largest power of two that divides each number; infinity for 0."""
-    significand, exponent = np.frexp(floats(values))
-    whole = (significand * 2.0**53).astype(np.int64)
-    return np.where(whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponent - 53))
-
-
-def _own_grid(a: Bounded) -> np.ndarray:
-    """That of the number itself, rather than of the terms that were added up to it."""
-    return np.where(a.grid > 0, _lowest_bit(a.value), 0)
-
-
-def _fitting(grid, size, precision: Precision) -> np.ndarray:
-    """The grid, where multiples of it up to that size are numbers that no program rounds or flushes."""
-    fits = size * (1 + ROUNDING_OF_SIZES) < precision.significand * grid
-    return np.where(fits & (grid >= precision.smallest), grid, 0)
-
-
-def _fitting_sum(grid, magnitude, result: Bounded) -> np.ndarray:
-    """That of a sum: no partial sum, in any order, is larger than its terms of one sign together."""
-    partial_sums = (magnitude + result.magnitude) / 2
-    inner = result.precision.accumulator
-    return np.minimum(_fitting(grid, partial_sums, inner), _fitting(grid, result.magnitude, result.precision))
-
-
-def _grid_of_sum(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    terms = sum(part.terms[1] if part.terms else part.magnitude for part in (a, b))
-    grids = (part.grid if part.terms else _own_grid(part) for part in (a, b))
-    return _fitting_sum(np.minimum(*grids), terms, result)
-
-
-def _grid_of_difference(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    return _fitting(np.minimum(_own_grid(a), _own_grid(b)), result.magnitude, result.precision)
-
-
-def _grid_of_product(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    grid = _fitting(_own_grid(a) * _own_grid(b), result.magnitude, result.precision)
-    return np.maximum(_grid_of_zero(result), grid)
-
-
-def _grid_of_quotient(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    """Only a power of two divides without rounding."""
-    powers = _own_grid(b) == b.magnitude
-    grid = np.where(powers, _fitting(_own_grid(a) / b.magnitude, result.magnitude, result.precision), 0)
-    return np.maximum(_grid_of_zero(result), grid)
-
-
-def _grid_of_zero(result: Bounded, *_: Bounded) -> np.ndarray:
-    return np.where((result.magnitude == 0) & (result.bound == 0), np.inf, 0.0)
-
-
-def _grid_of_reduction(result: Bounded, a: Bounded, **axes) -> np.ndarray:
-    return _fitting_sum(np.minimum.reduce(_own_grid(a), **axes), a.magnitude.sum(**axes), result)
-
-
-def _grid_of_matmul(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    """Of the terms a row and a column have; a term is exact where both factors are, or one is exactly 0."""
-    rows, columns = _own_grid(a), _own_grid(b)
-    vague = (rows == 0) @ (columns != np.inf) | (rows != np.inf) @ (columns == 0)
-    of_rows, of_columns = (np.where(grid == 0, np.inf, grid) for grid in (rows, columns))
-    grid = of_rows.min(axis=-1)[..., :, None] * of_columns.min(axis=-2)[..., None, :]
-    return np.where(vague, 0, _fitting_sum(grid, result.terms[1], result))
-
-
-def _grid_of_larger(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    """That of the one which is copied, or of both."""
-    ahead, doubt = floats(a.value - b.value), a.bound + b.bound
-    grids = _own_grid(a), _own_grid(b)
-    return np.where(ahead > doubt, grids[0], np.where(-ahead > doubt, grids[1], np.minimum(*grids)))
-
-
-def _grid_of_smaller(result: Bounded, a: Bounded, b: Bounded) -> np.ndarray:
-    return _grid_of_larger(result, -a, -b)
-
-
-def _grid_of_copy(result: Bounded, a: Bounded) -> np.ndarray:
-    return _own_grid(a)
-
-
-def _grid_at_kink(result: Bounded, *_: Bounded) -> np.ndarray:
-    return np.where(result.bound == 0, _lowest_bit(result.value), 0)
-
-
-GRIDS = {
-    (np.add, "__call__"): _grid_of_sum,
-    (np.add, "reduce"): _grid_of_reduction,
-    (np.subtract, "__call__"): _grid_of_difference,
-    (np.multiply, "__call__"): _grid_of_product,
-    (np.divide, "__call__"): _grid_of_quotient,
-    (np.square, "__call__"): lambda result, a: _grid_of_product(result, a, a),
-    (np.matmul, "__call__"): _grid_of_matmul,
-    (np.maximum, "__call__"): _grid_of_larger,
-    (np.minimum, "__call__"): _grid_of_smaller,
-    (np.negative, "__call__"): _grid_of_copy,
-    (np.absolute, "__call__"): _grid_of_copy,
-    (np.tanh, "__call__"): _grid_of_zero,
-    (np.expm1, "__call__"): _grid_of_zero,
-    (np.log1p, "__call__"): _grid_of_zero,
-    (np.sqrt, "__call__"): _grid_of_zero,
-    (np.heaviside, "__call__"): _grid_at_kink,
-    (np.sign, "__call__"): _grid_at_kink,
 }

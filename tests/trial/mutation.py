@@ -57,6 +57,7 @@ TESTS = {
     "reference/backprop.py": ["backprop", *OF_REFERENCE],
     "reference/constants.py": [*OF_REFERENCE, "half"],
     "reference/forms.py": ["forms", *OF_REFERENCE],
+    "reference/grids.py": ["kinks", *OF_REFERENCE],
     "reference/half.py": ["half", *OF_REFERENCE],
     "reference/layers.py": ["layers", *OF_REFERENCE],
     "reference/losses.py": [*OF_REFERENCE, "losses"],
@@ -65,7 +66,9 @@ TESTS = {
     "reference/rounding.py": ["sharpness", "rounding", *OF_REFERENCE, "half"],
     "reference/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
     "report/checks.py": ["checks", *OF_JUDGE, "schedules"],
-    "report/judge.py": OF_JUDGE,
+    "report/following.py": ["following", *OF_JUDGE],
+    "report/judge.py": [*OF_JUDGE, "kinks", "following"],
+    "report/kinks.py": ["kinks"],
     "report/structure.py": OF_JUDGE,
 }
 
