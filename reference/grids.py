@@ -63,7 +63,7 @@ def _grid_of_quotient(result, a, b) -> np.ndarray:
 
 
 def _grid_of_zero(result, *_) -> np.ndarray:
-    return np.where((result.magnitude == 0) & (result.bound == 0), np.inf, 0.0)
+    return np.where(result.is_zero, np.inf, 0.0)
 
 
 def _grid_of_reduction(result, a, **axes) -> np.ndarray:

@@ -226,6 +226,11 @@ class Bounded(NDArrayOperatorsMixin):
         return grid
 
     @property
+    def is_zero(self) -> np.ndarray:
+        """Where a number is 0 without error, so that every program finds 0."""
+        return (self.magnitude == 0) & (self.bound == 0)
+
+    @property
     def truth_bound(self) -> np.ndarray:
         """How far `value` may be from the exact result."""
         return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
@@ -310,7 +315,7 @@ def _rounded(value, inherited, precision: Precision, roundings: float | np.ndarr
 
 def _zero_stays(a: Bounded, result: Bounded) -> Bounded:
     """Every program finds 0 for what is exactly 0, divided, rounded, or by a function that is 0 there."""
-    if (zero := (a.magnitude == 0) & (a.bound == 0)).any():
+    if (zero := a.is_zero).any():
         result.bound = np.where(zero & np.isfinite(result.bound), 0.0, result.bound)
     return result
 
@@ -346,7 +351,7 @@ def _within_range(value, magnitude, bound, precision: Precision) -> Bounded:
 
 def _is_nothing(a: Bounded, b: Bounded) -> bool:
     """Zeros without error, no more of them than b has numbers: every program finds b where they are added."""
-    return a.shape in ((), b.shape) and not (a.magnitude.any() or a.bound.any())
+    return a.shape in ((), b.shape) and bool(a.is_zero.all())
 
 
 def _add(a: Bounded, b: Bounded) -> Bounded:

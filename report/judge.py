@@ -232,7 +232,7 @@ class _Tally:
                 row, element = np.unravel_index(fails.argmax(), fails.shape)
                 self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
         if check.moved is not None:
-            self._take_followed(check, order, rows, budget, allowance)
+            self._take_followed(check, order, rows, allowance)
         if check.phase in self.borrowed:
             self.not_counted.add(check.phase)
             return
@@ -250,13 +250,11 @@ class _Tally:
             claims = self.gradients.setdefault(check.tensor, _Claims(order, len(self.steps)))
             claims.take(rows, allowance, np.where(truth <= known_to, 0, truth))
 
-    def _take_followed(
-        self, check: Check, order: int, rows: np.ndarray, budget: np.ndarray, allowance: np.ndarray
-    ) -> None:
+    def _take_followed(self, check: Check, order: int, rows: np.ndarray, allowance: np.ndarray) -> None:
         """An update by a state that is followed: its bound may be wider than the step that the optimizer makes."""
-        moved = check.moved.reshape(budget.shape)
+        moved = check.moved.reshape(allowance.shape)
         self.updates.setdefault(check.tensor, _Claims(order, len(self.steps))).take(rows, allowance, moved)
-        rounding = 4 * check.truth.precision.u * check.truth.magnitude.reshape(budget.shape)
+        rounding = 4 * check.truth.precision.u * check.truth.magnitude.reshape(allowance.shape)
         drowned = np.flatnonzero((moved > rounding).any(axis=1) & ~(allowance < moved).any(axis=1))
         if drowned.size:
             step = int(self.steps[rows[drowned[0]]])
