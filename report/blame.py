@@ -106,14 +106,17 @@ def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> boo
 
 
 def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -> np.ndarray:
-    """What a layer saw in a step, (samples, units), as the reference computes it."""
+    """What a layer saw in a step, (samples, units): as recorded, or else as the reference computes it."""
     row, rows = int(np.searchsorted(trajectory.steps, step)), problem.batches[step]
     precision, rows = precision_of(problem.dtype), rows[rows >= 0]
+    names = list(problem.widths)
+    before = names[names.index(layer) - 1]
+    if trajectory.has_layers:
+        return floats(trajectory.values[before][row, : len(rows)])
     masks = {name: exact(mask[: len(rows)], precision) for name, mask in problem.masks_at(step).items()}
-    before = {path: exact(trajectory.before[path][row], precision) for path in problem.parameters}
-    values = forward(problem.network, operands(problem, before, masks), exact(problem.inputs[rows], precision))
-    names = list(values)
-    return floats(values[names[names.index(layer) - 1]].value)
+    parameters = {path: exact(trajectory.before[path][row], precision) for path in problem.parameters}
+    numbers = operands(problem, parameters, masks)
+    return floats(forward(problem.network, numbers, exact(problem.inputs[rows], precision))[before].value)
 
 
 # ---------------------------------------------------------------- between which gradients
