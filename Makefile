@@ -35,13 +35,13 @@ schema: $(READY)
 	$(RUN) -m cases --schema > cases/case.schema.json
 
 reference: $(READY)
-	$(RUN) -m tests.reference_page
+	$(RUN) -m tests.support.reference_page
 
 own: $(READY)
-	$(RUN) -m tests.your_own_page
+	$(RUN) -m tests.support.your_own_page
 
 accuracy: $(READY)
-	$(RUN) -m pytest tests/test_accuracy.py -rP -q
+	$(RUN) -m pytest tests/backends/test_accuracy.py -rP -q
 
 trial: $(READY)
 	$(RUN) -m tests.trial

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from backends import DEFAULT, chosen, label
-from cases.load import SUFFIXES, InvalidCase, load
-from cases.problem import materialise
-from cases.schema import Case
-from cases.terminal import plain
+from backproof.backends.registry import DEFAULT, chosen, label
+from backproof.cases.console.terminal import plain
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import materialise
+from backproof.cases.reading.load import SUFFIXES, InvalidCase, load
 
 HERE = Path(__file__)
 
@@ -42,7 +42,7 @@ JUDGE = pytest.StashKey()
 
 def _judge(config: pytest.Config):
     """The judge of this session, in a process of its own, which a backend in this one can't change."""
-    from report.apart import JudgeApart
+    from backproof.report.running.judge_apart import JudgeApart
 
     return config.stash.setdefault(JUDGE, JudgeApart())
 
@@ -96,7 +96,7 @@ class Refused(Exception):  # noqa: N818, it is told without a traceback
 class _Item(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
         """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
-        from report.exceptions import EndedError, is_theirs
+        from backproof.report.judging.exceptions import EndedError, is_theirs
 
         if isinstance(excinfo.value, InvalidCase):
             return "\n".join(map(plain, excinfo.value.mistakes))
@@ -137,7 +137,7 @@ class CaseItem(_Item):
 
         An exception of the backend's own code is raised as it is.
         """
-        from report.run import attempt_openly
+        from backproof.report.judging.outcome import attempt_openly
 
         result = attempt_openly(materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case))
         required = self.config.getoption("--require-backend") or self.config.getoption("--backend")
@@ -157,7 +157,7 @@ class PairsItem(_Item):
 
     def runtest(self) -> None:
         """Run the backends and compare; one that is missing or can't finish fails or skips in its own item."""
-        from report.run import Comparison, attempt, pairs_of
+        from backproof.report.judging.outcome import Comparison, attempt, pairs_of
 
         judging = _judge(self.config).of(self.case)
         comparison = Comparison(self.case, materialise(self.case, self.dtype))

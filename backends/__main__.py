@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-import backends
-from cases.command import run_command, say
-from cases.terminal import cut, plain, printable, wrapped
+from backproof.backends import registry
+from backproof.cases.console.command import run_command, say
+from backproof.cases.console.terminal import cut, plain, printable, wrapped
 
 USAGE, MISSING = 2, 3
 
@@ -33,15 +33,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list() -> int:
-    rows = [backends.describe(name) for name in backends.known()]
+    rows = [registry.describe(name) for name in registry.known()]
     shown = [{key: plain(value) for key, value in row.items()} for row in rows]
     print(tabulate(shown, headers="keys", disable_numparse=True))
-    return 0 if all("threads" in row for row in rows if row["backend"] in backends.DEFAULT) else MISSING
+    return 0 if all("threads" in row for row in rows if row["backend"] in registry.DEFAULT) else MISSING
 
 
 def _new(file: Path, case_file: Path) -> int:
-    from backends.template import command, template
-    from cases.load import InvalidCase, load
+    from backproof.backends.users_template import command, template
+    from backproof.cases.reading.load import InvalidCase, load
 
     try:
         case = load(case_file)

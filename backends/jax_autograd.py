@@ -17,12 +17,12 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from backends.trajectory import Trajectory
-from cases.layers import Dense, Layer
-from cases.losses import Loss, Penalty
-from cases.optimizers import Adadelta, AnySchedule, Clip, Optimizer
-from cases.problem import Problem
-from cases.schema import Tie, layer_widths
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.format.layers import Dense, Layer
+from backproof.cases.format.losses import Loss, Penalty
+from backproof.cases.format.optimizers import Adadelta, AnySchedule, Clip, Optimizer
+from backproof.cases.format.schema import Tie, layer_widths
+from backproof.cases.problem import Problem
 
 PACKAGES = ("jax", "jaxlib", "optax")
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backends import jax_autograd
-from backends.jax_autograd import PACKAGES, Loops, settings
-from backends.trajectory import Trajectory
-from cases.problem import Problem
+from backproof.backends import jax_autograd
+from backproof.backends.jax_autograd import PACKAGES, Loops, settings
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.problem import Problem
 
 __all__ = ["PACKAGES", "run", "settings"]
 

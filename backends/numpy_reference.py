@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends import Unsupported
-from backends.returned import WrongReturn, checked, checked_update
-from backends.trajectory import Recorder, Trajectory
-from cases.problem import Problem
-from reference.backprop import Derivatives, derivatives, forward, operands, total_loss, train
-from reference.half import half
+from backproof.backends.registry import Unsupported
+from backproof.backends.returned import WrongReturn, checked, checked_update
+from backproof.backends.trajectory import Recorder, Trajectory
+from backproof.cases.problem import Problem
+from backproof.reference.numbers.half import half
+from backproof.reference.training import Derivatives, derivatives, forward, operands, total_loss, train
 
 PACKAGES = ("numpy", "scipy")
 # What the reference computes beside somebody's own function.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
-from backends.trajectory import Incomplete, WrongReturn
-from cases.problem import Problem, rounded
+from backproof.backends.trajectory import Incomplete, WrongReturn
+from backproof.cases.problem import Problem, rounded
 
 NAMES_SHOWN = 8
 BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows

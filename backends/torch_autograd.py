@@ -15,12 +15,12 @@ from ml_dtypes import bfloat16
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-from backends import Unsupported
-from backends.trajectory import Recorder, Trajectory
-from cases.layers import Dense
-from cases.losses import Loss
-from cases.optimizers import AnySchedule, Clip, CosineDecay, OneCycle, Optimizer, WarmUp
-from cases.problem import Problem
+from backproof.backends.registry import Unsupported
+from backproof.backends.trajectory import Recorder, Trajectory
+from backproof.cases.format.layers import Dense
+from backproof.cases.format.losses import Loss
+from backproof.cases.format.optimizers import AnySchedule, Clip, CosineDecay, OneCycle, Optimizer, WarmUp
+from backproof.cases.problem import Problem
 
 PACKAGES = ("torch",)
 

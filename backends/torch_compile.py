@@ -13,10 +13,11 @@ from torch._dynamo.exc import BackendCompilerFailed
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
-from backends import Missing, torch_autograd
-from backends.torch_autograd import PACKAGES
-from backends.trajectory import Trajectory
-from cases.problem import Problem
+from backproof.backends import torch_autograd
+from backproof.backends.registry import Missing
+from backproof.backends.torch_autograd import PACKAGES
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.problem import Problem
 
 __all__ = ["PACKAGES", "run", "settings"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cases.problem import Problem
+from backproof.cases.problem import Problem
 
 Arrays = dict[str, np.ndarray]
 

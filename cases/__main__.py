@@ -14,11 +14,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
-from cases.command import run_command, say
-from cases.layers import Dense
-from cases.load import load_all
-from cases.schema import Case
-from cases.terminal import cut, plain
+from backproof.cases.console.command import run_command, say
+from backproof.cases.console.terminal import cut, plain
+from backproof.cases.format.layers import Dense
+from backproof.cases.format.schema import Case
+from backproof.cases.reading.load import load_all
 
 INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "steps", "dtypes", "title")

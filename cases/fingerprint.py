@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from cases.problem import Problem
+from backproof.cases.problem import Problem
 
 OF_THE_JUDGE = ("name", "published", "tolerance")  # a run is the same without them
 DIGITS = 40

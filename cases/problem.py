@@ -8,10 +8,10 @@ import numpy as np
 from ml_dtypes import bfloat16
 from numpy.random import Generator, RandomState
 
-from cases.layers import Dropout, Layer
-from cases.losses import Loss, Penalty
-from cases.optimizers import AnySchedule, Clip, Optimizer
-from cases.schema import Case, Normal, Published, Tie, Tolerance, Uniform, layer_widths
+from backproof.cases.format.layers import Dropout, Layer
+from backproof.cases.format.losses import Loss, Penalty
+from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
+from backproof.cases.format.schema import Case, Normal, Published, Tie, Tolerance, Uniform, layer_widths
 
 MEMORY_FOR_RECORDS = 256 * 2**20
 

@@ -18,12 +18,12 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backends import DEFAULT, chosen, free_name, label
-from cases.command import INTERRUPTED, Heedless, run_command, say
-from cases.fields import listed
-from cases.load import Mistake, load_all
-from cases.schema import Case, Dtype
-from cases.terminal import cut, plain, wrapped
+from backproof.backends.registry import DEFAULT, chosen, free_name, label
+from backproof.cases.console.command import INTERRUPTED, Heedless, run_command, say
+from backproof.cases.console.terminal import cut, plain, wrapped
+from backproof.cases.format.fields import listed
+from backproof.cases.format.schema import Case, Dtype
+from backproof.cases.reading.load import Mistake, load_all
 
 USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
@@ -36,7 +36,7 @@ EPILOG = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, run, write, and summarise; the exit code is the verdict (see `report.results.exit_code`)."""
+    """Parse, run, write, and summarise; the exit code is the verdict (see `backproof.report.telling.json_rows.exit_code`)."""
     arguments = parser().parse_args(argv)
     return run_command(partial(_report, arguments))
 
@@ -73,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from backends.runs import NotARun, read_header
-    from report.matching import Given, matched
+    from backproof.backends.trajectory_files import NotARun, read_header
+    from backproof.report.running.saved_runs import Given, matched
 
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
@@ -133,7 +133,7 @@ def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
 
 def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
     """The cases; those that have a run, where only runs are named."""
-    from report.matching import Saved
+    from backproof.report.running.saved_runs import Saved
 
     if arguments.cases or not (runs or arguments.from_runs):
         return cases
@@ -144,10 +144,10 @@ def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> li
 
 def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple) -> int:
     """Everything after reading; the modules that are slow to import are imported here."""
-    from report.executors import UnreachableError, site
-    from report.isolation import limits
-    from report.matching import Saved
-    from report.story import Plan, Work, descriptions
+    from backproof.report.running.campaign import Plan, Work, descriptions
+    from backproof.report.running.isolation import limits
+    from backproof.report.running.saved_runs import Saved
+    from backproof.report.running.sites import UnreachableError, site
 
     backends = tuple(dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT))
     saved = Saved(arguments.from_runs) if arguments.from_runs else None
@@ -176,11 +176,11 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
 
 def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], described: list, *, interrupted: bool) -> int:
     """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
-    from report.environment import describe_environment
-    from report.files import SUMMARY, write_all, write_summary
-    from report.markdown import summary, verdict_sentence
-    from report.results import exit_code, results_json
-    from report.story import story
+    from backproof.report.running.campaign import story
+    from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
+    from backproof.report.telling.environment import describe_environment
+    from backproof.report.telling.json_rows import exit_code, results_json
+    from backproof.report.telling.overview import summary, verdict_sentence
 
     chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
     unfinished = f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. " if interrupted else ""
@@ -222,7 +222,7 @@ def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
 
 def _cache():
     """The cache; none where it can't be written, which is said."""
-    from report.cache import PLACE, Cache, cache_folder
+    from backproof.report.running.cache import PLACE, Cache, cache_folder
 
     try:
         cache = Cache(cache_folder())

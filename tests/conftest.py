@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from cases.problem import Problem, materialise
-from cases.schema import Case
-from report.cache import PLACE
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import Problem, materialise
+from backproof.report.running.cache import PLACE
 
 SMALL = {
     "title": "small",
@@ -70,7 +70,7 @@ def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
 @pytest.fixture(scope="module")
 def loud_hints():
     """What goes wrong in a hint, which the judge leaves out then, fails the test."""
-    from report import blame, hints
+    from backproof.report.judging import blame, hints
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blame, "hint", hints.found)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from backends import BACKENDS, framework
+from backproof.backends.registry import BACKENDS, framework
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["cases", "reference", "backends", "report", "tests"]  # each may import from those before it
-ADAPTER = "backends.numpy_reference"
+ADAPTER = "backproof.backends.numpy_reference"
 
 
 def module_name(path: Path) -> str:
-    """`cases/load.py` is `cases.load`, `cases/__init__.py` is `cases`."""
+    """`cases/reading/load.py` is `backproof.cases.reading.load`, `cases/__init__.py` is `cases`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -47,8 +47,8 @@ def folder(module: str) -> str:
 
 def test_imports_are_found():
     """An import inside a function and one of a submodule, so that the tests below do not pass on an empty graph."""
-    assert "report.story" in GRAPH["report.__main__"]
-    assert "cases.schema" in GRAPH["report.published"]
+    assert "backproof.report.running.campaign" in GRAPH["backproof.report.__main__"]
+    assert "backproof.cases.format.schema" in GRAPH["backproof.report.judging.published"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -26,10 +26,10 @@ loss: {{squared_error: {{factor: 0.5, reduction: sum}}}}
 """
 PROGRAM = """
 import json, sys
-from cases.__main__ import json_schema
-from cases.load import load
-from cases.problem import materialise
-from report.run import attempt
+from backproof.cases.__main__ import json_schema
+from backproof.cases.reading.load import load
+from backproof.cases.problem import materialise
+from backproof.report.judging.outcome import attempt
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.oracle import method_of, prove, subjects
 from tests.trial.planting import outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cases.command import run_command
+from backproof.cases.console.command import run_command
 from tests.trial import page
 
 

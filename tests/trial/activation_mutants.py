@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import erf, expit
 
-from reference import activations as right
+from backproof.reference.formulas import activations as right
 from tests.trial.examples import FAMILIES
 from tests.trial.planting import Mutant, instead, times
 

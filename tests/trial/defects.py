@@ -13,13 +13,13 @@ from textwrap import shorten
 
 import numpy as np
 
-from backends import backend
-from backends.trajectory import Trajectory, cut
-from cases.problem import Problem, materialise
-from cases.schema import Case
-from report.judge import Judgement, judge
-from report.pairs import Drift, compare
-from report.table import table
+from backproof.backends.registry import backend
+from backproof.backends.trajectory import Trajectory, cut
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import Problem, materialise
+from backproof.report.judging.drift import Drift, compare
+from backproof.report.judging.judge import Judgement, judge
+from backproof.report.telling.cells import table
 
 DTYPES = ("float64", "float32")
 PAIR = ("torch", "numpy")  # the defects are planted in the run of the first

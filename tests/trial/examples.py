@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from itertools import chain
 
-from cases.layers import Activation
-from cases.problem import Problem, materialise
-from cases.schema import Case
+from backproof.cases.format.layers import Activation
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import Problem, materialise
 
 RATE = 0.3
 DRAWN = {"normal": {"mean": 0, "std": 0.8}}

@@ -27,10 +27,10 @@ from hypothesis.errors import Flaky
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from backends import DEFAULT, versions
-from cases.command import run_command
-from report.executors import UnreachableError, cluster
-from report.processes import processes
+from backproof.backends.registry import DEFAULT, versions
+from backproof.cases.console.command import run_command
+from backproof.report.running.processes import processes
+from backproof.report.running.sites import UnreachableError, cluster
 from tests.trial.scenarios import (
     FalseAlarm,
     Scenarios,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from cases.losses import (
+from backproof.cases.format.losses import (
     BinaryCrossEntropy,
     GaussianNll,
     Huber,
@@ -21,8 +21,8 @@ from cases.losses import (
     SquaredError,
     SquaredHinge,
 )
-from reference.activations import ACTIVATIONS
-from reference.constants import SQRT_2_BY_PI
+from backproof.reference.formulas.activations import ACTIVATIONS
+from backproof.reference.numbers.constants import SQRT_2_BY_PI
 
 ALL = (-2, -1)
 MEAN = {"factor": 1, "reduction": "mean"}

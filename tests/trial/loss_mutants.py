@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from reference import losses as right
-from reference.activations import log_softmax_forward, softmax_forward
+from backproof.reference.formulas import losses as right
+from backproof.reference.formulas.activations import log_softmax_forward, softmax_forward
 from tests.trial.planting import Mutant, instead
 
 

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from scipy.special import erf, expit
 
-from backends import jax_autograd, numpy_reference, torch_autograd
-from reference import activations, backprop, layers, losses, optimizers
-from reference.rounding import exact, precision_of
+from backproof.backends import jax_autograd, numpy_reference, torch_autograd
+from backproof.reference import training
+from backproof.reference.formulas import activations, layers, losses, optimizers
+from backproof.reference.numbers.bounded import exact, precision_of
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS
@@ -77,7 +78,7 @@ def gradients(wrong: Callable) -> Callable:
 
 def loss_after(asked, rows, now):
     """The loss of a step's batch at the parameters that its update leaves."""
-    output = backprop.forward(asked.network, now.after, now.values["input"])[asked.network[-1].name]
+    output = training.forward(asked.network, now.after, now.values["input"])[asked.network[-1].name]
     return losses.loss_forward(asked.loss, output, asked.targets[rows[rows >= 0]])
 
 
@@ -285,7 +286,7 @@ sigmoid_forward, sigmoid_backward = activations.sigmoid_forward, activations.sig
 tanh_forward, tanh_backward = activations.tanh_forward, activations.tanh_backward
 relu_forward, relu_backward = activations.relu_forward, activations.relu_backward
 loss_value, loss_slope = losses.loss_forward, losses.loss_backward
-sgd, train, backward, forward = optimizers.update, backprop.train, backprop.backward, backprop.forward
+sgd, train, backward, forward = optimizers.update, training.train, training.backward, training.forward
 ROUNDING = "below the 8 ulp that an elementary function may be off"
 ONE = "1 + 1e-8 is 1 in float32"
 NO_MISTAKE = "float32 is what was asked for"

@@ -37,9 +37,9 @@ from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-import cases.load
-import cases.problem  # noqa: F401, likewise
-from report.cache import sources
+import backproof.cases.problem  # noqa: F401, likewise
+import backproof.cases.reading.load
+from backproof.report.running.cache import sources
 
 ROOT = Path(__file__).parents[2]
 SCORE = 95
@@ -50,26 +50,26 @@ FOUND = ROOT / ".hypothesis" / "mutation.tsv"
 EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
 
 # The tests that are to notice, those of the file itself first.
-OF_REFERENCE = ["oracle", "layers", "backprop", "proof", "sharing", "rounding", "sharpness", "judge"]
-OF_JUDGE = ["judge", "records", "published", "sharing", "run"]
+OF_REFERENCE = ["oracle", "layers", "training", "balls", "sharing", "bounded", "sharpness", "judge"]
+OF_JUDGE = ["judge", "records", "published", "sharing", "outcome"]
 TESTS = {
-    "reference/activations.py": [*OF_REFERENCE, "half", "activations"],
-    "reference/backprop.py": ["backprop", *OF_REFERENCE],
-    "reference/constants.py": [*OF_REFERENCE, "half"],
-    "reference/forms.py": ["forms", *OF_REFERENCE],
-    "reference/grids.py": ["kinks", *OF_REFERENCE],
-    "reference/half.py": ["half", *OF_REFERENCE],
-    "reference/layers.py": ["layers", *OF_REFERENCE],
-    "reference/losses.py": [*OF_REFERENCE, "losses"],
-    "reference/optimizers.py": ["optimizers", "forms", *OF_REFERENCE],
-    "reference/proof.py": ["proof", *OF_REFERENCE],
-    "reference/rounding.py": ["sharpness", "rounding", *OF_REFERENCE, "half"],
-    "reference/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
-    "report/checks.py": ["checks", *OF_JUDGE, "schedules"],
-    "report/following.py": ["following", *OF_JUDGE],
-    "report/judge.py": [*OF_JUDGE, "kinks", "following"],
-    "report/kinks.py": ["kinks"],
-    "report/structure.py": OF_JUDGE,
+    "reference/formulas/activations.py": [*OF_REFERENCE, "half", "activations"],
+    "reference/training.py": ["training", *OF_REFERENCE],
+    "reference/numbers/constants.py": [*OF_REFERENCE, "half"],
+    "reference/numbers/forms.py": ["forms", *OF_REFERENCE],
+    "reference/numbers/grids.py": ["kinks", *OF_REFERENCE],
+    "reference/numbers/half.py": ["half", *OF_REFERENCE],
+    "reference/formulas/layers.py": ["layers", *OF_REFERENCE],
+    "reference/formulas/losses.py": [*OF_REFERENCE, "losses"],
+    "reference/formulas/optimizers.py": ["optimizers", "forms", *OF_REFERENCE],
+    "reference/numbers/balls.py": ["balls", *OF_REFERENCE],
+    "reference/numbers/bounded.py": ["sharpness", "bounded", *OF_REFERENCE, "half"],
+    "reference/formulas/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
+    "report/judging/operations.py": ["operations", *OF_JUDGE, "schedules"],
+    "report/judging/following.py": ["following", *OF_JUDGE],
+    "report/judging/judge.py": [*OF_JUDGE, "kinks", "following"],
+    "report/judging/kinks.py": ["kinks"],
+    "report/judging/structure.py": OF_JUDGE,
 }
 
 # Left out, since no test can miss them: an operator that floats don't have, an identity of numbers.
@@ -211,7 +211,7 @@ class Found:
 
     def __init__(self, path: Path):
         self.path = path
-        self.sources = sources("cases.load") + sources("report.run")
+        self.sources = sources("backproof.cases.reading.load") + sources("backproof.report.judging.outcome")
         self.killers: dict[str, list[str]] = {}
         self.standing: set[str] = set()
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():

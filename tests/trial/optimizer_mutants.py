@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reference import optimizers as right
+from backproof.reference.formulas import optimizers as right
 from tests.trial.planting import Mutant, instead
 
 

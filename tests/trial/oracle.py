@@ -18,15 +18,15 @@ import flint
 import numpy as np
 from flint import arb, arb_series
 
-from cases.concept import Concept
-from cases.layers import Activation, Dense, Dropout, Layer, Skip
-from cases.losses import Loss
-from cases.problem import Problem
-from reference.backprop import backward, forward, operands, total_loss, trained
-from reference.layers import layer_backward, layer_forward
-from reference.losses import loss_backward, loss_forward
-from reference.proof import balls, working_precision
-from report.table import table
+from backproof.cases.format.concept import Concept
+from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Skip
+from backproof.cases.format.losses import Loss
+from backproof.cases.problem import Problem
+from backproof.reference.formulas.layers import layer_backward, layer_forward
+from backproof.reference.formulas.losses import loss_backward, loss_forward
+from backproof.reference.numbers.balls import balls, working_precision
+from backproof.reference.training import backward, forward, operands, total_loss, trained
+from backproof.report.telling.cells import table
 from tests.trial.examples import problem_of
 from tests.trial.scenarios import members
 

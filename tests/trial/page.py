@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from report.table import table
+from backproof.report.telling.cells import table
 from tests.trial import defects, oracle
 from tests.trial.mutants import EQUIVALENT, MUTANTS
 from tests.trial.planting import DTYPES, Mutant, Outcome, outcome

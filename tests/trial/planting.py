@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from backends import backend
-from backends.trajectory import Trajectory
-from cases.problem import Problem
-from report import blame
-from report.hints import Hint
-from report.judge import Judgement, judge
+from backproof.backends.registry import backend
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.problem import Problem
+from backproof.report.judging import blame
+from backproof.report.judging.hints import Hint
+from backproof.report.judging.judge import Judgement, judge
 from tests.trial.examples import problem_of
 
 DTYPES = ("float64", "float32")

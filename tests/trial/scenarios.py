@@ -22,21 +22,21 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from backends import DEFAULT, backend
-from backends.trajectory import Trajectory, cut
-from cases.concept import Concept
-from cases.fields import OneOf
-from cases.layers import Activation, Dense, Dropout, Layer, Sigmoid, Skip
-from cases.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
-from cases.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
-from cases.problem import Problem, materialise
-from cases.schema import Batch, Case, Dtype, Random
-from reference import rounding
-from reference.proof import sizes, working_precision
-from reference.rounding import Bounded, precision_of
-from report.checks import checks_of_steps
-from report.judge import BALL_BITS
-from report.run import Result, attempt, judged
+from backproof.backends.registry import DEFAULT, backend
+from backproof.backends.trajectory import Trajectory, cut
+from backproof.cases.format.concept import Concept
+from backproof.cases.format.fields import OneOf
+from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Sigmoid, Skip
+from backproof.cases.format.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
+from backproof.cases.format.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
+from backproof.cases.format.schema import Batch, Case, Dtype, Random
+from backproof.cases.problem import Problem, materialise
+from backproof.reference.numbers import bounded
+from backproof.reference.numbers.balls import sizes, working_precision
+from backproof.reference.numbers.bounded import Bounded, precision_of
+from backproof.report.judging.judge import BALL_BITS
+from backproof.report.judging.operations import checks_of_steps
+from backproof.report.judging.outcome import Result, attempt, judged
 from tests.trial.planting import gradients_only
 
 DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
@@ -355,7 +355,7 @@ def _exactly_drawn(case: dict) -> bool:
 
 def gates_at_kinks(problem: Problem, run: Trajectory) -> Counter:
     """The gates of all steps whose number may lie at the kink, and those that are decided there."""
-    gates, rules = Counter(), {key: rounding.RULES[key] for key in KINKS}
+    gates, rules = Counter(), {key: bounded.RULES[key] for key in KINKS}
 
     def counted(rule: Callable) -> Callable:
         def at_kink(a: Bounded, *others: Bounded) -> Bounded:
@@ -366,7 +366,7 @@ def gates_at_kinks(problem: Problem, run: Trajectory) -> Counter:
 
         return at_kink
 
-    with patch.dict(rounding.RULES, {key: counted(rule) for key, rule in rules.items()}), working_precision(BALL_BITS):
+    with patch.dict(bounded.RULES, {key: counted(rule) for key, rule in rules.items()}), working_precision(BALL_BITS):
         for row, step in enumerate(run.steps):
             list(checks_of_steps(problem, cut(run, np.array([row]), int((problem.batches[step] >= 0).sum()))))
     return gates

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from backends import jax_autograd, torch_autograd
-from reference import backprop, layers, losses, optimizers, schedules
+from backproof.backends import jax_autograd, torch_autograd
+from backproof.reference import training
+from backproof.reference.formulas import layers, losses, optimizers, schedules
 from tests.trial.examples import SCHEDULES
 from tests.trial.planting import Mutant, instead
 
@@ -105,7 +106,7 @@ SHARING_MUTANTS = [
            instead(lambda x, y, dy, other: (0 * dy, dy)), "cotangent decoder"),
     shared("skip: its cotangent shared out", layers.skip_backward,
            instead(lambda x, y, dy, other: (dy / 2, dy / 2)), "cotangent decoder"),
-    shared("skip: sums not added up, the last one kept", backprop.add,
+    shared("skip: sums not added up, the last one kept", training.add,
            instead(lambda sums, name, derivative: sums.update({name: derivative})), "gradient middle.weight"),
     # ------------------------------------------------------------ dropout
     shared("dropout: not scaled", layers.dropout_forward,
@@ -122,19 +123,19 @@ SHARING_MUTANTS = [
            instead(lambda x, y, dy, mask, rate: dy / (1 - rate)), "cotangent tanh1"),
     shared("dropout: not scaled backward", layers.dropout_backward,
            instead(lambda x, y, dy, mask, rate: dy * mask), "cotangent tanh1"),
-    shared("dropout: one mask for every step", backprop.train, first_mask, "value dropout", step=1),
-    shared("dropout: masks a step early", backprop.train, next_mask, "value dropout"),
+    shared("dropout: one mask for every step", training.train, first_mask, "value dropout", step=1),
+    shared("dropout: masks a step early", training.train, next_mask, "value dropout"),
     # ------------------------------------------------------------ ties, frozen parameters
-    shared("tied: gradient of the second layer forgotten", backprop.trained,
+    shared("tied: gradient of the second layer forgotten", training.trained,
            gradients(lambda asked, found: {p: g for p, g in found.items() if p not in asked.tied}),
            "gradient encoder.weight"),
-    shared("tied: gradient of the first layer forgotten", backprop.trained,
+    shared("tied: gradient of the first layer forgotten", training.trained,
            gradients(lambda asked, found: {p: g for p, g in found.items() if p != "encoder.weight"}),
            "gradient encoder.weight"),
-    shared("tied: a mean of the gradients", backprop.trained,
+    shared("tied: a mean of the gradients", training.trained,
            gradients(lambda asked, found: {p: g / (1 + (p.endswith("coder.weight"))) for p, g in found.items()}),
            "gradient encoder.weight"),
-    shared("tied: a copy of the start", backprop.operands, untied, "value decoder", step=1),
+    shared("tied: a copy of the start", training.operands, untied, "value decoder", step=1),
     shared("frozen: updated", optimizers.update,
            updating(lambda before, after: after | {"middle.bias": before["middle.bias"] * (1 - 1e-6)}),
            "update middle.bias"),

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from cases.checks import check
-from cases.layers import Dense
-from cases.losses import GaussianNll, SquaredError
-from cases.optimizers import Sgd
-from cases.schema import Case
+from backproof.cases.format.layers import Dense
+from backproof.cases.format.losses import GaussianNll, SquaredError
+from backproof.cases.format.optimizers import Sgd
+from backproof.cases.format.schema import Case
+from backproof.cases.reading.consistency import check
 
 Fails = Callable[[dict], bool]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cases.optimizers import (
+from backproof.cases.format.optimizers import (
     Adadelta,
     Adagrad,
     Adam,
@@ -27,8 +27,8 @@ from cases.optimizers import (
     Rmsprop,
     Sgd,
 )
-from reference.constants import of_step
-from reference.optimizers import _asgd_rate, _nadam_momentum, _rectification
+from backproof.reference.formulas.optimizers import _asgd_rate, _nadam_momentum, _rectification
+from backproof.reference.numbers.constants import of_step
 
 # ---------------------------------------------------------------- a running average, of m and g by beta
 

@@ -1,4 +1,4 @@
-"""The worst correct program: it rounds as badly as the rules of `reference/rounding.py` allow."""
+"""The worst correct program: it rounds as badly as the rules of `reference/numbers/bounded.py` allow."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,10 +9,10 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.random import Generator
 from scipy.special import erfc, expit
 
-from reference import rounding
-from reference.constants import number_like
-from reference.proof import working_precision
-from reference.rounding import ULPS_OF_ELEMENTARY_FUNCTIONS
+from backproof.reference.numbers import bounded as rounding
+from backproof.reference.numbers.balls import working_precision
+from backproof.reference.numbers.bounded import ULPS_OF_ELEMENTARY_FUNCTIONS
+from backproof.reference.numbers.constants import number_like
 
 
 @dataclass

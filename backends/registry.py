@@ -1,0 +1,166 @@
+"""Who runs a problem.
+
+A backend is one module with the function `run(problem) -> Trajectory`, and one line in the table below. Beside it stand
+`PACKAGES`, whose versions belong into a report, and `settings()`, a mapping of how it computes (`threads`, `x64`, ...).
+What it owes:
+
+- It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and leaves on record what
+  `trajectory.py` lists, at the steps of `problem.recorded`.
+- What is on record is, bit for bit, what the next operation consumed: a compiler must not compute it a second time in
+  another way.
+- Every number is of `problem.dtype`, and computed in it.
+- It uses its framework as that framework's users would. It does not import `reference/` (only the adapter does) nor
+  a backend of another framework: that they are independent of each other is what the comparison is worth.
+- What it can't express it refuses with `Unsupported` and the reason; it never computes something similar instead.
+
+Somebody's own code needs no place in the table: `mine=path/to/file.py:function` names it (`users_code.py`), and an
+installed package adds backends by the entry points of the group `backproof.backends`, each a module like those here
+or a function like theirs. What such code returns may be any mapping of arrays, of any framework (`returned.py`).
+
+A framework may be there in several modes, `torch-compile` beside `torch`, which share its tables: the same formulas,
+executed in another way. Modules are imported when they are asked for, so that a missing framework hurts nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Any
+
+BACKENDS = {
+    "numpy": "backproof.backends.numpy_reference",
+    "torch": "backproof.backends.torch_autograd",
+    "jax": "backproof.backends.jax_autograd",
+    "torch-compile": "backproof.backends.torch_compile",
+    "jax-eager": "backproof.backends.jax_eager",
+}
+DEFAULT = ("numpy", "torch", "jax")  # the others run when they are asked for
+
+ENTRY_POINTS = "backproof.backends"
+OUR_OWN = ("backends", "cases", "reference", "report")
+
+
+class Unsupported(Exception):  # noqa: N818, a verdict rather than an error
+    """The backend cannot express the case; the message says why."""
+
+
+class Missing(Exception):  # noqa: N818, a verdict rather than an error
+    """The backend's packages, or what they need, are not installed."""
+
+
+def known() -> dict[str, str]:
+    """By name, the modules of all backends: those above, and what installed packages add under other names."""
+    added = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    return BACKENDS | {name: where for name, where in sorted(added.items()) if name not in BACKENDS}
+
+
+def chosen(text: str) -> str:
+    """What names a backend on a command line, if it does: a known name, or `NAME=PLACE` of one's own.
+
+    Raises:
+        ValueError: if it does not; the message says what was expected.
+    """
+    from backproof.backends import users_code
+
+    name, equals, where = text.partition("=")
+    if not equals and name not in BACKENDS and name not in known():
+        raise ValueError(f"unknown backend {name!r}; expected {', '.join(known())}, or NAME=FILE.py:FUNCTION")
+    if equals:
+        free_name(name)
+        users_code.place(where)
+    return text
+
+
+def free_name(name: str) -> str:
+    """A name for a backend or a run of one's own.
+
+    Raises:
+        ValueError: if it is not one, or another backend has it.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,29}", name):
+        raise ValueError(f"a name begins with a letter, with letters, digits, - _ and . behind it; found {name!r}")
+    if name in known():
+        raise ValueError(f"{name} is the name of another backend; choose one of your own")
+    return name
+
+
+def label(name: str) -> str:
+    """What a backend is called in reports: `mine` of `mine=path/to/file.py:function`."""
+    return name.partition("=")[0]
+
+
+def framework(name: str) -> str:
+    """Whose formulas a backend runs: what stands in front of the hyphen. All modes of it are one witness."""
+    return label(name).partition("-")[0]
+
+
+def backend(name: str) -> Any:
+    """The module of a backend, or what has the same functions.
+
+    Raises:
+        Missing: if one of its packages can't be imported; the message names it.
+        WrongReturn: if it is a function of one's own that is not there, or takes something else.
+    """
+    from backproof.backends import users_code
+
+    name, own, where = name.partition("=")
+    where = where or BACKENDS.get(name) or known()[name]
+    try:
+        if name in BACKENDS and not own:
+            return importlib.import_module(where)
+        reference = importlib.import_module(BACKENDS["numpy"])
+        if ":" in where:
+            return users_code.load(users_code.place(where), reference)
+        return users_code.of_module(importlib.import_module(where), reference)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in OUR_OWN:
+            raise
+        raise Missing(f"{_missing(name, where, error.name or 'a module')}: {error}") from None
+
+
+def _missing(name: str, where: str, package: str) -> str:
+    """What can't be imported: the place of a backend itself, or a package that the code there needs."""
+    module = where.rpartition(":")[0] or where
+    if name in BACKENDS:
+        return f"the backend {name} is not installed"
+    if f"{module}.".startswith(f"{package}."):
+        return f"there is no module {module}"
+    return f"{module} can't import {package}"
+
+
+def describe(name: str) -> dict[str, str]:
+    """The versions and settings of one backend, or why it is missing; of one's own, which file it is."""
+    if label(name) != name:
+        return {"backend": label(name), "packages": f"{name.partition('=')[2]}{_print_of(name)}"}
+    from backproof.backends.trajectory import WrongReturn
+
+    try:
+        module = backend(name)
+        found = versions(*getattr(module, "PACKAGES", ()))
+        packages = ", ".join(f"{package} {version}" for package, version in found.items()) or known()[name]
+        return {"backend": name, "packages": packages, **getattr(module, "settings", dict)()}
+    except (Missing, WrongReturn) as error:
+        return {"backend": name, "packages": str(error)}
+    except Exception as error:  # noqa: BLE001, a broken installation may raise anything
+        return {"backend": name, "packages": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _print_of(name: str) -> str:
+    """The beginning of the file's SHA-256, so that a report says which version of it was judged."""
+    file = Path(name.partition("=")[2].rpartition(":")[0]).expanduser()
+    return f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if file.is_file() else ""
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """The installed version of each package, None where it is missing."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

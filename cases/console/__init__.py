@@ -1,0 +1,1 @@
+"""How the commands speak: what they print, and how they end."""

@@ -1,0 +1,87 @@
+"""Scenarios about an optimizer alone: an objective of one vector x in place of network, data and loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from backproof.cases.format.concept import Concept
+from backproof.cases.format.fields import KEY, OneOf, mistake
+from backproof.cases.format.losses import WeightedSquares, WeightedSum
+
+Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
+
+
+class Linear(Concept):
+    """L(x) = sum of coefficients x."""
+
+    loss: ClassVar[str] = WeightedSum.kind
+    coefficients: Numbers
+
+
+class Quadratic(Concept):
+    """L(x) = sum of coefficients x^2."""
+
+    loss: ClassVar[str] = WeightedSquares.kind
+    coefficients: Numbers
+
+
+class Gradients(Concept):
+    """Given gradients by x: step k takes row k of `values`, and begins anew after the last row."""
+
+    loss: ClassVar[str] = WeightedSum.kind
+    values: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=1)]
+
+
+Objective = Annotated[Linear | Quadratic | Gradients, OneOf("objective", "objectives", "objectives")]
+OBJECTIVES = {objective.kind: objective for objective in (Linear, Quadratic, Gradients)}
+
+
+def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
+    """The data of a case with its objective as a network: a dense layer `x` of the input 1, whose `x.weight` is x.
+
+    And what is wrong with that, which is told beside the mistakes against the schema.
+    """
+    kind, rows, mistakes = _rows(case["objective"])
+    network = {
+        "network": [{"dense": {"name": "x", "units": len(rows[0]), "bias": False}}],
+        "data": {"inputs": [[1.0]] * len(rows), "targets": rows},
+        "loss": {OBJECTIVES[kind].loss: {"factor": 1.0, "reduction": "sum"}},
+    }
+    for name in (name for name in network if name in case):
+        instead = "an objective stands in place of network, data and loss"
+        mistakes.append(mistake(f"{instead}; found {name} as well", name, KEY))
+    training, parameters = case.get("training"), case.get("parameters")
+    if isinstance(training, dict):
+        if "batch" in training:
+            mistakes.append(mistake("an objective has no samples, so there are no batches", "training", "batch", KEY))
+        network["training"] = training | {"batch": {"size": 1}}
+    elif kind == Gradients.kind:
+        mistakes.append(mistake("one gradient a step needs `training`", "objective", kind))
+    if isinstance(parameters, dict) and _is_vector(start := parameters.get("x.weight")):
+        network["parameters"] = parameters | {"x.weight": [start]}
+    return case | network, mistakes
+
+
+def _rows(objective: Any) -> tuple[str, list, list[PydanticCustomError]]:
+    """The kind, the rows of numbers, and what is wrong with them; where the schema tells that, some row."""
+    match objective:
+        case {"linear": {"coefficients": numbers}} | {"quadratic": {"coefficients": numbers}} if _is_vector(numbers):
+            return next(iter(objective)), [numbers], []
+        case {"gradients": {"values": [first, *others]}} if all(map(_is_vector, (first, *others))):
+            ragged = [(i, row) for i, row in enumerate(others, start=1) if len(row) != len(first)]
+            place = "objective", Gradients.kind, "values"
+            wrong = [mistake(f"row {i} has length {len(row)}, row 0 has {len(first)}", *place, i) for i, row in ragged]
+            return Gradients.kind, [first] if ragged else [first, *others], wrong
+    return Linear.kind, [[0.0]], []
+
+
+def _is_vector(numbers: Any) -> bool:
+    return isinstance(numbers, list) and bool(numbers) and all(map(_is_finite, numbers))
+
+
+def _is_finite(number: Any) -> bool:
+    return type(number) in (int, float) and math.isfinite(number)

@@ -1,0 +1,1 @@
+"""Text → Case, every mistake with its file, line and column."""

@@ -1,0 +1,158 @@
+"""File → Case, every mistake as `file:line:column: message`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from backproof.cases.format.schema import CASES, Case
+from backproof.cases.reading.consistency import check
+from backproof.cases.reading.document import Document, Place, Refused, parse
+from backproof.cases.reading.messages import tell_all
+from backproof.cases.reading.partly import readable
+
+LARGEST_FILE = 128 * 2**10
+SUFFIXES = (".yaml", ".yml")
+START = (1, 1)
+
+
+@dataclass(frozen=True, order=True)
+class Mistake:
+    """What is wrong in a file, and where; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class InvalidCase(Exception):  # noqa: N818 (it names what was found, as in the report)
+    """A case that cannot be used; `mistakes` says why, in the order of the file."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = sorted(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def find(paths: Iterable[str | Path] = ()) -> list[Path]:
+    """The case files among these files and folders, sorted; all shipped cases if there are none."""
+    found: set[Path] = set()
+    for path in [Path(path) for path in paths] or [CASES]:
+        try:
+            exists = path.exists()
+        except OSError:  # not allowed to look, or a name that is too long
+            exists = False
+        if not exists:
+            raise InvalidCase([_mistake(path, "there is no such file or folder")])
+        inside = (file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        found.update(inside if path.is_dir() else [path])
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[str | int]:
+    """The path with its numbers as numbers, so that `relu_2` stands before `relu_16`."""
+    return [int(run) if run.isdecimal() else run for run in re.split(r"(\d+)", path.as_posix())]
+
+
+def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake]]:
+    """The valid cases among these files and folders, and the mistakes of the others."""
+    cases, mistakes, files = [], [], set()
+    for path in [*paths] or [CASES]:
+        try:
+            files.update(find([path]))
+        except InvalidCase as invalid:
+            mistakes += invalid.mistakes
+    each_once = {Path(os.path.realpath(file)): file for file in sorted(files, key=_natural, reverse=True)}
+    names = dict(zip(each_once.values(), names_of([*each_once]), strict=True))
+    for file in sorted(names, key=_natural):
+        try:
+            cases.append(load(file, names[file]))
+        except InvalidCase as invalid:
+            mistakes += invalid.mistakes
+    return cases, mistakes
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Of shipped cases the paths below `cases/`, of others the shortest ends of their paths that no other one has."""
+    ends = [_ends(file) for file in files]
+    times = Counter(end for of_one in ends for end in of_one)
+    apart = [next((end for end in of_one if times[end] == 1), of_one[-1]) for of_one in ends]
+    return [_shipped(file) or name for file, name in zip(files, apart, strict=True)]
+
+
+def _ends(file: Path) -> list[str]:
+    """`b`, `a/b`, ... of `/a/b.yaml`, and then with the suffix."""
+    *folders, name = file.parts[1:]
+    paths = [[*folders, last] for last in (file.stem, name)]
+    return list(dict.fromkeys("/".join(parts[i:]) for parts in paths for i in reversed(range(len(parts)))))
+
+
+def _shipped(file: Path) -> str:
+    return file.relative_to(CASES).with_suffix("").as_posix() if file.is_relative_to(CASES) else ""
+
+
+def load(path: str | Path, name: str = "") -> Case:
+    """Read a case, or raise `InvalidCase` with all its mistakes; it is called as its file unless a name is given."""
+    path = Path(path)
+    try:
+        document = parse(_text(path))
+    except Refused as refused:
+        raise InvalidCase([_mistake(path, refused.message, refused.position)]) from None
+    case, mistakes = _case(path, document)
+    if mistakes := [*mistakes, *check(case)]:
+        raise _invalid(path, document, mistakes)
+    case._path, case._name = path, name or _shipped(Path(os.path.realpath(path)))  # noqa: SLF001
+    return case
+
+
+def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
+    """The case, or what can be read of it, and its mistakes against the schema."""
+    try:
+        case, mistakes = Case.model_validate(document.data, context={"folder": path.parent}), []
+    except ValidationError as invalid:
+        mistakes = [*tell_all(invalid.errors(include_url=False))]
+        case = readable(document.data, [place for place, _ in mistakes], path.parent)
+    return case, mistakes
+
+
+def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:
+    return InvalidCase(_mistake(path, message, document.position(place)) for place, message in mistakes)
+
+
+def _text(path: Path) -> str:
+    content = _content(path)
+    if len(content) > LARGEST_FILE:
+        raise Refused(START, "larger than 128 KiB; bigger arrays go beside it, in .npz or .csv")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        raise Refused((before.count(b"\n") + 1, error.start - before.rfind(b"\n")), "not UTF-8") from None
+
+
+def _content(path: Path) -> bytes:
+    """The first bytes of a file, one more than are accepted; pipes and devices are not opened."""
+    try:
+        if path.exists() and not path.is_file():
+            raise Refused(START, "expected a file, found a folder" if path.is_dir() else "expected a file")
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
+        raise Refused(START, "there is no such file") from None
+    except OSError as error:
+        raise Refused(START, f"cannot be read: {error.strerror}") from None
+
+
+def _mistake(path: Path, message: str, position: tuple[int, int] = START) -> Mistake:
+    absolute, here = path.absolute(), Path.cwd()
+    shown = absolute.relative_to(here) if absolute.is_relative_to(here) else path
+    return Mistake(str(shown), *position, message)

@@ -1,0 +1,132 @@
+"""What can be read of a case with mistakes against the schema, so that the checks of several keys run as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from backproof.cases.format.concept import Concept, Unread
+from backproof.cases.format.fields import KEY, OneOf
+from backproof.cases.format.objectives import lowered
+from backproof.cases.format.schema import Case, Parameter
+from backproof.cases.format.words import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backproof.cases.reading.document import Place
+
+
+class Unreadable:
+    """Stands for a parameter whose value can't be read."""
+
+
+def readable(data: Any, places: list[Place], folder: Path) -> Case:
+    """The case without what is wrong at these places; to ask it for that raises `Unread`."""
+    if isinstance(data, dict) and "objective" in data:
+        data, _ = lowered(data)
+        if any(place[0] == "objective" for place in places if place):
+            places = [*places, ("network",), ("data",)]
+    return _concept(Case, data, places, {"folder": folder})
+
+
+def without(concept: Concept, place: Place) -> Concept:
+    """The same, but what stands at the place can't be read any more."""
+    name, *rest = place
+    values = dict(concept.__dict__)
+    if rest and isinstance(values.get(name), Concept):
+        values[name] = without(values[name], rest)
+    else:
+        values.pop(name, None)
+    return _made(type(concept), values)
+
+
+def _made(concept: type[Concept], values: dict[str, Any]) -> Concept:
+    made = concept.model_construct()
+    made.__dict__.clear()
+    made.__dict__.update(values)
+    return made
+
+
+def _concept(concept: type[Concept], data: Any, places: list[Place], context: dict) -> Concept:
+    """The keys that can be read; what is left out is not its default where an unknown key may have meant it."""
+    given = data if isinstance(data, dict) else {}
+    unsure, values = set(_meant(concept, given)), {}
+    for name, field in concept.model_fields.items():
+        annotation = Annotated[field.annotation, None, *field.metadata]
+        try:
+            if name in given:
+                values[name] = _part(annotation, given[name], _below(places, name), context)
+            elif not field.is_required() and name not in unsure:
+                values[name] = field.get_default(call_default_factory=True)
+        except Unread:
+            continue
+    return _made(concept, values)
+
+
+def _meant(concept: type[Concept], given: dict[str, Any]) -> Iterator[str]:
+    """The keys that somebody may have meant who wrote unknown ones."""
+    for key in given.keys() - concept.model_fields.keys():
+        yield from nearest(key, concept.model_fields) or concept.model_fields
+
+
+def _below(places: list[Place], *path: int | str) -> list[Place]:
+    return [place[len(path) :] for place in places if place[: len(path)] == path]
+
+
+def _part(annotation: Any, value: Any, places: list[Place], context: dict) -> Any:
+    """A value of this type, without what is wrong inside."""
+    if not places:
+        return _whole(annotation, value, context)
+    if any(place in ((), (KEY,)) for place in places):
+        raise Unread
+    metadata, annotation = _unwrapped(annotation)
+    made = _inside(annotation, metadata, value, places, context)
+    for then in metadata:
+        made = then.func(made) if isinstance(then, AfterValidator) else made
+    return made
+
+
+def _inside(annotation: Any, metadata: list, value: Any, places: list[Place], context: dict) -> Any:
+    if any(isinstance(one, OneOf) for one in metadata):
+        kind, content = next(iter(value.items())) if isinstance(value, dict) else (value, {})
+        choices = {model.kind: model for model in get_args(annotation) or (annotation,)}
+        return _part(choices.get(kind), content, _below(places, kind), context)
+    match get_origin(annotation), get_args(annotation), value:
+        case (kind, (of, *_), list()) if kind in (list, tuple):
+            return kind(_part(of, item, _below(places, i), context) for i, item in enumerate(value))
+        case kind, (_, of), dict() if kind is dict:
+            read = _parameter if of is Parameter else _part
+            return {key: read(of, item, _below(places, key), context) for key, item in value.items()}
+    if isinstance(annotation, type) and issubclass(annotation, Concept):
+        return _concept(annotation, value, places, context)
+    raise Unread
+
+
+def _parameter(annotation: Any, value: Any, places: list[Place], context: dict) -> Any:
+    try:
+        return _part(annotation, value, places, context)
+    except Unread:
+        return Unreadable()
+
+
+def _whole(annotation: Any, value: Any, context: dict) -> Any:
+    try:
+        return TypeAdapter(annotation).validate_python(value, context=context)
+    except ValidationError:
+        raise Unread from None
+
+
+def _unwrapped(annotation: Any) -> tuple[list, Any]:
+    """What is said of a type, and the type itself, without `| None`."""
+    metadata: list = []
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *said = get_args(annotation)
+            metadata += said
+        elif type(None) in get_args(annotation):
+            (annotation,) = (one for one in get_args(annotation) if one is not type(None))
+        else:
+            return metadata, annotation

@@ -1,0 +1,121 @@
+"""Do published numbers fit the case: is there such a tensor, at that step, of that shape?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from backproof.cases.format.fields import hint, quoted, slices
+from backproof.cases.format.losses import OF_SIGNS
+from backproof.cases.format.schema import Case, Published
+
+if TYPE_CHECKING:
+    from backproof.cases.reading.document import Place
+
+Mistakes = Iterator[tuple["Place", str]]
+
+
+def fitting(case: Case) -> Mistakes:
+    """Numbers that the case has no tensor, step, part or shape for."""
+    for i, published in enumerate(case.published):
+        if wrong := _wrong_quotation(case, published):
+            key, message = wrong
+            yield ("published", i, key), message
+
+
+def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None:
+    """The key that does not fit the case, and why."""
+    tensor, step = published.tensor, published.step
+    shapes = _tensor_shapes(case, step)
+    if tensor not in shapes:
+        return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
+    counts_updates = case.training and not tensor.startswith("update/")
+    if step + published.steps - 1 > (last := case.steps if counts_updates and published.steps == 1 else case.steps - 1):
+        if published.steps > 1:
+            return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
+        return "step", f"expected a step from 0 to {last}, found {step}"
+    if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1:
+        return "steps", f"{tensor} has a row a sample, and not every one of these steps has as many samples"
+    shape, index = shapes[tensor], published.index or []
+    if published.transpose and len(shape) < 2:
+        return "transpose", f"{tensor} has shape {shape}, which has no transpose"
+    shape = (*shape[:-2], *shape[:-3:-1]) if published.transpose else shape
+    if (part := _part_of(shape, index)) is None:
+        return "index", f"{tensor} has shape {shape}, so the index {index} is outside"
+    if _without_ones(part) != _without_ones(published.value.shape):
+        return "value", f"expected shape {part}, found {published.value.shape}"
+    return None
+
+
+def consistent(case: Case) -> Mistakes:
+    """Numbers of which two things are said that contradict each other."""
+    for i, published in enumerate(case.published):
+        if wrong := _wrong_mark(published):
+            key, message = wrong
+            yield ("published", i, key), message
+
+
+def _wrong_mark(published: Published) -> tuple[str, str] | None:
+    """What contradicts itself about how a number is judged."""
+    shape, wrong = published.value.shape, published.wrong
+    for index in (wrong and wrong.elements) or ():
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            return "wrong", f"the printed numbers have shape {shape}, so the element {index} is none of them"
+    if published.noise and wrong:
+        return "noise", "what is noise at its source can't be wrong: give one of the two reasons"
+    if published.noise and published.within:
+        return "noise", "noise is neither met nor missed, so `within` has no use"
+    if published.within and published.computed_in:
+        return "within", "it stands in place of what `computed_in` would allow: give one of the two"
+    return None
+
+
+def _part_of(shape: tuple[int, ...], index: list[int | str]) -> tuple[int, ...] | None:
+    """The shape of what an index picks; None where it lies outside, or picks nothing."""
+    if len(index) > len(shape):
+        return None
+    picked = []
+    for n, part in zip(shape, slices(index), strict=False):
+        if isinstance(part, slice):
+            start, stop = part.start or 0, n if part.stop is None else part.stop
+            picked.append(stop - start)
+            if not start < stop <= n:
+                return None
+        elif part >= n:
+            return None
+    return *picked, *shape[len(index) :]
+
+
+def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that can be published, at this step."""
+    rows, (*_, last) = _rows(case, step), case.widths.values()
+    shapes = {"loss": (), "output": (rows, last)}
+    for kind in ("value", "cotangent"):
+        shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
+    shapes |= {f"parameter/{name}": shape for name, shape in case.parameter_shapes().items()}
+    for kind in ("gradient", *(["update"] if case.training else [])):
+        shapes |= {f"{kind}/{name}": shape for name, shape in case.trained_shapes().items()}
+    for state in case.training.optimizer.state if case.training else ():
+        shapes |= {f"state/{state}/{name}": shape for name, shape in case.trained_shapes().items()}
+    if case.loss.by_class or case.loss.kind in OF_SIGNS:
+        shapes["accuracy"] = ()
+    if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
+        shapes["absolute_error"] = ()
+    return shapes
+
+
+def _some(case: Case, step: int, steps: int) -> range:
+    """Some of these steps, among which are batches of every size that there is."""
+    return range(step, step + min(steps, case.steps_per_epoch))
+
+
+def _rows(case: Case, step: int) -> int:
+    """The number of samples in the batch of this step; after the last step of all."""
+    if step == case.steps:
+        return len(case.data.inputs)
+    before = step % case.steps_per_epoch * case.batch.size
+    return min(case.batch.size, len(case.data.inputs) - before)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)

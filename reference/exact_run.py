@@ -1,0 +1,66 @@
+"""The training loop in balls, with more bits until every kept number is proved."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from flint import arb
+
+from backproof.cases.problem import Problem
+from backproof.reference.numbers.balls import balls, radius, working_precision
+from backproof.reference.training import Step, train
+
+BITS = 512
+RADIUS = 1e-20
+
+
+class ExactRun(NamedTuple):
+    """Some steps of a run as it is without rounding: parameters and gradients are balls of radius below 1e-20."""
+
+    bits: int
+    steps: dict[int, Step]
+
+
+def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) -> ExactRun | None:
+    """Run the problem in balls, 512 bits more each time, until the kept parameters and gradients are proved to 1e-20.
+
+    Args:
+        problem: of any dtype; its rounded initial parameters and data are taken as exact.
+        at: the steps to keep.
+        seconds: of processor time to spend at most.
+        bits: of the first attempt.
+
+    Returns:
+        None where that would take longer.
+    """
+    deadline = time.process_time() + seconds
+    while True:
+        try:
+            return ExactRun(bits, _run_in_balls(problem, at, bits, deadline))
+        except _TooWideError:
+            bits += BITS
+        except TimeoutError:
+            return None
+
+
+class _TooWideError(ArithmeticError):
+    """The balls have grown beyond RADIUS: more bits are needed."""
+
+
+def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
+    kept, start = {}, time.process_time()
+    with working_precision(bits):
+        for number, step in enumerate(train(problem, balls, arb)):
+            if (number in at or number % 100 == 99) and not _widest(step) < RADIUS:
+                raise _TooWideError
+            if number in at:
+                kept[number] = step
+            a_step = (time.process_time() - start) / (number + 1)
+            if start + a_step * (problem.steps if number > 10 else number) > deadline:
+                raise TimeoutError
+    return kept
+
+
+def _widest(step: Step) -> float:
+    return max(radius(values) for values in (*step.after.values(), *step.gradients.values()))

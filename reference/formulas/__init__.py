@@ -1,0 +1,1 @@
+"""The formulas by hand: each forward rule beside its backward rule."""

@@ -1,0 +1,116 @@
+"""The same formulas in ball arithmetic: every result is a set that provably holds the exact one.
+
+A ball is a midpoint with a radius (F. Johansson, *Arb: efficient arbitrary-precision midpoint-radius interval
+arithmetic*, IEEE Transactions on Computers, 2017), `arb` in python-flint. `Balls` are NumPy object arrays of them.
+python-flint's precision is global: always compute inside `working_precision`, and in one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import flint
+import numpy as np
+from flint import arb
+from scipy.special import erfc, expit
+
+
+@contextmanager
+def working_precision(bits: int) -> Iterator[None]:
+    """Compute with midpoints of so many bits."""
+    before, flint.ctx.prec = flint.ctx.prec, bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
+
+
+class Balls(np.ndarray):
+    """An object array of balls: arithmetic, shapes and sums are NumPy's own, other functions are in the table below."""
+
+    __array_priority__ = 1  # what is joined of balls is balls
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        operands = [_plain(operand) for operand in inputs]
+        result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
+        return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
+
+    def constant(self, enclosure: Callable[[], arb]) -> Balls:
+        """A number that no float holds."""
+        return balls(np.array(enclosure(), dtype=object))
+
+    def in_float64(self, formula: Callable, t, *settings: float) -> Balls:
+        """A number of t and some settings, of which every program computes the nearest float64 or so."""
+        return formula(balls(np.asarray(t, np.float64)), *(balls(np.float64(value)) for value in settings))
+
+
+def balls(values) -> Balls:
+    """Exact balls of float numbers, and balls as they are."""
+    if isinstance(values, Balls):
+        return values
+    values = np.asarray(values)
+    if values.dtype != object:
+        values = np.asarray(sum(map(_ball, _parts(values))), dtype=object)
+    return values.view(Balls)
+
+
+def _plain(operand):
+    """An object array of balls, or a float, which balls take as the exact number it is."""
+    return operand if isinstance(operand, int | float) else balls(operand).view(np.ndarray)
+
+
+def floats(values) -> np.ndarray:
+    """The nearest float64 numbers of balls' midpoints, or of floats of any precision."""
+    return np.asarray(values).astype(np.float64)
+
+
+def sizes(values) -> np.ndarray:
+    """How large each number may be: of a ball the point that is farthest from zero."""
+    return floats(_farthest(values.view(np.ndarray))) if isinstance(values, Balls) else np.abs(floats(values))
+
+
+def radius(values: Balls) -> float:
+    """The largest radius."""
+    return max(float(ball.rad()) for ball in values.ravel())
+
+
+def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Float64 numbers that add up to the values: as many as there are, which for a float64 is one."""
+    with np.errstate(all="ignore"):
+        yield (part := values.astype(np.float64))
+        rest = np.where(np.isfinite(part), values - part, 0)
+        if rest.astype(np.float64).any():
+            yield from _parts(rest)
+
+
+_farthest = np.frompyfunc(lambda ball: ball.abs_upper(), 1, 1)
+_ball = np.frompyfunc(lambda value: arb(float(value)), 1, 1)
+
+
+# ---------------------------------------------------------------- elementary functions
+
+
+def _sigmoid(x: arb) -> arb:
+    return 1 / (1 + (-x).exp())
+
+
+def _heaviside(x: arb, at_zero: arb | float) -> arb:
+    if x > 0:
+        return arb(1)
+    if x < 0:
+        return arb(0)
+    return arb(at_zero) if x.is_zero() else arb(0).union(arb(1)).union(at_zero)
+
+
+BALL_FUNCTIONS = {
+    expit: np.frompyfunc(_sigmoid, 1, 1),
+    np.heaviside: np.frompyfunc(_heaviside, 2, 1),
+    np.sign: np.frompyfunc(lambda x: _heaviside(x, 0) - _heaviside(-x, 0), 1, 1),
+    erfc: np.frompyfunc(lambda x: x.erfc(), 1, 1),
+    np.maximum: np.frompyfunc(lambda x, y: arb(x).max(arb(y)), 2, 1),
+    np.minimum: np.frompyfunc(lambda x, y: arb(x).min(arb(y)), 2, 1),
+    np.square: np.frompyfunc(lambda x: x * x, 1, 1),
+    np.absolute: np.frompyfunc(abs, 1, 1),
+}
+COMPARISONS = {np.equal, np.less, np.greater, np.less_equal, np.greater_equal}

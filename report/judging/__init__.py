@@ -1,0 +1,1 @@
+"""Problem and Trajectory → Judgement, and what came of all backends together."""

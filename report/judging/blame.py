@@ -1,0 +1,190 @@
+"""A wrong number in words: how much of its tensor is wrong, which operation to look at, what mistake it looks like.
+
+Where the layers are recorded, the operation is the one that was judged. From gradients alone it lies between the last
+gradient that is right and the first that is wrong, in the order of the backward pass.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from backproof.backends.trajectory import Trajectory, cut
+from backproof.cases.problem import Problem
+from backproof.reference.numbers.balls import floats
+from backproof.reference.numbers.bounded import exact, precision_of
+from backproof.reference.training import forward, operands
+from backproof.report.judging.finding import Finding
+from backproof.report.judging.hints import hint
+from backproof.report.judging.kinks import END_TO_END, decided_checks
+from backproof.report.judging.operations import Check
+
+AXES = {"value": ("sample", "unit"), "cotangent": ("sample", "unit")}
+OF_PARAMETERS = ("row", "column")
+SHOWN = 7
+Operation = tuple[str, str]  # the phase and the tensor that it computes
+
+
+def explained(problem: Problem, trajectory: Trajectory, first: Finding) -> Finding:
+    """The first finding of a run, with everything that leads from it to the fault."""
+    extent, look, suspects = "", first.look, [(first.phase, first.tensor)]
+    with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # telling changes no verdict
+        extent, look, suspects = _evidence(problem, trajectory, first)
+    words = "; ".join(part for part in (first.message, extent, look) if part)
+    hinted = hint(problem, trajectory, first.step, first.phase, first.tensor)
+    return replace(first, message=hinted.added_to(words), suspects=tuple(suspects))
+
+
+def _evidence(problem: Problem, trajectory: Trajectory, first: Finding) -> tuple[str, str, list[Operation]]:
+    """How much of the tensor is wrong, where to look, and the operations in one of which the fault lies."""
+    operation = first.phase, first.tensor
+    checks = [] if first.step == problem.steps else _checks_of(problem, trajectory, first.step)
+    check = next((check for check in checks if check[:2] == operation), None)
+    if check is None or not _wrong(check).any():
+        return "", first.look, [operation]
+    extent = _extent(problem, trajectory, first.step, check)
+    if trajectory.has_layers or first.phase not in END_TO_END:
+        return extent, first.look, [operation]
+    says, suspects = _between(problem, checks)
+    return extent, f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}", suspects
+
+
+def _checks_of(problem: Problem, trajectory: Trajectory, step: int) -> list[Check]:
+    row = int(np.searchsorted(trajectory.steps, step))
+    samples = int((problem.batches[step] >= 0).sum())
+    return decided_checks(problem, cut(trajectory, np.array([row]), samples))
+
+
+def _wrong(check: Check) -> np.ndarray:
+    """Which elements of the one step that a check holds are wrong."""
+    return ~(check.budget()[0] <= 1)
+
+
+# ---------------------------------------------------------------- how much of a tensor
+
+
+def _extent(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
+    """How many elements are wrong, and what they share."""
+    wrong = _wrong(check)
+    if wrong.size == 1:
+        return ""
+    count = int(wrong.sum())
+    many = f"all {count} elements are wrong" if count == wrong.size else f"{count} of {wrong.size} elements are wrong"
+    if count == 1:
+        many = f"1 of {wrong.size} elements is wrong"
+    shared = _shared_line(check, wrong) if count > 1 else ""
+    return many + (shared or _shared_sample(problem, trajectory, step, check))
+
+
+def _shared_line(check: Check, wrong: np.ndarray) -> str:
+    """A row or a column that all wrong elements are in, of several."""
+    for axis, name in enumerate(AXES.get(check.phase, OF_PARAMETERS)[: wrong.ndim]):
+        places = np.unique(np.nonzero(wrong)[axis])
+        if wrong.ndim > 1 and len(places) == 1 and wrong.shape[axis] > 1:
+            return f", all in {name} {places[0]}"
+    return ""
+
+
+def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
+    """The one sample whose share of a weight's gradient would explain every error."""
+    layer, _, kind = check.tensor.rpartition(".")
+    if check.phase != "gradient" or kind != "weight" or check.actual[0].ndim < 2 or check.actual.shape[1] < 2:
+        return ""
+    seen = _input_of(problem, trajectory, step, layer)
+    error, allowance = floats(check.actual[0] - check.truth.value[0]), check.truth.allowance[0]
+    fitting = [sample for sample, x in enumerate(seen) if _is_share_of(error, x, allowance)]
+    return f", each error in proportion to what the layer sees of sample {fitting[0]}" if len(fitting) == 1 else ""
+
+
+def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> bool:
+    """Every column of the error is a multiple of x."""
+    size = x @ x
+    return bool(size) and bool((np.abs(error - np.outer(x, x @ error / size)) <= 2 * allowance).all())
+
+
+def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -> np.ndarray:
+    """What a layer saw in a step, (samples, units): as recorded, or else as the reference computes it."""
+    row, rows = int(np.searchsorted(trajectory.steps, step)), problem.batches[step]
+    precision, rows = precision_of(problem.dtype), rows[rows >= 0]
+    names = list(problem.widths)
+    before = names[names.index(layer) - 1]
+    if trajectory.has_layers:
+        return floats(trajectory.values[before][row, : len(rows)])
+    masks = {name: exact(mask[: len(rows)], precision) for name, mask in problem.masks_at(step).items()}
+    parameters = {path: exact(trajectory.before[path][row], precision) for path in problem.parameters}
+    numbers = operands(problem, parameters, masks)
+    return floats(forward(problem.network, numbers, exact(problem.inputs[rows], precision))[before].value)
+
+
+# ---------------------------------------------------------------- between which gradients
+
+
+def _between(problem: Problem, checks: list[Check]) -> tuple[str, list[Operation]]:
+    """Which of the loss and the gradients are right, and the operations that lie between right and wrong."""
+    wrong = {check[:2]: bool(_wrong(check).any()) for check in checks if check.phase in END_TO_END}
+    loss = wrong.pop(("loss", "loss"), None)
+    wrong_ones, right_ones = ([path for (_, path), one in wrong.items() if one == wanted] for wanted in (True, False))
+    says = [f"the loss is {'wrong' if loss else 'right, and so is the forward pass'}"] if loss is not None else []
+    for paths, adjective in ((wrong_ones, "wrong"), (right_ones, "right")):
+        says += [_said(paths, adjective, all_of_them=len(paths) == len(wrong))] if paths else []
+    return "; ".join(says), _suspects(problem, wrong_ones, right_ones, loss_is_wrong=bool(loss))
+
+
+def _said(paths: list[str], adjective: str, *, all_of_them: bool) -> str:
+    """Which gradients are wrong, or right, in the order of the backward pass; long lists by their ends."""
+    if all_of_them:
+        return f"every gradient is {adjective}" if len(paths) > 1 else f"its gradient is {adjective}"
+    shown = paths if len(paths) <= SHOWN else [*paths[: SHOWN - 2], "…", paths[-1]]
+    return (
+        f"the gradients of {', '.join(shown)} are {adjective}"
+        if len(paths) > 1
+        else f"that of {paths[0]} is {adjective}"
+    )
+
+
+def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_wrong: bool) -> list[Operation]:
+    """The operations between the last tensor that is right and the first that is wrong, as they are computed.
+
+    What is right in a layer before tells that its cotangent is right; what is right in the layer itself does not, since
+    errors may cancel in a sum over the samples.
+    """
+    network, own_loss = problem.network, [("loss", "loss")]
+    if not wrong:
+        return own_loss
+    if loss_is_wrong and not right:
+        return [("value", "input"), *(("value", layer.name) for layer in network), *own_loss]
+    places = {path: _place(problem, path) for path in (*wrong, *right)}
+    at, reached = max(places[path] for path in wrong), [places[path] for path in right]
+    gradients = [("gradient", path) for path in wrong if places[path] == at]
+    if any(place < at for place in reached):
+        return gradients
+    behind = min((place for place in reached if place > at), default=len(network))
+    return [*(("cotangent", layer.name) for layer in network[at:behind][::-1]), *gradients]
+
+
+def _place(problem: Problem, path: str) -> int:
+    """That of the first layer that uses a parameter, tied ones too."""
+    users = [path, *(own for own, tie in problem.tied.items() if tie.parameter == path)]
+    names = [layer.name for layer in problem.network]
+    return min(names.index(user.rpartition(".")[0]) for user in users)
+
+
+def _in_words(problem: Problem, suspects: list[Operation]) -> str:
+    """Operations as one looks for them in a program."""
+    loss = " and ".join(term.kind for term in (problem.loss, *problem.penalties))
+    phases = [phase for phase, _ in suspects]
+    if phases[-1] == "loss":
+        return f"the forward pass, from the batch to the {loss} loss" if phases[1:] else f"the value of the {loss} loss"
+    after = {before.name: layer.name for before, layer in pairwise(problem.network)}
+    back = [after.get(tensor) for phase, tensor in suspects if phase == "cotangent"]
+    through = ", ".join(name for name in back if name)
+    words = [f"the derivative of the {problem.loss.kind} loss"] if None in back else []
+    words += [f"the way back through {through}"] if through else []
+    own = " and ".join(tensor for phase, tensor in suspects if phase == "gradient")
+    gradient = f"the gradient of {own} from its layer's cotangent"
+    return (
+        f"what lies between: {', '.join(words)} or {gradient}" if words else f"{gradient}: what flows past it is right"
+    )

@@ -1,0 +1,202 @@
+"""Where what was found fits a known mistake as a whole, the message says so.
+
+A mistake is computed, not guessed: the reference's own formulas on a changed problem, or a changed formula on the
+recorded numbers. It is told where it gives every element of the tensor (end to end: of all gradients and of the loss)
+within the allowance, here and at other wrong steps. The families stand in order, the more specific ones first; the
+first one with a mistake that fits is told, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.problem import Problem
+from backproof.report.judging.mistakes import (
+    copies,
+    digits,
+    factors,
+    layers,
+    losses,
+    optimizing,
+    passes,
+    schedules,
+    sharing,
+)
+from backproof.report.judging.mistakes.scene import Key, Mistake, Mistakes, Scene
+
+EVIDENCE = 3  # digits
+LOOK = "look at "
+OTHER_STEPS, STEPS_TO_TRY, AT_MOST = 3, 8, 3
+Family = Callable[[Scene], Mistakes]
+
+LAST = [factors.of_any_factor, factors.of_other_places, factors.of_a_changing_factor]
+FAMILIES: dict[str, list[Family]] = {
+    "value": [layers.values, layers.other_values, *LAST],
+    "loss": [
+        sharing.penalties, factors.of_other_steps, factors.of_known_factors, passes.settings, passes.forwards,
+        passes.samples, losses.values, losses.settings, factors.of_any_factor, losses.other_kinds, *LAST,
+    ],
+    "cotangent": [
+        factors.of_other_steps, sharing.users, passes.kinks, passes.slopes, factors.of_known_factors, losses.slopes,
+        losses.settings, factors.of_any_factor, losses.other_kinds, passes.other_slopes, *LAST,
+    ],
+    "gradient": [
+        sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record, passes.kinks, passes.settings,
+        factors.of_known_factors, passes.slopes, losses.slopes, losses.settings, factors.of_any_factor,
+        passes.of_factors, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
+        passes.gradients, factors.of_other_tensors, *LAST,
+    ],
+    "learning rate": [schedules.rates, factors.of_any_factor],
+    "state": [optimizing.settings, optimizing.formulas, factors.of_known_factors, *LAST],
+    "update": [
+        optimizing.settings, optimizing.formulas, factors.of_other_steps, optimizing.other_kinds, optimizing.followed,
+        factors.of_known_factors, factors.of_other_tensors, *LAST,
+    ],
+}  # fmt: skip
+OF_A_TENSOR = [factors.of_known_factors, passes.gradients, factors.of_other_tensors, *LAST]
+TABLES = {
+    layers.other_values,
+    schedules.rates,
+    losses.other_kinds,
+    passes.other_slopes,
+    optimizing.other_kinds,
+    optimizing.followed,
+}
+
+
+class Hint(NamedTuple):
+    """What to add to a message about a wrong tensor, and where to look instead, if that is known."""
+
+    words: str = ""
+    look: str = ""
+
+    def added_to(self, message: str) -> str:
+        """The message with these words, and with this place to look at in the stead of its own."""
+        before, mark, _ = message.rpartition(LOOK)
+        return (before + self.look if mark and self.look else message) + self.words
+
+
+def hint(problem: Problem, trajectory: Trajectory, step: int, phase: str, tensor: str) -> Hint:
+    """The known mistakes that would have given this wrong tensor, mostly none; never an error."""
+    try:
+        return found(problem, trajectory, step, phase, tensor)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return Hint()  # telling never changes a verdict
+
+
+def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tensor: str) -> Hint:
+    """The same, with its errors."""
+    if step == problem.steps:
+        return Hint()
+    scene = Scene(problem, trajectory, int(np.searchsorted(trajectory.steps, step)), phase, tensor)
+    if phase in copies.PHASES and (statement := copies.told(scene)):
+        return Hint(statement)
+    if phase not in FAMILIES or not scene.checks:
+        return Hint()
+    if np.isnan(scene.found[scene.key]).all():
+        return Hint("; every element is NaN")
+    others = list(_other_wrong_steps(scene))
+    for family in FAMILIES[phase]:
+        if fitting := _fitting(family, scene, others):
+            return _said(fitting[:1] if family in TABLES else fitting)
+    if len(scene.checks) > 1 and (scene.truth.size > 1 or others):
+        return _of_this_tensor(scene, others)
+    return Hint(digits.told(scene))
+
+
+def _of_this_tensor(scene: Scene, others: list[Scene]) -> Hint:
+    """What explains the wrong tensor alone, where nothing explains them all."""
+    alone = [replace(one, alone=True) for one in (scene, *others)]
+    for family in FAMILIES["loss"] if scene.phase == "loss" else OF_A_TENSOR:
+        if fitting := _fitting(family, alone[0], alone[1:]):
+            return _said(fitting[:1] if family in TABLES else fitting)
+    return Hint(digits.told(scene))
+
+
+def _other_wrong_steps(scene: Scene) -> Iterator[Scene]:
+    """Some later steps, of as many samples, at which the same tensor is wrong too."""
+    sizes = (scene.problem.batches[scene.trajectory.steps] >= 0).sum(axis=1)
+    rows = np.flatnonzero(sizes == sizes[scene.row])
+    later = [row for row in rows if row > scene.row]
+    wrong = 0
+    for row in later[:STEPS_TO_TRY]:
+        other = Scene(scene.problem, scene.trajectory, int(row), scene.phase, scene.tensor)
+        if np.isfinite(other.found[other.key]).all() and other.is_wrong(other.key):
+            yield other
+            wrong += 1
+        if wrong == OTHER_STEPS:
+            return
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def _fitting(family: Family, scene: Scene, others: list[Scene]) -> list[Mistake]:
+    """The mistakes of a family that explain the step and the other ones."""
+    fitting = _explaining(family, scene)
+    for other in others:
+        again = {mistake.words for mistake in _explaining(family, other)} if fitting else set()
+        fitting = [mistake for mistake in fitting if mistake.words in again]
+    return [
+        mistake
+        for mistake in fitting
+        if (others or not mistake.again) and _evidence(mistake, scene) * (1 + len(others)) > EVIDENCE
+    ]
+
+
+def _explaining(family: Family, scene: Scene) -> list[Mistake]:
+    """The mistakes that give what was found, and not what is right."""
+    return [mistake for mistake in family(scene) if scene.key in mistake.tensors and _explains(mistake, scene)]
+
+
+def _explains(mistake: Mistake, scene: Scene) -> bool:
+    tensors = scene.truths | mistake.tensors
+    return all(_gives(tensors[key], scene, key) for key in scene.checks) and not _gives_truth(mistake, scene)
+
+
+def _evidence(mistake: Mistake, scene: Scene) -> float:
+    """How unlikely a coincidence is, in digits: by how many allowances the mistake lies beside the truth."""
+    told_apart = [
+        np.log10(np.maximum(np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key), 1))
+        for key, mistaken in mistake.tensors.items()
+    ]
+    return float(sum(np.nan_to_num(elements, posinf=16).sum() for elements in told_apart))
+
+
+def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:
+    """Every element that was found."""
+    found = scene.found[key]
+    return mistaken.shape == found.shape and bool((np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all())
+
+
+def _gives_truth(mistake: Mistake, scene: Scene) -> bool:
+    mistaken = mistake.tensors[scene.key]
+    return bool((np.abs(mistaken - scene.truth) <= 2 * _limits(mistaken, scene, scene.key)).all())
+
+
+def _limits(mistaken: np.ndarray, scene: Scene, key: Key) -> np.ndarray:
+    """The allowance, element by element; of larger numbers than the true ones as much more."""
+    truth, rounding = np.abs(scene.truths[key]), scene.rounding[key]
+    largest = truth.max(initial=0)
+    if not largest:
+        return 64 * scene.precision.u * np.abs(mistaken)
+    relative = np.median(rounding[truth > 0] / truth[truth > 0])
+    return rounding * (1 + np.abs(mistaken).max() / largest) + 4 * relative * np.abs(mistaken)
+
+
+# ---------------------------------------------------------------- words
+
+
+def _said(mistakes: list[Mistake]) -> Hint:
+    """At most three of them, each by its own words."""
+    first, looks = mistakes[0], {mistake.look for mistake in mistakes}
+    look = first.look if len(looks) == 1 else ""
+    if first.statement:
+        return Hint(f"; {first.words}", look)
+    words = list(dict.fromkeys(mistake.words for mistake in mistakes if not mistake.statement))[:AT_MOST]
+    return Hint(f"; this is what {', or '.join(words)} would give".replace(",,", ","), look)

@@ -1,0 +1,95 @@
+"""Mistakes in what must be equal: the samples that a step saw, and the parameters that a run starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from backproof.reference.formulas.optimizers import init
+from backproof.reference.numbers.balls import floats
+from backproof.report.judging.mistakes import digits
+from backproof.report.judging.mistakes.scene import Scene
+
+PHASES = ("value", "start", "continuity")
+
+
+def told(scene: Scene) -> str:
+    """The end of a message about numbers that should be copies."""
+    if scene.phase == "value":
+        return _samples(scene) if scene.tensor == "input" and scene.run.has_layers else ""
+    found, right = _pair(scene)
+    return next((f"; this is {words}" for words in _what(scene, found, right)), "") or digits.between(
+        found, right, scene.precision.u
+    )
+
+
+def _pair(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """What was found, and what it should be a copy of."""
+    is_state = scene.tensor in scene.trajectory.state_before
+    before = (scene.trajectory.state_before if is_state else scene.trajectory.before)[scene.tensor]
+    after = (scene.trajectory.state_after if is_state else scene.trajectory.after)[scene.tensor]
+    if scene.phase == "continuity":
+        return floats(before[scene.row]), floats(after[scene.row - 1] if scene.row else before[0])
+    starts = scene.problem.parameters
+    if is_state:
+        trained = {path: floats(starts[path]) for path in scene.problem.trained}
+        return floats(before[0]), init(scene.problem.optimizer, trained)[scene.tensor]
+    return floats(before[0]), floats(starts[scene.tensor])
+
+
+def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
+    if not found.any():
+        yield "zero in every element"
+    if found.ndim == 2 and np.array_equal(found, right.T):
+        yield "the transpose"
+    if found.size > 1 and np.array_equal(np.sort(found, axis=None), np.sort(right, axis=None)):
+        yield "the same numbers in another order"
+    starts = {**scene.run.before, **scene.run.state_before}
+    after = {**scene.trajectory.after, **scene.trajectory.state_after}[scene.tensor][scene.row]
+    if np.array_equal(found, floats(after)):
+        yield "what it is after the update of this step"
+    if scene.phase == "continuity" and np.array_equal(found, floats(starts[scene.tensor][0])):
+        return
+    for path, other in scene.problem.parameters.items():
+        if path != scene.tensor and np.array_equal(found, floats(other)):
+            yield f"what {path} starts from"
+
+
+# ---------------------------------------------------------------- samples
+
+
+def _samples(scene: Scene) -> str:
+    """Which samples they are, or how they were changed."""
+    seen = floats(scene.trajectory.values["input"][scene.row])
+    inputs, batch = floats(scene.problem.inputs), scene.batch
+    padding = [not row.any() for row in seen]
+    places = [np.flatnonzero((inputs == row).all(axis=1)) for row in seen]
+    last = max((i for i, empty in enumerate(padding) if not empty), default=-1)
+    if all(len(place) for place in places[: last + 1]) and last >= 0:
+        which = [int(place[0]) for place in places[: last + 1]]
+        if which != list(batch):
+            there = f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
+            return there + _other_batch(scene, which)
+    if last + 1 != len(batch):
+        return ""
+    desired = inputs[batch]
+    factor = (seen[: len(batch)] * desired).sum() / (np.square(desired).sum() or 1)
+    if np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0) and factor != 1:
+        return f"; every element is {factor:.6g} times what is right"
+    return digits.between(seen[: len(batch)], desired, scene.precision.u)
+
+
+def _listed(samples) -> str:
+    few = [str(int(sample)) for sample in samples[:8]]
+    return ", ".join(few) + (", …" if len(samples) > len(few) else "")
+
+
+def _other_batch(scene: Scene, which: list[int]) -> str:
+    """That it is the batch of another step, or the same one turned around."""
+    if which == list(scene.batch[::-1]):
+        return ": they are in the order turned around"
+    for step, rows in enumerate(scene.problem.batches):
+        if list(rows[rows >= 0]) == which and step != scene.step:
+            return f": they are those of step {step}"
+    return ""

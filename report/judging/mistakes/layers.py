@@ -1,0 +1,189 @@
+"""Mistakes of one layer: another value in its place."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from scipy.special import erf
+
+from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Prelu, Skip
+from backproof.reference.formulas.activations import SELU_ALPHA, SELU_SCALE
+from backproof.reference.formulas.layers import dropout_forward, layer_backward, layer_forward
+from backproof.reference.training import operands
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
+
+Words = Iterator[tuple[str, np.ndarray]]
+KINDS = {kind.kind: kind for kind in Activation.__subclasses__()}
+OTHERS = {kind: layer(name=kind) for kind, layer in KINDS.items() if layer is not Prelu}
+SETTINGS = {
+    "slope": (0.0, 0.01, 0.1, 0.2, 0.25, 0.3),
+    "alpha": (1.0, 0.1, 0.01),
+    "beta": (1.0,),
+    "approximate": ("none", "tanh"),
+}
+PRODUCTS = {"silu": "sigmoid(x)", "mish": "tanh(softplus(x))", "gelu": "Phi(x)", "hard_swish": "hard_sigmoid(x)"}
+
+
+def other_settings(layer: Layer) -> Iterator[tuple[str, Layer]]:
+    """The layer with other settings, in words."""
+    for name, choices in SETTINGS.items():
+        present = getattr(layer, name, None)
+        for choice in choices:
+            if present is not None and choice != present:
+                yield _named(layer, name, choice), layer.model_copy(update={name: choice})
+
+
+def _named(layer: Layer, name: str, choice: float | str) -> str:
+    if name == "approximate":
+        return "gelu's tanh form" if choice == "tanh" else "gelu's exact form"
+    return f"{layer.kind} with {name} {choice:g} in place of {getattr(layer, name):g}"
+
+
+# ---------------------------------------------------------------- forward
+
+
+def values(scene: Scene) -> Mistakes:
+    """A wrong value of a layer, from the values before it."""
+    if (layer := scene.layer(scene.tensor)) is None:
+        return
+    for words, value in wrong_values(scene, layer):
+        yield Mistake(words, {scene.key: value})
+
+
+def wrong_values(scene: Scene, layer: Layer) -> Words:
+    """Wrong values of a layer, in words."""
+    x = scene.values[scene.before(layer)]
+    wrong = {Dense: _dense, Skip: _skip, Dropout: _dropout}.get(type(layer), _activation)
+    yield from wrong(scene, layer, x)
+
+
+def _dense(scene: Scene, layer: Dense, x: np.ndarray) -> Words:
+    W, b = scene.numbers[f"{layer.name}.weight"], scene.numbers.get(f"{layer.name}.bias", 0.0)
+    y = x @ W
+    yield "a forgotten bias", y
+    yield "a bias that is subtracted", y - b
+    yield "a bias that is added twice", y + b + b
+    if W.shape[0] == W.shape[1]:
+        yield "the transposed weight", x @ W.T + b
+    for sample in (0, len(x) - 1):
+        yield f"a bias that only sample {sample} has", y + b * (np.arange(len(x)) == sample)[:, None]
+    for unit in range(min(x.shape[1], 64)):
+        yield f"input {unit} left out", y - x[:, unit, None] * W[unit] + b
+    start = operands(scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()})
+    yield "the parameters of the start", layer_forward(layer, start, x)
+    if scene.earlier:
+        yield "the parameters of the step before", layer_forward(layer, scene.earlier.numbers, x)
+    tie = scene.problem.tied.get(f"{layer.name}.weight")
+    if tie:
+        yield "a tied weight that is still the one of the start", x @ start[f"{layer.name}.weight"] + b
+    yield "the parameters after the update", layer_forward(layer, scene.numbers_after, x)
+
+
+def _skip(scene: Scene, layer: Skip, x: np.ndarray) -> Words:
+    other = scene.values[layer.source]
+    yield "a skip that is not added", x
+    yield f"{layer.source} alone", other
+    yield f"{layer.source} subtracted", x - other
+    yield "a mean in place of a sum", (x + other) / 2
+    yield "the layer before twice", x + x
+    yield f"{layer.source} twice", other + other
+
+
+def _dropout(scene: Scene, layer: Dropout, x: np.ndarray) -> Words:
+    mask, rate = scene.numbers[f"{layer.name}.mask"], layer.rate
+    yield "a mask that is not scaled by 1 / (1 - rate)", x * mask
+    yield "a mask that is scaled by 1 / rate", x * mask / (rate or 1)
+    yield "a mask that is turned around", x * (1 - mask) / (1 - rate)
+    yield "a forgotten mask", x / (1 - rate)
+    yield "no dropout at all", x
+    masks, n = scene.problem.masks[layer.name], len(x)
+    for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
+        yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)
+    yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
+
+
+def _activation(scene: Scene, layer: Activation, x: np.ndarray) -> Words:
+    kind, numbers = layer.kind, ChainMap(scene.values, scene.numbers)
+
+    def of(x: np.ndarray, layer: Activation = layer) -> np.ndarray:
+        return layer_forward(layer, numbers, x)
+
+    for words, other in other_settings(layer):
+        yield words, of(x, other)
+    yield "its derivative in place of its value", derivative(layer, numbers, x)
+    yield "the absolute value in its place", np.abs(x)
+    for factor in (-1, 2, 0.5, 2 / 3, 1.702):
+        yield f"{kind} of {_written(factor)}x", of(factor * x)
+    yield f"{kind} applied twice", of(of(x))
+    if kind in ("softmax", "log_softmax"):
+        yield f"{kind} over the samples in place of the units", of(x.T).T
+        yield f"{kind} over all samples and units", of(x.reshape(1, -1)).reshape(x.shape)
+        yield f"{kind} of base 2", of(np.log(2) * x)
+    if kind in PRODUCTS:
+        yield f"{PRODUCTS[kind]} alone, without its factor x,", of(x) / x
+    for words, formula in _OTHER_VALUES.get(kind, {}).items():
+        yield words, formula(x)
+    yield from _other_sides(layer, numbers, x)
+
+
+def _other_sides(layer: Activation, numbers: Mapping, x: np.ndarray) -> Words:
+    """Another function on one side of 0."""
+    kind, slope = layer.kind, numbers.get(f"{layer.name}.slope", getattr(layer, "slope", 0.0))
+    if kind in ("relu", "leaky_relu", "prelu"):
+        yield "the smaller of x and 0", np.minimum(x, 0)
+    if kind in ("leaky_relu", "prelu"):
+        yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
+        yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
+    if kind in ("relu", "prelu"):
+        yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
+    if kind in ("elu", "selu", "celu"):
+        alpha = getattr(layer, "alpha", 1.0)
+        yield f"exp(x) without - 1 in {kind}", np.where(x > 0, x, alpha * np.exp(x))
+        yield "an exponent that is not divided by alpha", np.where(x > 0, x, alpha * np.expm1(x))
+
+
+_OTHER_VALUES: dict[str, dict[str, Callable]] = {
+    "softsign": {
+        "1 + x for 1 + |x|": lambda x: x / (1 + x),
+        "(1 + |x|)² for 1 + |x|": lambda x: x / (1 + np.abs(x)) ** 2,
+    },
+    "hard_sigmoid": {"x / 5 + 1/2, Keras' form,": lambda x: np.clip(x / 5 + 0.5, 0, 1)},
+    "selu": {
+        "selu without its scale": lambda x: np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
+        "selu's scale and alpha exchanged": lambda x: SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x)),
+    },
+    "silu": {"x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x))},
+    "mish": {"x softplus(x), without tanh,": lambda x: x * np.logaddexp(x, 0)},
+    "gelu": {
+        "x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x)),
+        "erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2,
+    },
+    "log_sigmoid": {"the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)},
+}
+
+
+def other_values(scene: Scene) -> Mistakes:
+    """Another activation in the place of this one."""
+    if (layer := scene.layer(scene.tensor)) is not None:
+        for words, value in other_kinds(scene, layer):
+            yield Mistake(words, {scene.key: value})
+
+
+def other_kinds(scene: Scene, layer: Layer) -> Words:
+    """The values of other activations."""
+    if isinstance(layer, Activation):
+        x = scene.values[scene.before(layer)]
+        for kind, other in OTHERS.items():
+            if kind != layer.kind:
+                yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
+
+
+def _written(factor: float) -> str:
+    return "-" if factor == -1 else f"{factor:.4g} "
+
+
+def derivative(layer: Layer, numbers: Mapping, x: np.ndarray) -> np.ndarray:
+    """The derivative itself, where it is elementwise."""
+    return layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), np.ones_like(x))[0]

@@ -1,0 +1,338 @@
+"""One recorded step as the mistakes see it: its numbers in float64, and the reference's formulas fed with them.
+
+Judged locally, the values and cotangents are the recorded ones; end to end they are computed from the parameters.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from backproof.backends.trajectory import Arrays, Trajectory, cut
+from backproof.cases.format.layers import Layer
+from backproof.cases.problem import Problem
+from backproof.reference.formulas.layers import layer_backward
+from backproof.reference.formulas.losses import loss_backward
+from backproof.reference.formulas.optimizers import at_rate, clipped, update
+from backproof.reference.numbers.balls import floats
+from backproof.reference.numbers.bounded import Precision, precision_of
+from backproof.reference.training import add, forward, operands, total_loss, trained
+from backproof.report.judging.following import values_of
+from backproof.report.judging.operations import Check, checks_of_steps
+
+Key = tuple[str, str]  # phase and tensor
+Tensors = dict[Key, np.ndarray]
+Backward = Callable[[Layer, Mapping, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, dict]]
+
+
+class Mistake(NamedTuple):
+    """What went wrong, and what the tensors would be that it changes.
+
+    Attributes:
+        words: they follow "this is what", unless they are a `statement` by themselves.
+        tensors: by phase and tensor; the others are right.
+        look: where to look for it, if that is known.
+        again: something of it was read off this step, so that it must come true at another one.
+    """
+
+    words: str
+    tensors: Tensors
+    look: str = ""
+    statement: bool = False
+    again: bool = False
+
+
+Mistakes = Iterator[Mistake]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One recorded step of a run, `run` cut to it, and the tensor that is wrong there; `earlier` is the step before."""
+
+    problem: Problem
+    trajectory: Trajectory
+    row: int
+    phase: str
+    tensor: str
+    alone: bool = False
+
+    # ------------------------------------------------------------ what is recorded
+
+    @cached_property
+    def batch(self) -> np.ndarray:
+        """The samples of the step."""
+        rows = self.problem.batches[self.step]
+        return rows[rows >= 0]
+
+    @property
+    def step(self) -> int:
+        """The number of the step."""
+        return int(self.trajectory.steps[self.row])
+
+    @cached_property
+    def run(self) -> Trajectory:
+        """This step alone."""
+        return cut(self.trajectory, np.array([self.row]), len(self.batch))
+
+    @cached_property
+    def earlier(self) -> Scene | None:
+        """The step before, if it is recorded."""
+        if self.row and self.trajectory.steps[self.row - 1] == self.step - 1:
+            return replace(self, row=self.row - 1)
+        return None
+
+    @property
+    def key(self) -> Key:
+        """The tensor that is wrong."""
+        return self.phase, self.tensor
+
+    @cached_property
+    def checks(self) -> dict[Key, Check]:
+        """The wrong tensor's check; of gradients that are judged end to end those of all of them, and the loss."""
+        checks = checks_of_steps(self.problem, self.run)
+        if self.alone or self.run.has_layers or self.phase not in ("loss", "gradient"):
+            found = next((check for check in checks if check[:2] == self.key), None)
+            return {self.key: found} if found else {}
+        return {check[:2]: check for check in checks if check.phase in ("loss", "gradient")}
+
+    def start(self, key: Key) -> np.ndarray | float:
+        """What the numbers of a tensor are compared from: of a parameter its change is."""
+        return floats(self.run.before[key[1]][0]) if key[0] == "update" else 0.0
+
+    @cached_property
+    def found(self) -> Tensors:
+        """What is recorded."""
+        return {key: floats(check.actual[0]) - self.start(key) for key, check in self.checks.items()}
+
+    @cached_property
+    def truths(self) -> Tensors:
+        """What is right."""
+        return {key: floats(check.truth.value[0]) - self.start(key) for key, check in self.checks.items()}
+
+    @property
+    def truth(self) -> np.ndarray:
+        """What is right in the place of the wrong tensor."""
+        return self.truths[self.key]
+
+    def is_wrong(self, key: Key) -> bool:
+        """The tensor is not within rounding of its truth."""
+        return not (np.abs(self.found[key] - self.truths[key]) <= self.rounding[key]).all()
+
+    @cached_property
+    def factor(self) -> float | None:
+        """The number that the truth has been multiplied by, if there is one."""
+        found, square = self.found[self.key], np.square(self.truth).sum()
+        factor = (found * self.truth).sum() / square if square > 0 else np.nan
+        return float(factor) if np.isfinite(factor) and abs(factor) > 1e-12 else None
+
+    @cached_property
+    def rounding(self) -> Tensors:
+        """How far rounding may take two programs apart, element by element."""
+        return {
+            key: 2 * check.truth.allowance[0] + 4 * check.truth.precision.u * np.abs(floats(check.actual[0]))
+            for key, check in self.checks.items()
+        }
+
+    # ------------------------------------------------------------ in float64
+
+    @cached_property
+    def parameters(self) -> Arrays:
+        """The parameters before the update."""
+        return {path: floats(self.run.before[path][0]) for path in self.problem.parameters}
+
+    @cached_property
+    def after(self) -> Arrays:
+        """The parameters after it."""
+        return {path: floats(self.run.after[path][0]) for path in self.problem.parameters}
+
+    @cached_property
+    def masks(self) -> Arrays:
+        """The masks of dropout."""
+        return {name: floats(mask[: len(self.batch)]) for name, mask in self.problem.masks_at(self.step).items()}
+
+    @cached_property
+    def numbers(self) -> Arrays:
+        """All that layers take beside the value before them."""
+        return operands(self.problem, self.parameters, self.masks)
+
+    @cached_property
+    def numbers_after(self) -> Arrays:
+        """The same, of the parameters after the update."""
+        return operands(self.problem, self.after, self.masks)
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the dtype."""
+        return precision_of(self.problem.dtype)
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """The samples of the step."""
+        return floats(self.problem.inputs[self.batch])
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """The targets of the step."""
+        return floats(self.problem.targets[self.batch])
+
+    @cached_property
+    def values(self) -> Arrays:
+        """The value of `input` and of every layer."""
+        if self.run.has_layers:
+            return {name: floats(self.run.values[name][0]) for name in self.names}
+        return forward(self.problem.network, self.numbers, self.inputs)
+
+    @cached_property
+    def gradients(self) -> Arrays:
+        """The recorded gradients."""
+        return {path: floats(self.run.gradients[path][0]) for path in self.problem.trained}
+
+    @cached_property
+    def state(self) -> Arrays:
+        """What the optimizer remembers before the update."""
+        return {name: values_of(array[0]) for name, array in self.run.state_before.items()}
+
+    # ------------------------------------------------------------ the network
+
+    @cached_property
+    def names(self) -> list[str]:
+        """`input` and the layers, in order."""
+        return ["input", *(layer.name for layer in self.problem.network)]
+
+    @property
+    def last(self) -> str:
+        """The last layer."""
+        return self.names[-1]
+
+    @property
+    def output(self) -> np.ndarray:
+        """The value of the last layer."""
+        return self.values[self.last]
+
+    def before(self, layer: Layer) -> str:
+        """The name of what stands before a layer."""
+        return self.names[self.names.index(layer.name) - 1]
+
+    def layer(self, name: str) -> Layer | None:
+        """The layer of that name."""
+        return next((layer for layer in self.problem.network if layer.name == name), None)
+
+    # ------------------------------------------------------------ the formulas
+
+    def computed(self, problem: Problem | None = None, **operands) -> Tensors:
+        """The wrong tensors by the formulas: of another problem, with other operands (`passes`)."""
+        results = self.passes(problem or self.problem, **operands)
+        return {key: array for key, array in results.items() if key in self.checks}
+
+    def passes(
+        self,
+        problem: Problem,
+        operands: Arrays | None = None,
+        values: Arrays | None = None,
+        targets: np.ndarray | None = None,
+        numbers: Arrays | None = None,
+        *,
+        by_the_loss: bool = False,
+        **rules,
+    ) -> Tensors:
+        """Loss, cotangents and gradients of another problem.
+
+        Args:
+            problem: its formulas; end to end a network of its own is passed through anew.
+            operands: parameters and masks of both passes.
+            numbers: the same of the backward pass alone.
+            values: of every layer; unless given those of this step, or end to end of these operands.
+            targets: of the batch.
+            by_the_loss: leave out the backward pass where the loss is another one than was found, which saves time.
+            rules: those of `passed_back`.
+        """
+        operands, targets = self.numbers if operands is None else operands, self.targets if targets is None else targets
+        numbers = operands if numbers is None else numbers
+        if values is None:
+            same = problem.network is self.problem.network and operands is self.numbers
+            anew = not self.run.has_layers and not same
+            values = forward(problem.network, operands, self.inputs) if anew else self.values
+        results: Tensors = {}
+        if ("loss", "loss") in self.checks:
+            loss = total_loss(problem, operands, values[self.last], targets)
+            results["loss", "loss"] = np.asarray(loss, np.float64)
+            if by_the_loss and not np.isclose(results["loss", "loss"], self.found["loss", "loss"], rtol=0.05):
+                return {}
+        if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
+            cotangents, gradients = self.passed_back(problem, values, numbers, targets, **rules)
+            results |= {("cotangent", name): dy for name, dy in cotangents.items()}
+            results |= {("gradient", path): gradient for path, gradient in gradients.items()}
+        return results
+
+    def passed_back(
+        self,
+        problem: Problem,
+        values: Arrays,
+        numbers: Arrays,
+        targets: np.ndarray,
+        rules: Mapping[str, Backward] | None = None,
+        slope: Callable = loss_backward,
+    ) -> tuple[Arrays, Arrays]:
+        """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
+        rules, local = rules or {}, self.run.has_layers
+        sums, found = {self.last: slope(problem.loss, values[self.last], targets)}, {}
+        recorded = self.cotangents if local else sums
+        for layer in reversed(problem.network):
+            before = self.before(layer)
+            rule = rules.get(layer.name, layer_backward)
+            x, y, dy = values[before], values[layer.name], recorded[layer.name]
+            dx, others = rule(layer, ChainMap(values, numbers), x, y, dy)
+            add(sums, before, dx)
+            for name, derivative in others.items():
+                add(sums if name in values else found, name, derivative)
+        return sums, trained(problem, numbers, found, problem.trained)
+
+    def all_gradients(self) -> Arrays:
+        """The right gradients of all parameters, from what is recorded before them."""
+        return self.passed_back(self.problem, self.values, self.numbers, self.targets)[1]
+
+    @cached_property
+    def cotangents(self) -> Arrays:
+        """The cotangent of every layer and of `input`."""
+        if self.run.has_layers:
+            return {name: floats(self.run.cotangents[name][0]) for name in self.names}
+        return self.passed_back(self.problem, self.values, self.numbers, self.targets)[0]
+
+    @cached_property
+    def rate(self) -> float:
+        """The learning rate of the step, as recorded or followed."""
+        rates = self.run.learning_rates
+        return self.problem.optimizer.learning_rate if rates is None else float(values_of(rates)[0])
+
+    @cached_property
+    def used(self) -> Arrays:
+        """The gradients as the optimizer sees them."""
+        return clipped(self.problem.clip, self.gradients)
+
+    def updated(
+        self,
+        gradients: Arrays | None = None,
+        parameters: Arrays | None = None,
+        state: Arrays | None = None,
+        step: int | None = None,
+        rate: float | None = None,
+        **changes,
+    ) -> Tensors:
+        """The wrong parameter or state after an update from other numbers, or of a changed problem."""
+        problem = replace(self.problem, **changes)
+        optimizer = at_rate(problem.optimizer, self.rate if rate is None else rate)
+        used = clipped(problem.clip, self.gradients if gradients is None else gradients)
+        step, state = self.step if step is None else step, self.state if state is None else state
+        after, state = update(optimizer, parameters or self.parameters, used, state, step)
+        return self.told(after, state)
+
+    def told(self, after: Arrays, state: Arrays) -> Tensors:
+        """The wrong tensor among new parameters and state."""
+        if self.phase == "update":
+            return {self.key: after[self.tensor] - self.parameters[self.tensor]}
+        return {self.key: state[self.tensor]} if self.tensor in state else {}

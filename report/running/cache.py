@@ -1,0 +1,245 @@
+"""What need not be done again: finished runs, their judgements and the told cases, by all that they depend on.
+
+A run depends on what a backend may look at in its problem, on the sources of its backend and of what that imports, on
+the files of the packages among these, and on the machine; a judgement on its run and on the judge's sources. A backend
+of one's own is always run: nobody knows what else it reads. What is kept is data (`stored.py`) behind its checksum, and
+a run is looked up together with its own; what can't be read, or is not as it was, is done again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from backproof.backends.registry import BACKENDS, OUR_OWN
+from backproof.cases.fingerprint import digest_of, fingerprint
+from backproof.cases.problem import Problem
+from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
+from backproof.report.telling.environment import processor
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = "BACKPROOF_CACHE"
+MOST_BYTES = 6 * 2**30
+VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
+KEPT, RUN = ".kept", ".safetensors"
+OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
+
+
+def cache_folder() -> Path:
+    """Where finished work is kept: what BACKPROOF_CACHE says, or a folder among the user's caches.
+
+    Raises:
+        RuntimeError: if the user has no home.
+    """
+    if place := os.environ.get(PLACE):
+        return Path(place).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return (caches if caches.is_absolute() else Path.home() / ".cache") / "backproof"
+
+
+class KeptRun(NamedTuple):
+    """The file of a finished run, and its SHA-256."""
+
+    file: Path
+    digest: str
+
+
+class Cache:
+    """A folder of files that are called what they depend on; the least recently used go when it has grown too large."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str, kind: Any) -> Any:
+        """What was put there, which is of this kind; None if nothing was, or what is there can't be read as such."""
+        path = self.folder / f"{key}{KEPT}"
+        try:
+            thing = load(opened(path.read_bytes()), kind)
+        except (OSError, NotStoredError):
+            return None
+        _touch(path)
+        return thing
+
+    def put(self, key: str, thing: Any) -> None:
+        """Keep it; a full disk is no failure."""
+        unfinished = self.folder / f".{key}.{os.getpid()}"
+        try:
+            unfinished.write_bytes(sealed(dump(thing)))
+            unfinished.replace(self.folder / f"{key}{KEPT}")
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+
+    def run(self, key: str) -> KeptRun | None:
+        """A finished run, if it is as it was when it was kept."""
+        path, digest = self.folder / f"{key}{RUN}", self.get(key, str)
+        if digest is None or digest != _digest(path):
+            return None
+        _touch(path)
+        return KeptRun(path, digest)
+
+    def keep_run(self, key: str, file: Path) -> KeptRun:
+        """Take a finished run over."""
+        path, digest = self.folder / f"{key}{RUN}", _digest(file)
+        if file != path:
+            file.replace(path)
+        self.put(key, digest)
+        return KeptRun(path, digest)
+
+    def shrink(self, most: int = MOST_BYTES) -> None:
+        """Forget what was used longest ago, until the rest is small enough; no file of anybody else's in the folder."""
+        files = []
+        for path in self.folder.iterdir():
+            with suppress(OSError):  # another report has forgotten it
+                if OURS.fullmatch(path.name):
+                    files.append((path.stat().st_mtime, path.stat().st_size, path))
+        too_many = sum(size for _, size, _ in files) - most
+        for _, size, path in sorted(files):
+            if too_many <= 0:
+                return
+            path.unlink(missing_ok=True)
+            too_many -= size
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):
+        path.touch()
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+# ---------------------------------------------------------------- keys
+
+
+def key_of(*things: Any) -> str:
+    """A name for all of these things together, which differs wherever one of them does."""
+    return digest_of(things)
+
+
+def run_key(problem: Problem, backend: str) -> str | None:
+    """What a run depends on; None for backends that are not ours.
+
+    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at. The
+    name of the case is none either, but stands in the file of a run.
+    """
+    if backend not in BACKENDS:
+        return None
+    module = BACKENDS[backend]
+    return key_of(problem.name, fingerprint(problem), backend, sources(module), packages(module), machine())
+
+
+def judgement_key(run: str, digest: str, problem: Problem) -> str:
+    """What a judgement of this run depends on, which left a file of this SHA-256."""
+    judge = "backproof.report.running.job"
+    return key_of(run, digest, problem.published, problem.tolerance, sources(judge), packages(judge), machine())
+
+
+@cache
+def machine() -> str:
+    """Packages, Python, processor, and the variables that the frameworks read."""
+    packages = sorted(f"{found.name} {found.version}" for found in importlib.metadata.distributions())
+    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES))
+    return key_of(packages, variables, sys.version, platform.platform(), processor(), os.cpu_count() or 1)
+
+
+@cache
+def sources(module: str) -> str:
+    """The text of a module and of all of ours that it imports, anywhere in it."""
+    return key_of(_texts(module))
+
+
+@cache
+def packages(module: str) -> str:
+    """The files of the packages that a module depends on."""
+    return key_of({name: files_of(name) for name in sorted(named_packages(module))})
+
+
+def named_packages(module: str) -> set[str]:
+    """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
+    named = {name.partition(".")[0] for text in _texts(module).values() for name in _imports(text) | _packages(text)}
+    return named - {*OUR_OWN, *sys.stdlib_module_names}
+
+
+def _texts(module: str) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and (path := _file(name)):
+            seen[name] = path.read_text(encoding="utf-8")
+            waiting += _imports(seen[name])
+    return dict(sorted(seen.items()))
+
+
+@cache
+def files_of(package: str) -> str:
+    """Where a package would be imported from, and the size and time of each of its files."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin]
+    return key_of([(place, repr(sorted(_files(Path(place))))) for place in places])
+
+
+def _files(place: Path) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of a file, or of all below a folder but for what Python itself leaves there."""
+    if not place.is_dir():
+        with suppress(OSError):
+            yield str(place), place.stat().st_size, place.stat().st_mtime_ns
+        return
+    for entry in os.scandir(place):
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name != "__pycache__":
+                yield from _files(Path(entry.path))
+        else:
+            with suppress(OSError):  # a link that leads nowhere
+                yield entry.path, entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def _file(module: str) -> Path | None:
+    if module.partition(".")[0] not in OUR_OWN:
+        return None
+    path = ROOT / module.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def _imports(text: str) -> frozenset[str]:
+    """What a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@cache
+def _packages(text: str) -> frozenset[str]:
+    """What a module says in `PACKAGES`."""
+    named = [node for node in ast.parse(text).body if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]]
+    return frozenset(name for node in named for name in ast.literal_eval(node.value))
+
+
+def _targets(node: ast.Assign) -> list[str]:
+    return [getattr(target, "id", "") for target in node.targets]

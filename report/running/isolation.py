@@ -1,0 +1,345 @@
+"""Processes of their own for what may crash, hang or eat the memory: whatever happens in one is a verdict.
+
+A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start one, and the pools
+over it wait for a worker that ended with exit code 0. Limits are kept from outside, so that code that holds Python's
+lock, ignores signals or allocates in C is ended as well. Its own subprocesses count as it does and end with it, also
+those that have left it: they are below it, or bear its mark in their environment. Its answers are data (`stored.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, NamedTuple
+
+import psutil
+
+from backproof.report.running import worker
+from backproof.report.running.stored import NotStoredError, load, returned_by
+
+JUDGE = "judge"  # the kind of the workers in which no code runs but ours
+SECONDS, POLL, START, GRACE, LOOK = 600.0, 0.05, 60.0, 1.0, 0.25
+SHARE_OF_MEMORY, GIB = 0.8, 2**30
+MOST_OUTPUT, MOST_LOG = 4_000, 2**24
+MOST_OF_A_BACKEND, MOST_OF_OURS = 2**20, 2**31  # bytes of an answer
+BLOCK, PAGE, HOLE = 512, 4096, 1 | 2  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+MARK, ROUNDS = "BACKPROOF_WORKER", 5
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from backproof.report.running.worker import main; main(sys.argv[2])"
+
+
+class Limits(NamedTuple):
+    """What a task may take: wall time in seconds, and bytes of memory."""
+
+    seconds: float
+    memory: float
+
+
+def limits(jobs: int, seconds: float | None = None, gib: float | None = None) -> Limits:
+    """What is given; or else ten minutes, and a fair share of four fifths of the machine's memory."""
+    memory = gib * GIB if gib else SHARE_OF_MEMORY * psutil.virtual_memory().total / jobs
+    return Limits(seconds or SECONDS, memory)
+
+
+class DiedError(Exception):
+    """A worker did not finish its task: the verdict, why in words, and what it left on its output."""
+
+    def __init__(self, verdict: str, message: str, output: str = ""):
+        super().__init__(message)
+        self.verdict, self.message, self.output = verdict, message, output
+
+
+def _dig(file: int, length: int) -> bool:
+    """Make the beginning of a file a hole, which takes no room on the disk; Linux can do it, on most file systems."""
+    try:
+        return not ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
+    except (AttributeError, OSError, TypeError):
+        return False
+
+
+class Worker:
+    """One worker process, which is at work on at most one task; its answers are of at most so many bytes."""
+
+    def __init__(self, folder: Path, most: int):
+        log, name = tempfile.mkstemp(suffix=".log", dir=folder)
+        self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
+        command = [sys.executable, "-c", BOOT, _json(sys.path), name]
+        self.process = subprocess.Popen(  # noqa: S603, Python itself
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            env=os.environ | {MARK: self.mark},
+        )  # fmt: skip
+        os.close(log)
+        self.family = Family(self.process.pid)
+        self.answers: SimpleQueue = SimpleQueue()
+        self.collector = Thread(target=self._collect, daemon=True)
+        self.collector.start()
+        self.sender = self.collector
+        self.started = False
+
+    def _collect(self) -> None:
+        try:
+            while True:
+                self.answers.put(worker.receive(self.process.stdout, self.most))
+        except Exception as end:  # noqa: BLE001, the end of the pipe, or what is no answer any more
+            self.answers.put(end)
+
+    def call(self, limits: Limits, function: Callable, *arguments) -> Any:
+        """The result of a task, of the type that the function says it returns.
+
+        Raises:
+            DiedError: if there is none.
+        """
+        if not self.started:
+            self._answer(START, limits.memory, "it began its work")
+            self.started = True
+        task = worker.task(function, arguments, limits.seconds)
+        self.sender = Thread(target=self._send, args=(task,), daemon=True)  # it waits until somebody reads
+        self.sender.start()
+        answer = self._answer(limits.seconds, limits.memory, "it had a result")
+        how, content = answer[:1], answer[1:]
+        try:
+            result = load(content, returned_by(function) if how == worker.WELL else str)
+        except NotStoredError as reason:
+            raise DiedError("crash", f"its answer is no result: {reason}", self._output()) from None
+        if how != worker.WELL:
+            raise DiedError("error", result, self._output())
+        return result
+
+    def _send(self, task: bytes) -> None:
+        with suppress(OSError, ValueError):  # it has ended, which is told by the end of its answers
+            worker.send(self.process.stdin, task)
+
+    def _answer(self, seconds: float, memory: float, what: str) -> bytes:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = self.answers.get(timeout=POLL)
+            except Empty:
+                if self.process.poll() is not None and self.answers.empty():
+                    raise self._death(EOFError()) from None
+                self._check(deadline, seconds, memory, what)
+                continue
+            if isinstance(answer, Exception):
+                raise self._death(answer)
+            return answer
+
+    def _check(self, deadline: float, seconds: float, memory: float, what: str) -> None:
+        self._shorten_log()
+        if self.family.memory(memory) > memory:
+            message = f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
+            raise DiedError("out of memory", message, self._output())
+        if time.monotonic() > deadline:
+            output = self._output()
+            raise DiedError("timeout", f"stopped after {seconds:g} s, its limit, before {what}{place(output)}", output)
+
+    def _death(self, end: Exception) -> DiedError:
+        """What is told where no answer can come any more."""
+        try:
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            done = "closed the pipe" if isinstance(end, EOFError) else "written something else into the pipe"
+            return DiedError("crash", f"stopped when it had {done} for its result and went on", self._output())
+        output, when = self._output(), "" if self.started else " before it could begin"
+        return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
+
+    def _output(self) -> str:
+        """The end of what it printed."""
+        return self._end_of_log().decode("utf-8", "replace").strip()
+
+    def _end_of_log(self) -> bytes:
+        with suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - MOST_OUTPUT))
+            return file.read(MOST_OUTPUT)
+        return b""
+
+    def _shorten_log(self) -> None:
+        """Give back the room of all but the end of a log that has grown too long, while it is written to.
+
+        Where that is not possible it begins anew, and what is written meanwhile is lost.
+        """
+        with suppress(OSError), self.log.open("r+b") as file:
+            status = os.fstat(file.fileno())
+            if getattr(status, "st_blocks", status.st_size / BLOCK) * BLOCK > MOST_LOG:
+                given_back = _dig(file.fileno(), (status.st_size - MOST_OUTPUT) // PAGE * PAGE)
+                if not given_back:
+                    file.truncate(0)
+
+    def stop(self) -> None:
+        """End it at once, with everything that it started."""
+        self.family.end()
+        with suppress(OSError):  # it has ended
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
+        self.process.wait()
+        end_marked(self.mark)
+        for thread, pipe in ((self.collector, self.process.stdout), (self.sender, self.process.stdin)):
+            thread.join(GRACE)
+            with suppress(OSError):
+                if not thread.is_alive():  # or else it is at work with it
+                    pipe.close()
+        self.log.unlink(missing_ok=True)
+
+
+class Family:
+    """A process and all that it has started, as far as they were seen."""
+
+    def __init__(self, number: int):
+        self.head = psutil.Process(number)
+        self.seen: set[psutil.Process] = set()
+        self.looked = 0.0
+
+    def memory(self, limit: float) -> int:
+        """What they take together; what several of them share is counted once where the sum is above the limit."""
+        if time.monotonic() > self.looked + LOOK:
+            self._look()
+        taken = self._sum(lambda process: process.memory_info().rss)
+        return taken if taken <= limit or not self.seen else self._sum(_own_memory)
+
+    def _look(self) -> None:
+        self.looked = time.monotonic()
+        with suppress(psutil.Error):
+            children = {*self.head.children(recursive=True)}
+            self.seen = children | {process for process in self.seen if process.is_running()}
+
+    def _sum(self, memory: Callable[[psutil.Process], int]) -> int:
+        total = 0
+        for process in (self.head, *self.seen):
+            with suppress(psutil.Error):
+                total += memory(process)
+        return total
+
+    def end(self) -> None:
+        """End all but the head, which is halted before, so that it starts no other."""
+        with suppress(psutil.Error):
+            self.head.suspend()
+        for _ in range(ROUNDS):
+            self._look()
+            if not (living := [process for process in self.seen if _lives(process)]):
+                return
+            for process in living:
+                with suppress(psutil.Error):
+                    process.kill()
+            time.sleep(POLL)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """Its memory, with its share of what it has in common with others."""
+    found = process.memory_full_info()
+    return getattr(found, "pss", found.uss)
+
+
+def end_marked(mark: str) -> None:
+    """End the processes whose environment has the mark of a worker: what it started is not below it any more."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                process.kill()
+
+
+class Workers:
+    """Worker processes by what they work with, so that two frameworks never share one; started when they are needed."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.folder = tempfile.TemporaryDirectory(prefix="backproof-")
+        self.lock, self.stopped = Lock(), False
+        self.idle: dict[str, list[Worker]] = {}
+        self.all: set[Worker] = set()
+
+    def call(self, kind: str, function: Callable, *arguments) -> Any:
+        """The result of a task in a worker of this kind.
+
+        Raises:
+            DiedError: if there is none; the worker is ended, and the next task has a new one.
+        """
+        own = self._take(kind)
+        try:
+            result = own.call(self.limits, function, *arguments)
+        except BaseException:
+            self._end(own)
+            raise
+        with self.lock:
+            self.idle.setdefault(kind, []).append(own)
+        return result
+
+    def _take(self, kind: str) -> Worker:
+        with self.lock:
+            if self.stopped:
+                raise DiedError("interrupted", "it was not begun")
+            if self.idle.get(kind):
+                return self.idle[kind].pop()
+            own = Worker(Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND)
+            self.all.add(own)
+            return own
+
+    def _end(self, own: Worker) -> None:
+        with self.lock:
+            self.all.discard(own)
+        own.stop()
+
+    def stop(self) -> None:
+        """End all of them, and begin no other."""
+        with self.lock:
+            self.stopped, workers = True, [*self.all]
+        for own in workers:
+            own.stop()
+        self.folder.cleanup()
+
+
+class NoWorkers:
+    """Everything in this process, without any protection: for debuggers."""
+
+    @staticmethod
+    def call(_: str, function: Callable, *arguments) -> Any:
+        """The result of the task."""
+        return function(*arguments)
+
+    def stop(self) -> None:
+        """There is nothing to end."""
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with exit code {code}"
+    name = signal.Signals(-code).name
+    hint = ", which is what the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"by {name}{hint}"
+
+
+STACK = re.compile(
+    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)", re.MULTILINE
+)
+
+
+def place(output: str) -> str:
+    """Where it was, by the innermost line of the stack that crashed, or of the oldest thread; empty without a stack."""
+    stacks = STACK.findall(output)
+    if not stacks:
+        return ""
+    _, file, line, function = next((stack for stack in stacks if stack[0].startswith("Current")), stacks[-1])
+    return f"; it was in {function}, {file.removeprefix(f'{Path.cwd()}{os.sep}')}:{line}"
+
+
+def _json(strings: list[str]) -> str:
+    import json
+
+    return json.dumps(strings)

@@ -1,0 +1,91 @@
+"""The unit of work: one case at one dtype on one backend, run and judged in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from backproof.backends.registry import label
+from backproof.backends.trajectory import WrongReturn
+from backproof.backends.trajectory_files import NotARun, load_run, save_run
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import materialise
+from backproof.report.judging.outcome import INCOMPLETE, Result, failed_in_words, judged
+from backproof.report.running.isolation import JUDGE, DiedError, NoWorkers, Workers
+
+FAILURES = (*INCOMPLETE, "unsupported")
+
+
+class Unit(NamedTuple):
+    """What is to be run, on a backend or from a file; where there is a file, nothing is run."""
+
+    case: Case
+    dtype: str
+    backend: str
+    file: Path | None = None
+
+
+class Done(NamedTuple):
+    """What came of a unit, without the trajectory, and the file that holds it; none where there is no trajectory."""
+
+    result: Result
+    file: Path | None = None
+
+
+def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
+    """Run and judge a unit; the trajectory goes into a file of the folder. Whatever goes wrong is its verdict.
+
+    The judge never shares a process with what it judges.
+    """
+    name = label(unit.backend)
+    handle, unfinished = tempfile.mkstemp(suffix=".safetensors", dir=folder)
+    os.close(handle)
+    file = Path(unfinished)
+    try:
+        if unit.file is None and (failure := workers.call(unit.backend, run_unit, unit, file)):
+            file.unlink(missing_ok=True)
+            return Done(_failure(name, failure))
+        if unit.file:
+            file.unlink()
+            file = unit.file
+        return Done(workers.call(JUDGE, judge_unit, unit, file), file)
+    except DiedError as death:
+        return Done(Result(name, death.verdict, death.message, output=death.output))
+    except WrongReturn as words:
+        return Done(Result(name, "error", str(words)))
+
+
+def _failure(name: str, said: Result) -> Result:
+    """What the process of a backend may say of itself: why there is no run, and nothing else."""
+    verdict = said.verdict if said.verdict in FAILURES else "error"
+    return replace(said, backend=name, verdict=verdict, judgement=None, trajectory=None)
+
+
+def run_unit(unit: Unit, file: Path) -> Result | None:
+    """Run a unit and leave its trajectory in the file; a result where there is none, and it is known why.
+
+    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops there.
+    """
+    from backproof.backends.registry import backend
+
+    try:
+        problem = materialise(unit.case, unit.dtype)
+        save_run(backend(unit.backend).run(problem), file, problem)
+    except WrongReturn:
+        raise  # so that a worker adds what was printed
+    except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
+        return failed_in_words(label(unit.backend), error)
+    return None
+
+
+def judge_unit(unit: Unit, file: Path) -> Result:
+    """Judge the trajectory in a file."""
+    problem = materialise(unit.case, unit.dtype)
+    try:
+        trajectory = load_run(file, problem)
+    except NotARun as reason:
+        return Result(label(unit.backend), "error", str(reason))
+    return replace(judged(problem, label(unit.backend), trajectory), trajectory=None)

@@ -1,0 +1,44 @@
+"""The judge in a process of its own, beside a process that runs backends: nothing that they change there reaches it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from backproof.backends.trajectory import Trajectory
+from backproof.backends.trajectory_files import save_run
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import Problem
+from backproof.report.judging.outcome import Result
+from backproof.report.running.isolation import JUDGE, Workers, limits
+from backproof.report.running.job import Unit, judge_unit
+
+
+class JudgeApart:
+    """Judges in a process that is started for the first run, and ends with `stop`; a run reaches it as a file."""
+
+    @cached_property
+    def workers(self) -> Workers:
+        """The one process."""
+        return Workers(limits(1))
+
+    def of(self, case: Case) -> Callable[[Problem, str, Trajectory], Result]:
+        """What judges runs of this case, as `backproof.report.judging.outcome.judged` does; the problem is made anew there."""
+
+        def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
+            with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
+                file = Path(folder) / "run.safetensors"
+                save_run(trajectory, file, problem)
+                result = self.workers.call(JUDGE, judge_unit, Unit(case, problem.dtype.name, name), file)
+            return replace(result, trajectory=trajectory)
+
+        return judged
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        with suppress(KeyError):
+            self.__dict__.pop("workers").stop()

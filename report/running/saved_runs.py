@@ -1,0 +1,88 @@
+"""Which case a run in a file is of: the one with the fingerprint of its problem, or with its name if it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from backproof.backends.registry import label
+from backproof.backends.trajectory_files import SUFFIX, Header, NotARun, changed, read_header
+from backproof.cases.fingerprint import fingerprint
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import materialise
+from backproof.report.telling.places import saved_run
+
+
+class Given(NamedTuple):
+    """A run that somebody made: what it is called in the report, what its file says of itself, and the file."""
+
+    name: str
+    header: Header
+    file: Path
+
+
+def matched(run: Given, cases: list[Case], dtypes: Collection[str]) -> Given:
+    """The run with its case's name in the header, whatever the case was called where the run was made.
+
+    Raises:
+        NotARun: if it is of no case here, or of a dtype that is not asked for; the message says which.
+    """
+    what = f"{run.name}={run.file} is a run of {run.header.case} in {run.header.dtype}"
+    possible = [case for case in cases if run.header.dtype in case.dtypes]
+    possible.sort(key=lambda case: _unlike(case.name, run.header.case))
+    case = next((case for case in possible if _is_of(run.header, case)), None)
+    namesake = next((case for case in cases if case.name == run.header.case), None)
+    if case is None and namesake in possible:
+        raise NotARun(f"{run.name}={run.file}: {changed(run.header)}")
+    if case is None and namesake:
+        here = f"{namesake.name} is a case here, with {' and '.join(namesake.dtypes)}"
+        raise NotARun(f"{run.name}={run.file}: {here}, but the run is of {run.header.dtype}")
+    if case is None:
+        raise NotARun(f"{what}, which is no case here: name its file")
+    if run.header.dtype not in dtypes:
+        raise NotARun(f"{what}, but --dtype asks for {' and '.join(dtypes)}: add --dtype {run.header.dtype}")
+    return run._replace(header=run.header._replace(case=case.name))
+
+
+class Saved:
+    """The runs that reports have left below `runs` in a folder: each is of the case with its fingerprint."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.runs: list[Given] = []
+        for file in sorted((folder / "runs").rglob(f"*-*{SUFFIX}")):
+            with suppress(NotARun):  # told where it stands in the place of a run
+                self.runs.append(Given(file.stem.partition("-")[2], read_header(file), file))
+
+    def names(self, cases: list[Case]) -> set[str]:
+        """The names of those cases that have a run: one of their name, or of another name and their fingerprint."""
+        names = {case.name for case in cases}
+        others = {run.header.problem for run in self.runs if run.header.case not in names}
+        matching = {case.name for case in cases if others and not others.isdisjoint(_fingerprints(case))}
+        return matching | names.intersection(run.header.case for run in self.runs)
+
+    def of(self, case: Case, dtype: str, name: str) -> Path:
+        """The file of a backend's run: wherever it lies, or where one with mistakes or none at all would lie."""
+        runs = [run for run in self.runs if (run.name, run.header.dtype) == (label(name), dtype)]
+        runs.sort(key=lambda run: (run.header.problem, *_unlike(case.name, run.header.case)))
+        problem = fingerprint(materialise(case, dtype))
+        its_own = [run.file for run in runs if run.header.problem == problem]
+        of_its_name = [run.file for run in runs if run.header.case == case.name]  # without a fingerprint, or changed
+        return next(iter([*its_own, *of_its_name]), saved_run(self.folder, case, dtype, name))
+
+
+def _fingerprints(case: Case) -> list[str]:
+    return [fingerprint(materialise(case, dtype)) for dtype in case.dtypes]
+
+
+def _unlike(name: str, other: str) -> tuple[bool, bool]:
+    """The same name comes first, then one of the same file: cases may share a fingerprint."""
+    return name != other, Path(name).name != Path(other).name
+
+
+def _is_of(header: Header, case: Case) -> bool:
+    if not header.problem:
+        return header.case == case.name
+    return header.problem == fingerprint(materialise(case, header.dtype))

@@ -1,0 +1,111 @@
+"""A worker process: it does the tasks that come in on its standard input, one after the other, until that ends.
+
+Its answers are data (`stored.py`), each with its length and checksum: what it works with may write into any pipe. What
+a task prints goes into a file, whether Python prints it or C; so does what a crash leaves behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from struct import Struct
+from threading import Thread
+from typing import Any, BinaryIO
+
+from backproof.report.running.stored import NotStoredError, dump, opened, sealed
+
+LENGTH = Struct("<Q")
+WELL, NOT_WELL = b"+", b"-"
+STACK_AFTER = 0.9  # of the time limit: where a task hangs is on record before it is ended
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(log: str) -> None:
+    """Say that it is ready, and work; ends with its standard input, whatever it is doing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started it
+    adopt_orphans()
+    tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    faulthandler.enable(output)
+    waiting: SimpleQueue = SimpleQueue()
+    Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
+    answer(results, WELL, "ready")
+    while True:
+        packed, seconds = pickle.loads(waiting.get())  # noqa: S301, from the program that started it
+        os.truncate(log, 0)
+        faulthandler.dump_traceback_later(STACK_AFTER * seconds, file=output)
+        how, result = _done(packed)
+        faulthandler.cancel_dump_traceback_later()
+        with suppress(Exception):  # whatever has become of it
+            sys.stdout.flush()
+        answer(results, how, result)
+
+
+def adopt_orphans() -> None:
+    """Remain above all that is started here, a daemon too, so that it is found; Linux alone can do it."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
+    try:
+        while True:
+            waiting.put(receive(tasks))
+    except (EOFError, OSError, NotStoredError):
+        os._exit(0)
+
+
+def _done(packed: bytes) -> tuple[bytes, Any]:
+    """Whether the task went well, and its result, or what went wrong in words, for that can always be sent."""
+    try:
+        function, arguments = pickle.loads(packed)  # noqa: S301, from the program that started it
+        result = function(*arguments)
+        dump(result)
+    except BaseException as error:  # noqa: BLE001, the program decides what becomes of it
+        from backproof.report.judging.exceptions import told
+
+        return NOT_WELL, told(error)
+    return WELL, result
+
+
+def answer(pipe: BinaryIO, how: bytes, result: Any) -> None:
+    """Write an answer."""
+    send(pipe, how + dump(result))
+
+
+def task(function: Callable, arguments: tuple, seconds: float) -> bytes:
+    """A task; what can't be unpacked in the worker is the failure of the task, not the end of the worker."""
+    return pickle.dumps((pickle.dumps((function, arguments)), seconds))
+
+
+def send(pipe: BinaryIO, content: bytes) -> None:
+    """Write one message."""
+    message = sealed(content)
+    pipe.write(LENGTH.pack(len(message)) + message)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO, most: float = float("inf")) -> bytes:
+    """Read one message of at most so many bytes.
+
+    Raises:
+        EOFError: if there is none any more.
+        NotStoredError: if what comes is none.
+    """
+    head = pipe.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        raise EOFError
+    (length,) = LENGTH.unpack(head)
+    if length > most:
+        raise NotStoredError(f"a message of {length} bytes")
+    return opened(pipe.read(length))

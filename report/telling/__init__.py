@@ -1,0 +1,1 @@
+"""Judgements → Markdown, JSON and figures."""
