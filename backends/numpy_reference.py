@@ -40,17 +40,19 @@ def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False
         raise Unsupported(
             "gradients(parameters, inputs, targets) is not given the masks of dropout; add a parameter `masks`"
         )
+    if problem.buffers:
+        raise Unsupported("gradients(parameters, inputs, targets) is not given the buffers of layers")
     has_loss: list[bool] = []
 
-    def differentiate(problem: Problem, parameters: dict, masks: dict, x, t) -> Derivatives:
+    def differentiate(problem: Problem, parameters: dict, masks: dict, x, t, _: dict) -> Derivatives:
         more = {"masks": _own(masks)} if masked else {}
         loss, found = checked(gradients(_own(parameters), np.array(x), np.array(t), **more), problem)
         has_loss.append(loss is not None)
         loss = np.array(np.nan if loss is None else loss, problem.dtype)
         return Derivatives(half(loss), {}, {}, {path: half(np.array(values)) for path, values in found.items()})
 
-    def of_all_samples(problem: Problem, after: dict) -> tuple:
-        return {}, differentiate(problem, after, {}, problem.inputs, problem.targets).loss
+    def of_all_samples(problem: Problem, after: dict, _: dict) -> tuple:
+        return {}, differentiate(problem, after, {}, problem.inputs, problem.targets, {}).loss
 
     run = replace(_run(problem, differentiate, of_all_samples), scope="gradients", borrowed=BESIDE_GRADIENTS)
     if any(has_loss) and not all(has_loss):
@@ -100,14 +102,14 @@ def _run(
         for number, step in enumerate(train(problem, half, float, differentiate, advance)):
             if number in record.wanted:
                 record.add(**{field: _plain(numbers) for field, numbers in step._asdict().items()})
-        values, loss = of_all_samples(problem, step.after)
+        values, loss = of_all_samples(problem, step.after, step.buffers_after)
     return record.trajectory(problem, _plain(values), _plain(loss), time.perf_counter() - start)
 
 
-def _of_all_samples(problem: Problem, after: dict) -> tuple:
+def _of_all_samples(problem: Problem, after: dict, buffers: dict) -> tuple:
     """The values and the loss after the last step, without masks."""
-    values = forward(problem.network, operands(problem, after), half(problem.inputs))
-    return values, total_loss(problem, after, values[problem.network[-1].name], half(problem.targets))
+    values, _ = forward(problem.network, operands(problem, after, buffers), half(problem.inputs), training=False)
+    return values, total_loss(problem, after, values[problem.output], half(problem.targets))
 
 
 def _plain(numbers):

@@ -23,13 +23,15 @@ class Trajectory:
         steps: (R,) the recorded steps, ascending; the first axis of everything that follows.
         loss: (R,) of the batch, at the parameters before the update; None, like `final_loss`, where gradients alone
             are recorded.
-        values: (R, B, units) of `input` and of every layer.
-        cotangents: (R, B, units), the derivative of the loss by each value.
+        values: (R, B, *positions, features) of `input` and of every node of the network.
+        cotangents: likewise, the derivative of the loss by each value.
         gradients: (R, *shape) by parameter path.
         before, after: (R, *shape), the parameters before and after the update.
         state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers; empty where it is not
             recorded, and the judge follows it.
-        final_values: (samples, units) of `input` and of every layer, for all samples at the final parameters.
+        buffers_before, buffers_after: (R, *shape) by path, what layers remember from step to step.
+        final_values: (samples, *positions, features) of `input` and of every node, for all samples at the final
+            parameters.
         final_loss: () of all samples at the final parameters.
         seconds: wall time of the run; 0 if it was not taken.
         learning_rates: (R,) float64, of each update, where a schedule changes it and they are recorded; else None.
@@ -51,6 +53,8 @@ class Trajectory:
     seconds: float
     state_before: Arrays = field(default_factory=dict)
     state_after: Arrays = field(default_factory=dict)
+    buffers_before: Arrays = field(default_factory=dict)
+    buffers_after: Arrays = field(default_factory=dict)
     learning_rates: np.ndarray | None = None
     scope: Literal["layers", "gradients"] = "layers"
     borrowed: frozenset[str] = frozenset()
@@ -61,11 +65,11 @@ class Trajectory:
         return self.scope == "layers"
 
 
-GROUPS = (
-    "values", "cotangents", "gradients", "before", "after", "state_before", "state_after", "final_values",
-)  # fmt: skip
+BY_SAMPLE = ("values", "cotangents")
+BY_STEP = ("gradients", "before", "after", "state_before", "state_after", "buffers_before", "buffers_after")
+GROUPS = (*BY_SAMPLE, *BY_STEP, "final_values")
 ALONE = ("steps", "loss", "final_loss", "learning_rates")
-PHASES = ("value", "loss", "cotangent", "gradient", "learning rate", "update", "state")
+PHASES = ("value", "buffer", "loss", "cotangent", "gradient", "learning rate", "update", "state")
 
 
 class Incomplete(Exception):  # noqa: N818, a verdict rather than an error
@@ -163,56 +167,45 @@ def dtype_name(dtype: np.dtype) -> str:
 def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
     """Some of the recorded steps, which have that many real samples each."""
 
-    def steps(arrays: Arrays) -> Arrays:
-        return {name: array[positions] for name, array in arrays.items()}
-
-    def real(arrays: Arrays) -> Arrays:
-        return {name: array[positions, :samples] for name, array in arrays.items()}
-
-    names = ("gradients", "before", "after", "state_before", "state_after")
-
     def some(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[positions]
 
-    return replace(
-        trajectory, steps=trajectory.steps[positions], loss=some(trajectory.loss),
-        values=real(trajectory.values), cotangents=real(trajectory.cotangents),
-        learning_rates=some(trajectory.learning_rates),
-        **{name: steps(getattr(trajectory, name)) for name in names},
-    )  # fmt: skip
+    by_step = {group: {name: some(array) for name, array in getattr(trajectory, group).items()} for group in BY_STEP}
+    by_sample = {
+        group: {name: array[positions, :samples] for name, array in getattr(trajectory, group).items()}
+        for group in BY_SAMPLE
+    }
+    alone = {name: some(getattr(trajectory, name)) for name in ("steps", "loss", "learning_rates")}
+    return replace(trajectory, **by_step, **by_sample, **alone)
 
 
 class Recorder:
-    """Collects a trajectory step by step, for backends that loop in Python."""
+    """Collects a trajectory step by step, for backends that loop in Python: one buffer a tensor, filled row by row."""
 
     def __init__(self, problem: Problem):
         self.wanted = frozenset(problem.recorded.tolist())
-        self.size = problem.batches.shape[1]
-        self.losses: list = []
-        self.rates: list = []
-        self.tensors: dict[str, dict[str, list]] = {"values": {}, "cotangents": {}}
+        self.count, self.size = len(problem.recorded), problem.batches.shape[1]
+        self.row = 0
+        self.alone: dict[str, list] = {"loss": [], "learning_rates": []}
+        self.tensors: dict[str, Arrays] = {group: {} for group in BY_SAMPLE}
 
-    def add(self, loss, values: Arrays, cotangents: Arrays, learning_rate: float | None, **others: Arrays) -> None:
+    def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
         """Keep one step: its loss, its rate, and dictionaries of arrays named like the fields of `Trajectory`."""
-        self.losses.append(loss)
-        self.rates.append(learning_rate)
-        padded = {"values": _padded(values, self.size), "cotangents": _padded(cotangents, self.size)}
-        for group, arrays in {**padded, **others}.items():
+        self.alone["loss"].append(loss)
+        self.alone["learning_rates"].append(learning_rate)
+        for group, arrays in groups.items():
+            kept = self.tensors.setdefault(group, {})
             for name, array in arrays.items():
-                self.tensors.setdefault(group, {}).setdefault(name, []).append(array)
+                if name not in kept:
+                    shape = (self.size, *array.shape[1:]) if group in BY_SAMPLE else array.shape
+                    kept[name] = np.zeros((self.count, *shape), array.dtype)
+                kept[name][(self.row, slice(len(array))) if group in BY_SAMPLE else self.row] = array
+        self.row += 1
 
     def trajectory(self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float) -> Trajectory:
-        """Everything kept, stacked."""
-        groups = {
-            group: {name: np.stack(arrays) for name, arrays in tensors.items()}
-            for group, tensors in self.tensors.items()
-        }
+        """Everything kept."""
+        rates = np.array(self.alone["learning_rates"], np.float64) if problem.schedule else None
         return Trajectory(
-            steps=problem.recorded, loss=np.stack(self.losses), final_values=final_values, final_loss=final_loss,
-            learning_rates=np.array(self.rates, np.float64) if problem.schedule else None, seconds=seconds, **groups,
+            steps=problem.recorded, loss=np.stack(self.alone["loss"]), final_values=final_values,
+            final_loss=final_loss, learning_rates=rates, seconds=seconds, **self.tensors,
         )  # fmt: skip
-
-
-def _padded(arrays: Arrays, size: int) -> Arrays:
-    missing = size - len(next(iter(arrays.values()))) if arrays else 0
-    return {name: np.pad(array, ((0, missing), (0, 0))) for name, array in arrays.items()} if missing else arrays

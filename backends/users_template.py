@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backproof.cases.console.terminal import printable
-from backproof.cases.format.layers import Layer
+from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.optimizers import Decaying, Updating
 from backproof.cases.format.schema import Case
 
@@ -66,20 +66,20 @@ def _gradients(case: Case) -> list[str]:
     """The lines of a function that gives zeros."""
     parameters, trained = case.parameter_shapes(), case.trained_shapes()
     names = {path: path.replace(".", "_") for path in parameters}
-    *_, outputs = case.widths.values()
-    masks = [layer.name for layer in case.network if layer.kind == "dropout"]
+    shapes = {name: ", ".join(map(str, shape)) for name, shape in (case.graph.shapes | case.graph.masks).items()}
+    masks = [*case.graph.masks]
     return [
         f"def gradients(parameters, inputs, targets{', masks' if masks else ''}):",
         '    """The loss of a batch, and its derivative by every trained parameter, in the dtype of the inputs.',
         "",
-        f"    inputs: (samples, {case.widths['input']}); targets: (samples, {outputs}), of classes a 1 at the class.",
-        *(f"    masks: {name}.mask (samples, {case.widths[name]}) of 0 and 1; {{}} in the end." for name in masks),
+        f"    inputs: (samples, {shapes['input']}); targets: (samples, {shapes[case.graph.output]}), of classes a 1 at the class.",
+        *(f"    masks: {path} (samples, {shapes[path]}) of 0 and 1; {{}} in the end." for path in masks),
         '    """',
         *(f'    {names[path]} = parameters["{path}"]  # {shape}' for path, shape in parameters.items()),
         *(f"    {line}" for line in _tied(case, names)),
         "",
         "    # Forward, from the inputs on:",
-        *(f"    #   {layer.name}, (samples, {case.widths[layer.name]}): {_formula(layer)}" for layer in case.network),
+        *(f"    #   {layer.name}, (samples, {shapes[layer.name]}): {_formula(layer)}" for layer in case.network),
         f"    # {_loss(case)}",
         "    loss = inputs.dtype.type(0)",
         "",
@@ -139,7 +139,7 @@ def _tied(case: Case, names: dict[str, str]) -> Iterator[str]:
         yield f"{path.replace('.', '_')} = {names[tie.parameter]}{'.T' if tie.transposed else ''}"
 
 
-def _formula(layer: Layer) -> str:
+def _formula(layer: LayerConcept) -> str:
     """The layer's kind, and its equation as the schema has it, on one line."""
     return f"{layer.kind}: {first_sentence(layer)}"
 

@@ -16,7 +16,6 @@ from tabulate import tabulate
 
 from backproof.cases.console.command import run_command, say
 from backproof.cases.console.terminal import cut, plain
-from backproof.cases.format.layers import Dense
 from backproof.cases.format.schema import Case
 from backproof.cases.reading.load import load_all
 
@@ -103,11 +102,12 @@ def _row(case: Case) -> tuple[str, ...]:
 
 
 def _network(case: Case) -> str:
-    """`2-4-1 sigmoid`: the widths of the dense layers (`32x16` for sixteen equal ones) and the kinds of the others."""
-    widths = [case.widths["input"], *(layer.units for layer in case.network if isinstance(layer, Dense))]
-    runs = [(width, len(list(equal))) for width, equal in groupby(widths)]
-    kinds = dict.fromkeys(layer.kind for layer in case.network if not isinstance(layer, Dense))
-    return " ".join(["-".join(f"{width}x{n}" if n > 2 else "-".join([str(width)] * n) for width, n in runs), *kinds])
+    """`2-4-1 sigmoid`: the shapes as they change (`32x16` for sixteen equal ones), and the kinds of the other layers."""
+    shaped = [layer for layer in case.network if "units" in type(layer).model_fields]
+    shapes = [case.graph.shapes[name] for name in ("input", *(layer.name for layer in shaped))]
+    runs = [("×".join(map(str, shape)), len(list(equal))) for shape, equal in groupby(shapes)]
+    kinds = dict.fromkeys(layer.kind for layer in case.network if layer not in shaped)
+    return " ".join(["-".join(f"{shape}x{n}" if n > 2 else "-".join([shape] * n) for shape, n in runs), *kinds])
 
 
 def _dtypes(case: Case) -> str:

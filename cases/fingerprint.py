@@ -23,6 +23,7 @@ def fingerprint(problem: Problem) -> str:
     case leaves out and what it leaves at its default are no parts either: a new setting changes no old fingerprint.
     """
     parts = {part.name: getattr(problem, part.name) for part in fields(problem) if part.name not in OF_THE_JUDGE}
+    parts["network"] = parts.pop("layers")
     return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
 
 

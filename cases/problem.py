@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from ml_dtypes import bfloat16
 from numpy.random import Generator, RandomState
 
-from backproof.cases.format.layers import Dropout, Layer
+from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
-from backproof.cases.format.schema import Case, Normal, Published, Tie, Tolerance, Uniform, layer_widths
+from backproof.cases.format.schema import Case, Normal, Published, Tie, Tolerance, Uniform
+from backproof.cases.network import Network, Node
 
 MEMORY_FOR_RECORDS = 256 * 2**20
 
@@ -23,11 +26,12 @@ class Problem:
     Attributes:
         name: the case's name, `xor/two_four_one`.
         dtype: of every number below and of every number a backend leaves behind.
-        network: the layers in order, all named.
+        layers: the layers in order, all named; `network` has their operations.
         loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and then there is
             one step, which leaves the parameters as they are.
         parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,), without tied ones.
-        inputs, targets: all samples, (samples, features) and (samples, outputs); of classes a 1 at the class.
+        inputs, targets: all samples, (samples, *positions, features) and (samples, *positions, outputs); of classes a
+            1 at the class.
         batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
         recorded: the steps a trajectory must hold, ascending.
         trained: the paths of the parameters that have a gradient; the others are frozen.
@@ -35,13 +39,14 @@ class Problem:
         tolerance: between two free runs, where the case sets it.
         tied: by path, what each parameter is that is not one of its own.
         penalties: the terms of the loss that depend on parameters alone.
-        masks: of each dropout layer, (masks, size, units) of 0 and 1; step k takes number k modulo masks.
+        masks: by path, (masks, size, *positions, features) of 0 and 1; step k takes number k modulo masks.
+        buffers: by path what each layer remembers at first.
         clip, schedule: what is done to the gradients, and to the learning rate, before an update.
     """
 
     name: str
     dtype: np.dtype
-    network: tuple[Layer, ...]
+    layers: tuple[LayerConcept, ...]
     loss: Loss
     optimizer: Optimizer | None
     parameters: dict[str, np.ndarray]
@@ -55,12 +60,33 @@ class Problem:
     tied: dict[str, Tie] = field(default_factory=dict)
     penalties: tuple[Penalty, ...] = ()
     masks: dict[str, np.ndarray] = field(default_factory=dict)
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
     clip: Clip | None = None
     schedule: AnySchedule | None = None
 
+    @cached_property
+    def graph(self) -> Network:
+        """The layers with the shapes of their values."""
+        return Network(self.layers, self.inputs.shape[1:])
+
+    @property
+    def network(self) -> tuple[Node, ...]:
+        """The operations in the order in which they are computed."""
+        return self.graph.nodes
+
+    @property
+    def output(self) -> str:
+        """The name of the last layer."""
+        return self.graph.output
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[int, ...]]:
+        """The axes of every parameter, counted from the end."""
+        return {path: tuple(range(-values.ndim, 0)) for path, values in self.parameters.items()}
+
     def masks_at(self, steps: int | np.ndarray) -> dict[str, np.ndarray]:
-        """The masks by `LAYER.mask` at a step, (size, units), or at many, (steps, size, units)."""
-        return {f"{layer}.mask": masks[steps % len(masks)] for layer, masks in self.masks.items()}
+        """The masks by path at a step, (size, *shape), or at many, (steps, size, *shape)."""
+        return {path: masks[steps % len(masks)] for path, masks in self.masks.items()}
 
     @property
     def steps(self) -> int:
@@ -68,9 +94,9 @@ class Problem:
         return len(self.batches)
 
     @property
-    def widths(self) -> dict[str, int]:
-        """The number of units of `input` and of every layer, in order."""
-        return layer_widths(self.network, self.inputs.shape[1])
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of `input` and of the value of every node, of one sample, in order."""
+        return self.graph.shapes
 
 
 def materialise(case: Case, dtype: str) -> Problem:
@@ -82,7 +108,7 @@ def materialise(case: Case, dtype: str) -> Problem:
     problem = Problem(
         name=case.name,
         dtype=np.dtype(dtype),
-        network=tuple(_without_mask(layer) for layer in case.network),
+        layers=tuple(map(_without_masks, case.network)),
         loss=case.loss,
         optimizer=case.training and case.training.optimizer,
         parameters={path: parameters[path] for path in shapes},
@@ -95,7 +121,8 @@ def materialise(case: Case, dtype: str) -> Problem:
         tolerance=case.tolerance.get(dtype),
         tied=case.tied,
         penalties=case.penalties,
-        masks={layer: mask.astype(dtype) for layer, mask in masks.items()},
+        masks={path: mask.astype(dtype) for path, mask in masks.items()},
+        buffers={path: np.full(shape, start, dtype) for path, (shape, start) in case.graph.buffers.items()},
         clip=case.training and case.training.clip,
         schedule=case.training and case.training.schedule,
     )
@@ -140,19 +167,27 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _masks(case: Case, random: RandomState | Generator | None) -> dict[str, np.ndarray]:
-    """The masks of each dropout layer, (masks, size, units), the drawn ones of all steps at once."""
-    return {layer.name: _mask(case, layer, random) for layer in case.network if isinstance(layer, Dropout)}
+    """The masks by path, (masks, size, *shape), the drawn ones of all steps at once."""
+    given = {
+        f"{layer.name}.{name}": (mask, layer.dropped)
+        for layer in case.network
+        for name, mask in layer.given_masks().items()
+    }
+    return {path: _mask(case, *given[path], shape, random) for path, shape in case.graph.masks.items()}
 
 
-def _mask(case: Case, layer: Dropout, random: RandomState | Generator | None) -> np.ndarray:
-    if layer.mask is None:
-        return random.uniform(size=(case.steps, case.batch.size, case.widths[layer.name])) >= layer.rate
-    return layer.mask if layer.mask.ndim == 3 else layer.mask[None]
+def _mask(
+    case: Case, given: np.ndarray | None, dropped: float, shape: tuple[int, ...], random: RandomState | Generator | None
+) -> np.ndarray:
+    if given is None:
+        return random.uniform(size=(case.steps, case.batch.size, *shape)) >= dropped
+    return given if given.ndim > len(shape) + 1 else given[None]
 
 
-def _without_mask(layer: Layer) -> Layer:
+def _without_masks(layer: LayerConcept) -> LayerConcept:
     """The layer as a structure, which many problems may share."""
-    return layer.model_copy(update={"mask": None}) if isinstance(layer, Dropout) else layer
+    masks = layer.given_masks()
+    return layer.model_copy(update=dict.fromkeys(masks)) if masks else layer
 
 
 # ---------------------------------------------------------------- targets
@@ -160,10 +195,9 @@ def _without_mask(layer: Layer) -> Layer:
 
 def _targets(case: Case) -> np.ndarray:
     """The targets as they are; class indices as a 1 at the class and 0 elsewhere."""
-    if case.data.targets.ndim > 1:
+    if case.data.targets.ndim > len(case.output_shape):
         return case.data.targets
-    *_, classes = case.widths.values()
-    return np.eye(classes)[case.data.targets.astype(int)]
+    return np.eye(case.output_shape[-1])[case.data.targets.astype(int)]
 
 
 # ---------------------------------------------------------------- batches
@@ -206,7 +240,7 @@ def _recorded(case: Case, problem: Problem) -> np.ndarray:
 
 def _bytes_per_step(problem: Problem) -> int:
     """Values and cotangents of all layers; parameters and state before and after, and the gradients."""
-    units = sum(problem.widths.values()) * problem.batches.shape[1]
+    units = sum(map(math.prod, problem.shapes.values())) * problem.batches.shape[1]
     parameters = sum(values.size for values in problem.parameters.values())
     states = len(problem.optimizer.state) if problem.optimizer else 0
     return problem.dtype.itemsize * (2 * units + (3 + 2 * states) * parameters)

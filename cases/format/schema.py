@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,10 +29,11 @@ from pydantic_core import InitErrorDetails
 
 from backproof.cases.format.concept import Concept, Count, Line, Positive
 from backproof.cases.format.fields import Array, OneOf, Part, Printed, again
-from backproof.cases.format.layers import Layer
+from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.objectives import Objective, lowered
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
+from backproof.cases.network import Network
 
 CASES = Path(__file__).resolve().parents[1]
 
@@ -79,7 +80,7 @@ class Random(Concept):
 
 
 class Data(Concept):
-    """All samples: inputs (samples, features) and targets (samples, outputs)."""
+    """All samples: inputs (samples, *positions, features) and targets (samples, *positions, outputs)."""
 
     inputs: Array
     targets: Array
@@ -260,21 +261,19 @@ class Case(Concept):
         """Its file stands below `cases/`, so that no other case has its name."""
         return Path(os.path.realpath(self._path)).is_relative_to(CASES)
 
-    @property
-    def widths(self) -> dict[str, int]:
-        """The number of units of `input` and of every layer, in order."""
-        return layer_widths(self.network, np.shape(self.data.inputs)[1])
+    @cached_property
+    def graph(self) -> Network:
+        """The network with the shapes of its values."""
+        return Network(self.network, np.shape(self.data.inputs)[1:])
 
-    def layer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of everything that a layer takes as its parameter, in the order of the layers; tied ones too."""
-        shapes, before = {}, self.widths.values()
-        for layer, width in zip(self.network, before, strict=False):
-            shapes |= {f"{layer.name}.{name}": shape for name, shape in layer.parameter_shapes(width).items()}
-        return shapes
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the last layer's value, of one sample."""
+        return self.graph.shapes[self.graph.output]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter, in the order of the layers."""
-        return {path: shape for path, shape in self.layer_shapes().items() if path not in self.tied}
+        return {path: shape for path, shape in self.graph.parameters.items() if path not in self.tied}
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter that has a gradient."""
@@ -298,11 +297,3 @@ class Case(Concept):
             return 1
         return self.training.steps or self.training.epochs * self.steps_per_epoch
 
-
-def layer_widths(network: Iterable[Layer], features: int) -> dict[str, int]:
-    """The number of units of `input` and of every layer, in order."""
-    widths = {"input": features}
-    for layer in network:
-        features = getattr(layer, "units", features)
-        widths[layer.name] = features
-    return widths

@@ -13,7 +13,6 @@ from ml_dtypes import finfo
 
 from backproof.cases.format.concept import Concept, Unread
 from backproof.cases.format.fields import KEY, hint, quoted
-from backproof.cases.format.layers import Dropout, Skip
 from backproof.cases.format.losses import OF_SIGNS, GaussianNll
 from backproof.cases.format.optimizers import Asgd, Rprop
 from backproof.cases.format.schema import Case, Uniform
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
 MOST_INDICES = 100_000_000
-MATRIX = 2  # axes
 
 Mistakes = Iterator[tuple["Place", str]]
 
@@ -35,7 +33,7 @@ def check(case: Case) -> list[tuple[Place, str]]:
     """All mistakes of a case, or of what can be read of it; what rests on broken foundations is not looked at."""
     found = [*_told(case, _inputs, _targets, _rows_of_both, _layer_names, _training, _batch)]
     sound = reduce(without, (place for place, _ in found), case)
-    looks = (_target_width, _loss, _skips, _masks, _tied, _parameters, _frozen, _penalties, _steps, fitting, _range)
+    looks = (_graph, _target_shape, _loss, _masks, _tied, _parameters, _frozen, _penalties, _steps, fitting, _range)
     return [*found, *_told(sound, *looks), *_told(case, consistent, _dtypes, _tolerance, _random, _draws)]
 
 
@@ -50,15 +48,14 @@ def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
 
 
 def _inputs(case: Case) -> Mistakes:
-    if len(shape := np.shape(case.data.inputs)) != MATRIX:
-        yield ("data", "inputs"), f"expected a matrix with a row a sample, found shape {shape}"
+    if len(shape := np.shape(case.data.inputs)) < 2:
+        yield ("data", "inputs"), f"expected a matrix with a row a sample, or more axes, found shape {shape}"
 
 
 def _targets(case: Case) -> Mistakes:
-    shape, expected = np.shape(case.data.targets), "a matrix"
-    if len(shape) == 1 and case.loss.by_class:
-        return
-    if len(shape) != MATRIX:
+    """A row a sample; a class index alone has no more axes than there are positions."""
+    shape = np.shape(case.data.targets)
+    if len(shape) == 0 or (len(shape) == 1 and not case.loss.by_class):
         expected = "a class index a sample, or a matrix" if case.loss.by_class else "a matrix"
         yield ("data", "targets"), f"expected {expected} with a row a sample, found shape {shape}"
 
@@ -73,34 +70,59 @@ def _rows_of_both(case: Case) -> Mistakes:
 def _layer_names(case: Case) -> Mistakes:
     taken = dict.fromkeys(("input", "output"), "is reserved")
     for layer in case.network:
-        taken |= {
-            f"{layer.name}.{own}": f"is that of {layer.name}'s {own}" for own in (*layer.parameter_shapes(1), "mask")
-        }
+        owned = *layer.parameters((1,) * 4, *[(1,) * 4] * 3), *layer.given_masks(), *layer.buffers((1,) * 4), *layer.parts
+        taken |= {f"{layer.name}.{own}": f"is that of {layer.name}'s {own}" for own in owned}
     for i, layer in enumerate(case.network):
         if layer.name in taken:
             yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {taken[layer.name]}"
         taken[layer.name] = "is taken by an earlier layer"
 
 
-def _target_width(case: Case) -> Mistakes:
-    (*_, (name, width)), targets = case.widths.items(), case.data.targets
-    if targets.ndim == 1:
-        if (wrong := np.flatnonzero(~np.isin(targets, range(width)))).size:
-            message = f"expected class indices from 0 to {width - 1}, found {targets[wrong[0]]:g}"
-            yield ("data", "targets", int(wrong[0])), message
-    elif isinstance(case.loss, GaussianNll):
-        if width != 2 * targets.shape[1]:
-            yield ("data", "targets"), f"expected half the width {width} of the last layer, found {targets.shape[1]}"
-    elif width != targets.shape[1]:
-        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {targets.shape[1]}"
+def _graph(case: Case) -> Mistakes:
+    """A layer takes values that are there already, of shapes that fit; and every value is taken by some layer."""
+    for i, misfit in case.graph.misfits.items():
+        layer = case.network[i]
+        key = next((key for key in ("inputs", "source") if getattr(layer, key, None)), None)
+        yield ("network", i, layer.kind, *filter(None, [key])), misfit
+    used = {name for node in case.graph.nodes for name in node.inputs} if not case.graph.misfits else {*case.graph.shapes}
+    for i, name in enumerate(["input", *(layer.name for layer in case.network[:-1])]):
+        if name not in used:
+            place = ("network", i - 1, case.network[i - 1].kind) if i else ("network",)
+            yield place, f"nothing takes the value of {name}, so nothing is learnt through it"
+
+
+def _target_shape(case: Case) -> Mistakes:
+    """Targets have the shape of the output, or are class indices; of a distribution there are two outputs a target."""
+    output, name, targets = case.output_shape, case.graph.output, case.data.targets
+    if case.loss.by_class and targets.ndim == len(output):
+        yield from _classes(output, targets)
+        return
+    *positions, width = output
+    if isinstance(case.loss, GaussianNll) and targets.shape[1:-1] == (*positions,) and targets.ndim == len(output) + 1:
+        if width != 2 * targets.shape[-1]:
+            yield ("data", "targets"), f"expected half the width {width} of the last layer, found {targets.shape[-1]}"
+    elif len(output) == 1 == targets.ndim - 1 and width != targets.shape[-1]:
+        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {targets.shape[-1]}"
+    elif targets.shape[1:] != output:
+        expected = f"expected {output} a sample, the shape of the last layer, {name!r}"
+        yield ("data", "targets"), f"{expected}, found {targets.shape[1:]}"
+
+
+def _classes(output: tuple[int, ...], targets: np.ndarray) -> Mistakes:
+    *positions, classes = output
+    if targets.shape[1:] != (*positions,):
+        yield ("data", "targets"), f"expected a class index a position, {(*positions,)} a sample, found {targets.shape[1:]}"
+    elif (wrong := np.argwhere(~np.isin(targets, range(classes)))).size:
+        place = tuple(map(int, wrong[0]))
+        yield ("data", "targets", *place), f"expected class indices from 0 to {classes - 1}, found {targets[place]:g}"
 
 
 def _loss(case: Case) -> Mistakes:
     """What a loss asks of its targets and of the layer before it."""
-    kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.widths.values(), case.network[-1]
+    kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.output_shape, case.network[-1]
     if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
-    if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > 1 and (targets < 0).any():
+    if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > len(case.output_shape) and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
     if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
         message = f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
@@ -109,39 +131,33 @@ def _loss(case: Case) -> Mistakes:
         yield ("loss", kind, "class_weights"), f"expected {width} weights, one a class, found {len(weights)}"
 
 
-def _skips(case: Case) -> Mistakes:
-    """A skip adds a value that is there already, of the same width."""
-    widths, before = case.widths, ["input"]
-    for i, layer in enumerate(case.network):
-        place = ("network", i, layer.kind, "source")
-        if isinstance(layer, Skip) and layer.source not in before:
-            yield place, f"there is no layer {quoted(layer.source)} before this one{hint(layer.source, before)}"
-        elif isinstance(layer, Skip) and widths[layer.source] != widths[layer.name]:
-            found = f"{quoted(layer.source)} has {widths[layer.source]}"
-            yield place, f"expected a layer of width {widths[layer.name]}, as the one before the skip; {found}"
-        before.append(layer.name)
-
-
 def _masks(case: Case) -> Mistakes:
     drawn = 0
     for i, layer in enumerate(case.network):
-        if not isinstance(layer, Dropout):
-            continue
-        each, place = (case.batch.size, case.widths[layer.name]), ("network", i, layer.kind)
-        drawn += case.steps * math.prod(each) if layer.mask is None else 0
-        if layer.mask is None and drawn > MOST_INDICES:
-            yield place, f"{case.steps:,} masks of {each}; at most {MOST_INDICES:,} numbers are drawn for all masks"
-        elif layer.mask is not None and (layer.mask.shape[-2:] != each or layer.mask.ndim > 3):
-            yield (*place, "mask"), f"expected shape {each} or (steps, {each[0]}, {each[1]}), found {layer.mask.shape}"
-        elif layer.mask is not None and not np.isin(layer.mask, (0, 1)).all():
-            yield (*place, "mask"), "expected a mask of 0 and 1"
-        elif layer.mask is not None and layer.mask.ndim == 3 and len(layer.mask) > case.steps:
-            yield (*place, "mask"), f"expected at most {case.steps} masks, one a step, found {len(layer.mask)}"
+        shapes = layer.masks(*case.graph.taken[layer.name])
+        for name, mask in layer.given_masks().items():
+            each, place = (case.batch.size, *shapes[name]), ("network", i, layer.kind)
+            drawn += case.steps * math.prod(each) if mask is None else 0
+            if mask is None and drawn > MOST_INDICES:
+                count = f"{case.steps:,} masks of {each}"
+                yield place, f"{count}; at most {MOST_INDICES:,} numbers are drawn for all masks"
+            elif mask is not None:
+                yield from (((*place, name), wrong) for wrong in _wrong_mask(mask, each, case.steps))
+
+
+def _wrong_mask(mask: np.ndarray, each: tuple[int, ...], steps: int) -> Iterator[str]:
+    """What is wrong with a mask that should be one of a step, or one for each."""
+    if mask.shape[-len(each) :] != each or mask.ndim > len(each) + 1:
+        yield f"expected shape {each} or ({', '.join(map(str, ('steps', *each)))}), found {mask.shape}"
+    elif not np.isin(mask, (0, 1)).all():
+        yield "expected a mask of 0 and 1"
+    elif mask.ndim > len(each) and len(mask) > steps:
+        yield f"expected at most {steps} masks, one a step, found {len(mask)}"
 
 
 def _tied(case: Case) -> Mistakes:
     """A tie leads from a layer's parameter to one that has a value of its own, of the same shape."""
-    shapes, own = case.layer_shapes(), case.parameter_shapes()
+    shapes, own = case.graph.parameters, case.parameter_shapes()
     for path, tie in case.tied.items():
         other = own.get(tie.parameter, ())
         if path not in shapes:
@@ -186,8 +202,8 @@ def _penalties(case: Case) -> Mistakes:
 
 def _parameters(case: Case) -> Mistakes:
     shapes = case.parameter_shapes()
-    if not case.layer_shapes():
-        yield ("network",), "there is no dense layer, so there is no parameter and no gradient to compare"
+    if not case.graph.parameters:
+        yield ("network",), "no layer has a parameter, so there is no gradient to compare: add a dense layer"
     if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
         yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
     for name in (name for name in shapes if name not in case.parameters):
@@ -197,8 +213,8 @@ def _parameters(case: Case) -> Mistakes:
             if name not in case.tied:
                 yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
         elif isinstance(value, np.ndarray) and value.shape != shapes[name]:
-            axes = "(inputs, units)" if name.endswith(".weight") else "(units,)"
-            yield ("parameters", name), f"{name}: expected shape {shapes[name]} = {axes}, found {value.shape}"
+            axes = {1: " = (units,)", 2: " = (inputs, units)"}.get(len(shapes[name]), "")
+            yield ("parameters", name), f"{name}: expected shape {shapes[name]}{axes}, found {value.shape}"
 
 
 # ---------------------------------------------------------------- training
@@ -243,7 +259,7 @@ def _random(case: Case) -> Mistakes:
     masks = [
         ("network", i, layer.kind)
         for i, layer in enumerate(case.network)
-        if isinstance(layer, Dropout) and layer.mask is None
+        if any(mask is None for mask in layer.given_masks().values())
     ]
     shuffled = case.training and case.training.batch and case.training.batch.order == "shuffled"
     uses: list[Place] = [*drawn, *masks, *([("training", "batch", "order")] if shuffled else [])]

@@ -46,7 +46,7 @@ def without(concept: Concept, place: Place) -> Concept:
 def _made(concept: type[Concept], values: dict[str, Any]) -> Concept:
     made = concept.model_construct()
     made.__dict__.clear()
-    made.__dict__.update(values)
+    made.__dict__.update((name, values[name]) for name in values if name in concept.model_fields)
     return made
 
 

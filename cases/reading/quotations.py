@@ -88,10 +88,10 @@ def _part_of(shape: tuple[int, ...], index: list[int | str]) -> tuple[int, ...] 
 
 def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
     """The shape of everything that can be published, at this step."""
-    rows, (*_, last) = _rows(case, step), case.widths.values()
-    shapes = {"loss": (), "output": (rows, last)}
+    rows, output = _rows(case, step), case.output_shape
+    shapes = {"loss": (), "output": (rows, *output)}
     for kind in ("value", "cotangent"):
-        shapes |= {f"{kind}/{name}": (rows, width) for name, width in case.widths.items()}
+        shapes |= {f"{kind}/{name}": (rows, *shape) for name, shape in case.graph.shapes.items()}
     shapes |= {f"parameter/{name}": shape for name, shape in case.parameter_shapes().items()}
     for kind in ("gradient", *(["update"] if case.training else [])):
         shapes |= {f"{kind}/{name}": shape for name, shape in case.trained_shapes().items()}
@@ -99,7 +99,7 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
         shapes |= {f"state/{state}/{name}": shape for name, shape in case.trained_shapes().items()}
     if case.loss.by_class or case.loss.kind in OF_SIGNS:
         shapes["accuracy"] = ()
-    if case.data.targets.ndim > 1 and case.data.targets.shape[1] == last:
+    if case.data.targets.shape[1:] == output:
         shapes["absolute_error"] = ()
     return shapes
 

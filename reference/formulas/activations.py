@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erfc, expit
 
+from backproof.reference.formulas.positions import beside, over_rows
 from backproof.reference.numbers.constants import NORMAL_DENSITY, SQRT_2_BY_PI, SQRT_HALF, flushed_with
 
 # A derivative such as 1 - tanh² x = (1 - y)(1 + y) = 1 / cosh² x is an elementary function in its own right, and
@@ -110,14 +111,15 @@ def leaky_relu_backward(x, y, dy, slope):
 
 def prelu_forward(x, slope):
     """y = x where x > 0, else slope x, one slope for all units or one for each."""
-    return leaky_relu_forward(x, slope[..., None, :])
+    return leaky_relu_forward(x, beside(slope, x))
 
 
 def prelu_backward(x, y, dy, slope):
     """dx as of the leaky relu,  dslope = Σ dy min(x, 0) over the samples, and over the units if they share it."""
     terms = dy * np.minimum(x, 0)
-    dslope = terms.sum(axis=(-2, -1))[..., None] if slope.shape[-1] == 1 else terms.sum(axis=-2)
-    return leaky_relu_backward(x, y, dy, slope[..., None, :]), dslope
+    axes = tuple(range(len(slope.shape) - 1, len(x.shape)))
+    dslope = terms.sum(axis=axes)[..., None] if slope.shape[-1] == 1 else over_rows(terms, slope)
+    return leaky_relu_backward(x, y, dy, beside(slope, x)), dslope
 
 
 def relu6_forward(x):

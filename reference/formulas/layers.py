@@ -1,83 +1,67 @@
-"""Forward and backward of each layer, by hand; the activations are in `activations.py`.
+"""The formulas of all layers, by hand: one row a kind, every row called alike.
 
-Shapes: x and y are (..., samples, units), weights (..., in, units), biases (..., units); leading axes, such as one
-for many steps at once, are allowed everywhere. A cotangent dy is the derivative of the loss by y. Nothing here asks
-what its numbers are: floats of any precision, values with error bounds (`bounded.py`) or balls (`balls.py`).
+`forward(*xs, *parameters, **settings) -> y` and `backward(*xs, y, dy, *parameters, **settings) -> (*dxs, *dparameters)`,
+where xs are the values that the layer takes, and a single derivative may come without a tuple. Masks and buffers are
+settings. A layer with buffers takes `training` as well, and its forward then returns y and a dictionary of the buffers
+after the step; after the last step y alone.
 
-The backward formulas are the chain rule as in Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5.
+Shapes: a value is (*steps, samples, *positions, features); leading axes, such as one for many steps at once, are
+allowed everywhere. Nothing here asks what its numbers are: floats of any precision, values with error bounds or balls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from backproof.cases.format.layers import Dense, Layer
+from backproof.cases.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
-from backproof.reference.numbers.constants import number_like
-
-# ---------------------------------------------------------------- dense
-
-
-def dense_forward(x, weight, bias=None):
-    """y = x W + b."""
-    y = x @ weight
-    return y if bias is None else y + bias[..., None, :]
+from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward
+from backproof.reference.formulas.dense import dense_backward, dense_forward
 
 
-def dense_backward(x, weight, dy):
-    """dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ dy over the samples."""
-    return dy @ weight.mT, x.mT @ dy, dy.sum(axis=-2)
+class Formula(NamedTuple):
+    """Forward and backward of one kind of layer."""
+
+    forward: Callable
+    backward: Callable
 
 
-# ---------------------------------------------------------------- dropout, skip
+LAYERS: dict[str, Formula] = {
+    "dense": Formula(dense_forward, dense_backward),
+    "dropout": Formula(dropout_forward, dropout_backward),
+    "skip": Formula(skip_forward, skip_backward),
+    **{kind: Formula(*pair) for kind, pair in ACTIVATIONS.items()},
+}
 
 
-def dropout_forward(x, mask, rate):
-    """y = m x / (1 - rate); y = x without a mask."""
-    return x if mask is None else x * mask / (1 - number_like(x, rate))
+def layer_forward(node: Node, numbers: Mapping[str, Any], *, training: bool = True) -> tuple[Any, dict[str, Any]]:
+    """Compute the value of a node, and by path its buffers after the step.
 
-
-def dropout_backward(x, y, dy, mask, rate):
-    """dx = m dy / (1 - rate)."""
-    return dropout_forward(dy, mask, rate)
-
-
-def skip_forward(x, other):
-    """y = x + the value of another layer."""
-    return x + other
-
-
-def skip_backward(x, y, dy, other):
-    """dx = dy, and dy for the other layer."""
-    return dy, dy
-
-
-# ---------------------------------------------------------------- any layer
-
-FUNCTIONS = ACTIVATIONS | {"dropout": (dropout_forward, dropout_backward), "skip": (skip_forward, skip_backward)}
-
-
-def layer_forward(layer: Layer, numbers: Mapping, x):
-    """The value of `layer` for the value x of the layer before it.
-
-    `numbers` holds what else it may take, by name: parameters, masks, and the values of the layers before.
+    Args:
+        node: of the network.
+        numbers: values, parameters, masks and buffers by name.
+        training: False after the last step.
     """
-    if isinstance(layer, Dense):
-        return dense_forward(x, numbers[f"{layer.name}.weight"], numbers.get(f"{layer.name}.bias"))
-    forward, _ = FUNCTIONS[layer.kind]
-    return forward(x, *layer.arguments(numbers))
+    keywords = node.keywords(numbers, training=training)
+    y = LAYERS[node.kind].forward(*node.operands(numbers), **keywords)
+    if not (node.buffers and training):
+        return y, {}
+    y, after = y
+    return y, {node.buffers[keyword]: buffer for keyword, buffer in after.items()}
 
 
-def layer_backward(layer: Layer, numbers: Mapping, x, y, dy):
-    """The cotangent of x, and by name the derivatives by the layer's parameters and by the values of other layers.
+def layer_backward(node: Node, numbers: Mapping[str, Any], y, dy, *, training: bool = True) -> list[tuple[str, Any]]:
+    """Compute the derivatives by what a node takes, each with the name of a value or the path of a parameter.
 
-    y is the layer's value for x.
+    Args:
+        node: of the network.
+        numbers: values, parameters, masks and buffers by name.
+        y: the node's value.
+        dy: the derivative of the loss by it.
+        training: False after the last step.
     """
-    if isinstance(layer, Dense):
-        dx, dweight, dbias = dense_backward(x, numbers[f"{layer.name}.weight"], dy)
-        gradients = {f"{layer.name}.weight": dweight, f"{layer.name}.bias": dbias}
-        return dx, {path: gradient for path, gradient in gradients.items() if path in numbers}
-    _, backward = FUNCTIONS[layer.kind]
-    result = backward(x, y, dy, *layer.arguments(numbers))
-    dx, *others = result if layer.operands else (result,)
-    return dx, dict(zip(layer.operands, others, strict=True))
+    xs, parameters = ([numbers[name] for name in names] for names in (node.inputs, node.parameters))
+    found = LAYERS[node.kind].backward(*xs, y, dy, *parameters, **node.keywords(numbers, training=training))
+    derivatives = found if isinstance(found, tuple) else (found,)
+    return list(zip((*node.inputs, *node.parameters), derivatives, strict=True))

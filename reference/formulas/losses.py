@@ -1,6 +1,6 @@
 """Value and derivative of each loss, by hand.
 
-Shapes: outputs y and targets t are (..., samples, outputs), losses (...). Each pair of functions gives the terms of the
+Shapes: outputs y and targets t are (..., rows, outputs), losses (...). Each pair of functions gives the terms of the
 sum and their derivatives by y; the factor and the mean, which all losses share, come after. Classes are targets with a
 1 at the class and 0 elsewhere.
 """
@@ -19,6 +19,8 @@ from backproof.reference.formulas.activations import (
 )
 from backproof.reference.numbers.constants import flushed_with
 from backproof.reference.numbers.forms import by_any_form
+
+Axes = tuple[int, ...]
 
 # ---------------------------------------------------------------- weighted outputs
 
@@ -271,45 +273,45 @@ LOSSES = {
 }
 
 
-def loss_forward(loss: Loss, y, t):
-    """The loss of outputs y for targets t: factor times the sum of the terms, in a mean divided by their number."""
+def loss_forward(loss: Loss, y, t, positions: int = 1):
+    """The loss of outputs y for targets t: factor times the sum of the terms, in a mean divided by their number.
+
+    A row is a sample, or one of so many `positions` of a sample.
+    """
     forward, _ = LOSSES[loss.kind]
     total = loss.factor * forward(loss, y, t).sum(axis=(-2, -1))
-    return total if loss.reduction == "sum" else total / _number(loss, y, t)
+    return total if loss.reduction == "sum" else total / _number(loss, y, t, positions)
 
 
-def loss_backward(loss: Loss, y, t):
+def loss_backward(loss: Loss, y, t, positions: int = 1):
     """The cotangent of y."""
     _, backward = LOSSES[loss.kind]
     dy = loss.factor * backward(loss, y, t)
-    return dy if loss.reduction == "sum" else dy / _number(loss, y, t, keepdims=True)
+    return dy if loss.reduction == "sum" else dy / _number(loss, y, t, positions, keepdims=True)
 
 
-def _number(loss: Loss, y, t, *, keepdims: bool = False):
-    """What a mean divides by: the terms, or the samples, or the weights of their classes."""
-    if loss.by_class and loss.class_weights and loss.reduction == "mean":
+def _number(loss: Loss, y, t, positions: int = 1, *, keepdims: bool = False):
+    """What a mean divides by: the terms, or the rows, or the weights of their classes; or the samples."""
+    rows = y.shape[-2]
+    if loss.reduction == "batch_mean":
+        return rows // positions
+    if loss.by_class and loss.class_weights:
         return _weighted(loss, t).sum(axis=(-2, -1), keepdims=keepdims)
-    samples, terms_of_each = y.shape[-2], 1 if loss.by_sample or loss.reduction == "batch_mean" else t.shape[-1]
-    return samples * terms_of_each
+    return rows * (1 if loss.by_sample else t.shape[-1])
 
 
 # ---------------------------------------------------------------- penalties
 
 
-def penalty_forward(penalties: tuple[Penalty, ...], parameters: dict):
-    """Σ λ Σ |w| and Σ λ Σ w², (...); 0 without penalties."""
+def penalty_forward(penalties: tuple[Penalty, ...], parameters: dict, axes: dict[str, Axes]):
+    """Σ λ Σ |w| and Σ λ Σ w², (...), over the axes of each parameter, its last; 0 without penalties."""
     terms = {"l1": np.abs, "l2": np.square}
     sums = (
-        penalty.coefficient * terms[penalty.kind](parameters[path]).sum(axis=axes_of(path))
+        penalty.coefficient * terms[penalty.kind](parameters[path]).sum(axis=axes[path])
         for penalty in penalties
         for path in penalty.parameters
     )
     return sum(sums, 0)
-
-
-def axes_of(path: str) -> tuple[int, ...]:
-    """The axes of a parameter, which are its last: two of a weight, one of a bias or a slope."""
-    return (-2, -1) if path.endswith(".weight") else (-1,)
 
 
 def penalty_backward(penalties: tuple[Penalty, ...], path: str, w):

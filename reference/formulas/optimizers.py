@@ -20,7 +20,6 @@ import numpy as np
 
 from backproof.cases.format.optimizers import Clip, Optimizer
 from backproof.reference.formulas.activations import positive
-from backproof.reference.formulas.losses import axes_of
 from backproof.reference.numbers.constants import number_like, of_step
 from backproof.reference.numbers.forms import by_any_form, mixture, shrunk, sum_of_three
 
@@ -326,12 +325,15 @@ def at_rate(optimizer: Optimizer | None, rate) -> Optimizer | None:
     return optimizer if rate is None else optimizer.model_copy(update={"learning_rate": rate})
 
 
-def clipped(clip: Clip | None, gradients: dict) -> dict:
-    """The gradients as the optimizer sees them: g m / max(|g| + ε, m), or g between -m and m."""
+def clipped(clip: Clip | None, gradients: dict, axes: dict[str, tuple[int, ...]]) -> dict:
+    """The gradients as the optimizer sees them: g m / max(|g| + ε, m), or g between -m and m.
+
+    `axes` are those of each parameter, counted from the end; those in front of them are steps.
+    """
     if clip is None:
         return gradients
     if clip.kind == "value":
         return {path: np.maximum(np.minimum(g, clip.maximum), -clip.maximum) for path, g in gradients.items()}
-    squares = sum(np.square(g).sum(axis=axes_of(path)) for path, g in gradients.items())
+    squares = sum(np.square(g).sum(axis=axes[path]) for path, g in gradients.items())
     size = np.maximum(np.sqrt(squares) + clip.epsilon, clip.maximum)
-    return {path: g * (clip.maximum / size[(..., *[None] * len(axes_of(path)))]) for path, g in gradients.items()}
+    return {path: g * (clip.maximum / size[(..., *[None] * len(axes[path]))]) for path, g in gradients.items()}

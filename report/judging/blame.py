@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -109,14 +108,15 @@ def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -
     """What a layer saw in a step, (samples, units): as recorded, or else as the reference computes it."""
     row, rows = int(np.searchsorted(trajectory.steps, step)), problem.batches[step]
     precision, rows = precision_of(problem.dtype), rows[rows >= 0]
-    names = list(problem.widths)
-    before = names[names.index(layer) - 1]
+    before = next(node for node in problem.network if node.name == layer).inputs[0]
     if trajectory.has_layers:
         return floats(trajectory.values[before][row, : len(rows)])
-    masks = {name: exact(mask[: len(rows)], precision) for name, mask in problem.masks_at(step).items()}
+    masks = {path: exact(mask[: len(rows)], precision) for path, mask in problem.masks_at(step).items()}
+    buffers = {path: exact(array[row], precision) for path, array in trajectory.buffers_before.items()}
     parameters = {path: exact(trajectory.before[path][row], precision) for path in problem.parameters}
-    numbers = operands(problem, parameters, masks)
-    return floats(forward(problem.network, numbers, exact(problem.inputs[rows], precision))[before].value)
+    numbers = operands(problem, parameters, masks, buffers)
+    values, _ = forward(problem.network, numbers, exact(problem.inputs[rows], precision))
+    return floats(values[before].value)
 
 
 # ---------------------------------------------------------------- between which gradients
@@ -157,19 +157,30 @@ def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_w
     if loss_is_wrong and not right:
         return [("value", "input"), *(("value", layer.name) for layer in network), *own_loss]
     places = {path: _place(problem, path) for path in (*wrong, *right)}
-    at, reached = max(places[path] for path in wrong), [places[path] for path in right]
+    at, reached = max(places[path] for path in wrong), {places[path] for path in right}
     gradients = [("gradient", path) for path in wrong if places[path] == at]
-    if any(place < at for place in reached):
+    if reached & _before(problem, at):
         return gradients
-    behind = min((place for place in reached if place > at), default=len(network))
+    behind = min((place for place in reached if at in _before(problem, place)), default=len(network))
     return [*(("cotangent", layer.name) for layer in network[at:behind][::-1]), *gradients]
 
 
+def _before(problem: Problem, place: int) -> set[int]:
+    """The places of the nodes on whose values that of a node depends."""
+    places = {node.name: i for i, node in enumerate(problem.network)}
+    found: set[int] = set()
+    waiting = [place]
+    while waiting:
+        taken = {places[name] for name in problem.network[waiting.pop()].inputs if name in places} - found
+        found |= taken
+        waiting += taken
+    return found
+
+
 def _place(problem: Problem, path: str) -> int:
-    """That of the first layer that uses a parameter, tied ones too."""
-    users = [path, *(own for own, tie in problem.tied.items() if tie.parameter == path)]
-    names = [layer.name for layer in problem.network]
-    return min(names.index(user.rpartition(".")[0]) for user in users)
+    """That of the first node that uses a parameter, tied ones too."""
+    users = {path, *(own for own, tie in problem.tied.items() if tie.parameter == path)}
+    return next(i for i, node in enumerate(problem.network) if users & {*node.parameters})
 
 
 def _in_words(problem: Problem, suspects: list[Operation]) -> str:
@@ -178,7 +189,7 @@ def _in_words(problem: Problem, suspects: list[Operation]) -> str:
     phases = [phase for phase, _ in suspects]
     if phases[-1] == "loss":
         return f"the forward pass, from the batch to the {loss} loss" if phases[1:] else f"the value of the {loss} loss"
-    after = {before.name: layer.name for before, layer in pairwise(problem.network)}
+    after = {name: node.name for node in reversed(problem.network) for name in node.inputs}
     back = [after.get(tensor) for phase, tensor in suspects if phase == "cotangent"]
     through = ", ".join(name for name in back if name)
     words = [f"the derivative of the {problem.loss.kind} loss"] if None in back else []

@@ -92,7 +92,7 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
     """
     precision = precision_of(problem.dtype)
     gradients = {path: exact(run.gradients[path], precision) for path in problem.trained}
-    gradient = _joined(clipped(problem.clip, gradients))
+    gradient = _joined(clipped(problem.clip, gradients, problem.axes))
     before = _joined({path: exact(run.before[path], precision) for path in problem.trained})
     start = half(np.concatenate([problem.parameters[path].ravel() for path in problem.trained]))
     state = {

@@ -8,6 +8,7 @@ truth and the allowance (`reference/numbers/bounded.py`), and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -141,15 +142,19 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     for name, initial in init(problem.optimizer, trained).items() if trajectory.state_before else ():
         message = "the run starts from a state of {}, but the optimizer from {}"
         yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
+    for path, initial in problem.buffers.items():
+        message = "the run starts from a buffer of {}, but the layer from {}"
+        yield from _unequal(
+            trajectory.buffers_before[path][:1], initial[None], trajectory.steps, "start", path, message
+        )
     for path, before in trajectory.before.items():
         if problem.optimizer is None or path not in problem.trained:
             message = "no update is asked for; found {} after the step, {} before it"
             yield from _unequal(trajectory.after[path], before, trajectory.steps, "update", path, message)
     if trajectory.has_layers:
         batches = problem.batches[trajectory.steps]
-        real = (batches >= 0)[..., None]
         seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"
-        desired = np.where(real, problem.inputs[batches], seen)
+        desired = np.where(_of_samples(batches >= 0, seen), problem.inputs[batches], seen)
         yield from _unequal(seen, desired, trajectory.steps, "value", "input", message)
         final, after_all = trajectory.final_values["input"], np.array([problem.steps])
         yield from _unequal(final[None], problem.inputs[None], after_all, "value", "input", message)
@@ -159,12 +164,12 @@ def _padding(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     """Behind a short batch, every value and every cotangent is 0."""
     short = np.flatnonzero((problem.batches[trajectory.steps] < 0).any(axis=1))
     steps = trajectory.steps[short]
-    real = (problem.batches[steps] >= 0)[..., None]
+    real = problem.batches[steps] >= 0
     message = "the step saw one more sample than its batch has: found {} where {} should pad the record"
     for phase, tensors in (("value", trajectory.values), ("cotangent", trajectory.cotangents)):
         for name, array in tensors.items():
             found = array[short]
-            padded = np.where(real | (found == 0), found, found.dtype.type(0))
+            padded = np.where(_of_samples(real, found) | (found == 0), found, found.dtype.type(0))
             yield from _unequal(found, padded, steps, phase, name, message)
 
 
@@ -172,10 +177,16 @@ def _continuity(trajectory: Trajectory) -> Iterator[Finding]:
     """Where consecutive steps are recorded, a step starts from what the step before it left."""
     later = np.flatnonzero(np.diff(trajectory.steps) == 1) + 1
     message = "the step starts from {}, but the step before it left {}"
-    for before, after in ((trajectory.before, trajectory.after), (trajectory.state_before, trajectory.state_after)):
+    fields = ("before", "after"), ("state_before", "state_after"), ("buffers_before", "buffers_after")
+    for before, after in ((getattr(trajectory, one) for one in pair) for pair in fields):
         for name in before:
             taken, left = before[name][later], after[name][later - 1]
             yield from _unequal(taken, left, trajectory.steps[later], "continuity", name, message)
+
+
+def _of_samples(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A mask (steps, samples) with as many axes as the values have."""
+    return mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
 
 
 def _unequal(
@@ -196,7 +207,7 @@ def _unequal(
 def _blocks(problem: Problem, trajectory: Trajectory) -> Iterator[tuple[Trajectory, np.ndarray]]:
     """Steps with the same number of real samples, stacked, as many as fit well in memory."""
     sizes = (problem.batches[trajectory.steps] >= 0).sum(axis=1)
-    a_step = problem.batches.shape[1] * max(problem.widths.values())
+    a_step = problem.batches.shape[1] * max(map(math.prod, problem.shapes.values()))
     at_a_time = max(1, ELEMENTS_AT_A_TIME // a_step)
     for size in np.unique(sizes):
         positions = np.flatnonzero(sizes == size)

@@ -15,12 +15,11 @@ import numpy as np
 
 from backproof.backends.trajectory import Arrays, Trajectory
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.layers import layer_backward, layer_forward
-from backproof.reference.formulas.losses import loss_backward
+from backproof.reference.formulas.layers import layer_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats, sizes
 from backproof.reference.numbers.bounded import Bounded, Kinks, Precision, exact, precision_of
-from backproof.reference.training import add, backward, forward, operands, total_loss, trained
+from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained, way_back
 from backproof.report.judging.following import rates
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
@@ -84,8 +83,8 @@ def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = Non
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = replace(precision_of(problem.dtype), kinks=kinks)
     before = _given({path: run.before[path] for path in problem.parameters}, precision)  # a run may sort its names
-    masks = {name: mask[:, : batches.shape[1]] for name, mask in problem.masks_at(run.steps).items()}
-    numbers = operands(problem, before, _given(masks, precision))
+    masks = {path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()}
+    numbers = operands(problem, before, _given(masks, precision), _given(run.buffers_before, precision))
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
         values = _given(run.values, precision)
@@ -100,9 +99,10 @@ def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = Non
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """The values and the loss of all samples at the final parameters, as a stack of one step."""
-    last, precision = problem.network[-1].name, precision_of(problem.dtype)
-    after = operands(problem, _given({path: run.after[path][-1:] for path in problem.parameters}, precision))
-    targets = exact(problem.targets[None], precision)
+    last, precision = problem.output, precision_of(problem.dtype)
+    buffers = _given({path: array[-1:] for path, array in run.buffers_after.items()}, precision)
+    after = _given({path: run.after[path][-1:] for path in problem.parameters}, precision)
+    numbers, targets = operands(problem, after, buffers), exact(problem.targets[None], precision)
     final = replace(
         run,
         values={name: value[None] for name, value in run.final_values.items()},
@@ -110,13 +110,14 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     )
     values = _given(final.values, precision)
     if run.has_layers:
-        yield from _forward_checks(problem, after, values, final, targets)
+        yield from _forward_checks(problem, numbers, values, final, targets, training=False)
     else:
-        truth = forward(problem.network, after, exact(problem.inputs[None], precision))[last]
+        computed, _ = forward(problem.network, numbers, exact(problem.inputs[None], precision), training=False)
+        truth = computed[last]
         if last in values:
             yield Check("value", last, final.values[last], truth, "look at the forward pass")
         if final.loss is not None:
-            loss = total_loss(problem, after, values.get(last, truth), targets)
+            loss = total_loss(problem, numbers, values.get(last, truth), targets)
             yield Check("loss", "loss", final.loss, loss, "look at the loss")
 
 
@@ -136,15 +137,18 @@ def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
 # ---------------------------------------------------------------- locally
 
 
-def _forward_checks(problem: Problem, numbers: dict, values: dict, run: Trajectory, targets: Bounded):
-    """Each layer's value from the recorded values before it, and the loss; returns the truths of the values."""
-    truths, before, given = {}, "input", ChainMap(values, numbers)
-    for layer in problem.network:
-        truth = truths[layer.name] = layer_forward(layer, given, values[before])
-        look = f"its input is taken as recorded: look at the forward pass of the {layer.kind} layer {layer.name}"
-        yield Check("value", layer.name, run.values[layer.name], truth, look)
-        before = layer.name
-    loss, terms = total_loss(problem, numbers, values[before], targets), [problem.loss, *problem.penalties]
+def _forward_checks(
+    problem: Problem, numbers: dict, values: dict, run: Trajectory, targets: Bounded, *, training: bool = True
+):
+    """Each node's value from the recorded values before it, and the loss; returns the truths of the values."""
+    truths, given = {}, ChainMap(values, numbers)
+    for node in problem.network:
+        truths[node.name], buffers = layer_forward(node, given, training=training)
+        look = f"its input is taken as recorded: look at the forward pass of the {node.kind} layer {node.name}"
+        yield Check("value", node.name, run.values[node.name], truths[node.name], look)
+        for path, truth in buffers.items():
+            yield Check("buffer", path, run.buffers_after[path], truth, look)
+    loss, terms = total_loss(problem, numbers, values[problem.output], targets), [problem.loss, *problem.penalties]
     kinds = " and ".join(term.kind for term in terms)
     yield Check("loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {kinds} loss")
     return truths
@@ -153,36 +157,33 @@ def _forward_checks(problem: Problem, numbers: dict, values: dict, run: Trajecto
 def _backward_checks(
     problem: Problem, numbers: dict, values: dict, truths: dict, cotangents: dict, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
-    """Each cotangent and gradient from the recorded cotangents behind it, the last layer first.
+    """Each cotangent and gradient from the recorded cotangents behind it, the last node first.
 
-    What several layers use has the sum of what comes back from each, and is judged with the first of them.
+    What several nodes use has the sum of what comes back from each, and is judged with the first of them.
     """
-    names = ["input", *(layer.name for layer in problem.network)]
-    truth = loss_backward(problem.loss, values[names[-1]], targets)
-    look = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
-    yield Check("cotangent", names[-1], run.cotangents[names[-1]], truth, look)
-    sums, gradients, given, first_user = {}, {}, ChainMap(values, numbers), _first_users(problem)
-    for layer, before in reversed(list(zip(problem.network, names[:-1], strict=True))):
-        x, dy = values[before], cotangents[layer.name]
-        dx, others = layer_backward(layer, given, x, truths[layer.name], dy)
-        look = f"its cotangent is taken as recorded: look at the backward pass of the {layer.kind} layer {layer.name}"
-        add(sums, before, dx)
-        for name, derivative in others.items():
-            add(sums if name in values else gradients, name, derivative)
-        for path in first_user.get(layer.name, ()):
+    dy, gradients = loss_cotangent(problem, values[problem.output], targets), {}
+    slope = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
+    first_user, nodes = _first_users(problem), {node.name: node for node in problem.network}
+    looks, given = {problem.output: slope}, ChainMap(values, numbers)
+    for name, cotangent, own in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
+        yield Check("cotangent", name, run.cotangents[name], cotangent, looks[name])
+        if node := nodes.get(name):
+            look = f"its cotangent is taken as recorded: look at the backward pass of the {node.kind} layer {name}"
+            looks |= dict.fromkeys(node.inputs, look)
+        gradients |= own
+        for path in first_user.get(name, ()):
             gradient = trained(problem, numbers, gradients, (path,))[path]
             yield Check("gradient", path, run.gradients[path], gradient, look)
-        yield Check("cotangent", before, run.cotangents[before], sums[before], look)
 
 
 def _first_users(problem: Problem) -> dict[str, list[str]]:
-    """By layer, the trained parameters whose gradient is complete once that layer's backward pass is done."""
-    users = {path: path.rpartition(".")[0] for path in problem.trained}
-    places = {layer.name: place for place, layer in enumerate(problem.network)}
-    for path, tie in problem.tied.items():
-        if tie.parameter in users:
-            users[tie.parameter] = min(users[tie.parameter], path.rpartition(".")[0], key=places.__getitem__)
-    return {name: [path for path in users if users[path] == name] for name in places}
+    """By node, the trained parameters whose gradient is complete once that node's backward pass is done."""
+    users: dict[str, str] = {}
+    for node in reversed(problem.network):
+        for path in node.parameters:
+            tie = problem.tied.get(path)
+            users[tie.parameter if tie else path] = node.name
+    return {node.name: [path for path in problem.trained if users[path] == node.name] for node in problem.network}
 
 
 def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: Precision) -> Iterator[Check]:
@@ -191,7 +192,7 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: P
     Of a rate and a state that are followed there is nothing to compare.
     """
     gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
-    gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained})
+    gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained}, problem.axes)
     rate_is_followed = isinstance(run.learning_rates, Bounded)
     if problem.schedule and not rate_is_followed:
         yield rate_check(problem, run)
@@ -231,12 +232,12 @@ def _end_to_end_checks(
 
     The gradients come in the order of the backward pass, those of the last layer first.
     """
-    last = problem.network[-1].name
-    values = forward(problem.network, numbers, inputs)
+    values, _ = forward(problem.network, numbers, inputs)
+    y = values[problem.output]
     look = "only gradients are recorded: look at every layer's forward and backward pass"
     if run.loss is not None:
-        yield Check("loss", "loss", run.loss, total_loss(problem, numbers, values[last], targets), look)
-    _, gradients = backward(problem.network, numbers, values, loss_backward(problem.loss, values[last], targets))
+        yield Check("loss", "loss", run.loss, total_loss(problem, numbers, y, targets), look)
+    _, gradients = backward(problem.network, numbers, values, loss_cotangent(problem, y, targets))
     truths = trained(problem, numbers, gradients, problem.trained)
     for path in backward_order(problem):
         yield Check("gradient", path, run.gradients[path], truths[path], look)
@@ -245,7 +246,7 @@ def _end_to_end_checks(
 def backward_order(problem: Problem) -> list[str]:
     """The trained parameters in the order in which the backward pass finishes their gradients."""
     first_users = _first_users(problem)
-    return [path for layer in reversed(problem.network) for path in first_users[layer.name]]
+    return [path for node in reversed(problem.network) for path in first_users[node.name]]
 
 
 def digits(truth, allowance: float) -> str:

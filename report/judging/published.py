@@ -133,7 +133,7 @@ def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.n
     if group in METRICS:
         return _metric(problem, run, group, step)
     found = _after_all if step == problem.steps else _at_step
-    return found(problem, run, group, problem.network[-1].name if group == "output" else key, step)
+    return found(problem, run, group, problem.output if group == "output" else key, step)
 
 
 def _after_all(problem: Problem, run: Trajectory, group: str, key: str, _: int) -> np.ndarray | None:
@@ -151,9 +151,10 @@ def _after_all(problem: Problem, run: Trajectory, group: str, key: str, _: int) 
 
 def _at_the_end(problem: Problem, run: Trajectory) -> Derivatives:
     parameters = {path: run.after[path][-1].astype(np.float64) for path in problem.parameters}
+    buffers = {path: array[-1].astype(np.float64) for path, array in run.buffers_after.items()}
     inputs, targets = (values.astype(np.float64) for values in (problem.inputs, problem.targets))
     with np.errstate(all="ignore"):
-        return derivatives(problem, parameters, {}, inputs, targets)
+        return derivatives(problem, parameters, {}, inputs, targets, buffers, training=False)
 
 
 def _at_step(problem: Problem, run: Trajectory, group: str, key: str, step: int) -> np.ndarray | None:

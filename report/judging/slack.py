@@ -82,7 +82,7 @@ class Slack:
                 return self._update(key, row, step)
         targets, found = self._computed(row, step)
         of_group = {
-            "loss": {"": found.loss}, "output": {"": found.values[self.problem.network[-1].name]},
+            "loss": {"": found.loss}, "output": {"": found.values[self.problem.output]},
             "value": found.values, "cotangent": found.cotangents, "gradient": found.gradients,
         }  # fmt: skip
         if group == "absolute_error":
@@ -98,14 +98,19 @@ class Slack:
         if not last:
             rows = problem.batches[step]
             rows = rows[rows >= 0]
-            masks = {name: self._near(mask[: len(rows)]) for name, mask in problem.masks_at(step).items()}
+            masks = {path: self._near(mask[: len(rows)]) for path, mask in problem.masks_at(step).items()}
         recorded = self.run.after if last else self.run.before
         parameters = {
             path: self._near(recorded[path][-1 if last else row], self._drift_of(path, row))
             for path in problem.parameters
         }
         x, t = (self._near(values[rows], self._rounding(values[rows])) for values in (problem.inputs, problem.targets))
-        return t, derivatives(problem, parameters, masks, x, t)
+        buffers = self._buffers(-1 if last else row, after=last)
+        return t, derivatives(problem, parameters, masks, x, t, buffers, training=not last)
+
+    def _buffers(self, rows, *, after: bool = False) -> dict[str, Bounded]:
+        recorded = self.run.buffers_after if after else self.run.buffers_before
+        return {path: self._near(array[rows]) for path, array in recorded.items()}
 
     def _update(self, path: str, row: int, step: int) -> np.ndarray:
         """What is subtracted is the update, so that of the parameters themselves no drift is in it."""
@@ -119,7 +124,8 @@ class Slack:
 
     def _updated(self, rows, gradients: dict, state: dict, rate, step) -> tuple[dict, dict]:
         before = {path: self._near(self.run.before[path][rows]) for path in self.problem.parameters}
-        gradients = clipped(self.problem.clip, {path: gradients[path] for path in self.problem.trained})
+        gradients = {path: gradients[path] for path in self.problem.trained}
+        gradients = clipped(self.problem.clip, gradients, self.problem.axes)
         return update(at_rate(self.problem.optimizer, rate), before, gradients, state, step)
 
     # ------------------------------------------------------------ over the steps
@@ -173,9 +179,10 @@ class Slack:
     def _gradients_of(self, run: Trajectory, size: int) -> dict[str, Bounded]:
         problem, batches = self.problem, self.problem.batches[run.steps][:, :size]
         parameters = {path: self._near(run.before[path]) for path in problem.parameters}
-        masks = {name: self._near(mask[:, :size]) for name, mask in problem.masks_at(run.steps).items()}
+        masks = {path: self._near(mask[:, :size]) for path, mask in problem.masks_at(run.steps).items()}
+        buffers = {path: self._near(array) for path, array in run.buffers_before.items()}
         x, t = self._near(problem.inputs[batches]), self._near(problem.targets[batches])
-        return derivatives(problem, parameters, masks, x, t).gradients
+        return derivatives(problem, parameters, masks, x, t, buffers).gradients
 
     # ------------------------------------------------------------ numbers
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backproof.backends.trajectory import GROUPS, Incomplete, Trajectory, by_name, dtype_name, settled
+from backproof.backends.trajectory import ALONE, GROUPS, Incomplete, Trajectory, by_name, dtype_name, settled
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.optimizers import init
+from backproof.cases.tensors import tensors_of
 from backproof.report.judging.following import without_loss, without_rates, without_state
 
 LISTED = 3
@@ -52,24 +52,18 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
 
 def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     """The shape of every tensor, by field and name."""
-    recorded, (_, size), samples = len(problem.recorded), problem.batches.shape, len(problem.inputs)
-    layers = problem.widths if run.has_layers else {}
-    final = layers or (dict([[*problem.widths.items()][-1]]) if run.final_values else {})
-    parameters = {path: (recorded, *values.shape) for path, values in problem.parameters.items()}
-    trained = {path: problem.parameters[path] for path in problem.trained}
-    gradients = {path: parameters[path] for path in trained}
-    remembered = {} if without_state(problem, run) else init(problem.optimizer, trained)
-    state = {name: (recorded, *values.shape) for name, values in remembered.items()}
-    by_sample = {name: (recorded, size, width) for name, width in layers.items()}
-    return {
-        "loss": {} if without_loss(run) else {"": (recorded,)},
-        "values": by_sample, "cotangents": by_sample,
-        "gradients": gradients, "before": parameters, "after": parameters,
-        "state_before": state, "state_after": state,
-        "final_values": {name: (samples, width) for name, width in final.items()},
-        "final_loss": {} if without_loss(run) else {"": ()},
-        "learning_rates": {"": (recorded,)} if problem.schedule and not without_rates(problem, run) else {},
-    }  # fmt: skip
+    expected = {field: {} for field in (*ALONE, *GROUPS) if field != "steps"}
+    for tensor in tensors_of(problem, layers=run.has_layers):
+        expected[tensor.field][tensor.name] = tensor.shape
+    if not run.has_layers and not run.final_values:
+        expected["final_values"] = {}
+    if without_state(problem, run):
+        expected |= {"state_before": {}, "state_after": {}}
+    if without_rates(problem, run):
+        expected["learning_rates"] = {}
+    if without_loss(run):
+        expected |= {"loss": {}, "final_loss": {}}
+    return expected
 
 
 def _alone(tensor: object) -> dict:

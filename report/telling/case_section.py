@@ -9,7 +9,7 @@ import numpy as np
 
 from backproof.backends.trajectory import Trajectory, cut
 from backproof.cases.format.concept import Concept
-from backproof.cases.format.layers import Dense, Dropout, Layer, Skip
+from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.schema import Case
 from backproof.reference.numbers.balls import balls, floats, sizes, working_precision
 from backproof.report.judging.following import followed
@@ -101,20 +101,14 @@ def _scenario(comparison: Comparison) -> str:
     size, samples = problem.batches.shape[1], len(problem.inputs)
     batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
     if case.objective:
-        return f"{case.objective.kind} objective of {problem.targets.shape[1]} numbers; {_training(case)}."
-    network = f"input ({problem.inputs.shape[1]}) → {' → '.join(_layer(layer) for layer in case.network)}"
+        return f"{case.objective.kind} objective of {problem.targets.shape[-1]} numbers; {_training(case)}."
+    network = f"input ({'×'.join(map(str, problem.shapes['input']))}) → {' → '.join(_layer(layer) for layer in case.network)}"
     return f"{'; '.join([network, *_sharing(case), _loss(case), _training(case)])}, {batches}."
 
 
-def _layer(layer: Layer) -> str:
-    match layer:
-        case Dense():
-            return f"{layer.name} ({layer.units}{'' if layer.bias else ', no bias'})"
-        case Dropout():
-            return f"{layer.name} (dropout {layer.rate:g})"
-        case Skip():
-            return f"{layer.name} (+ {layer.source})"
-    return layer.name if layer.name.removeprefix(layer.kind).isdecimal() else f"{layer.name} ({layer.kind})"
+def _layer(layer: LayerConcept) -> str:
+    told = "; ".join(filter(None, [layer.brief, f"of {', '.join(layer.inputs)}" if layer.inputs else ""]))
+    return f"{layer.name} ({told})" if told else layer.name
 
 
 def _sharing(case: Case) -> Iterator[str]:
@@ -230,7 +224,7 @@ def _trajectory(comparison: Comparison) -> str:
         if with_digits
         else f"The exact run in ball arithmetic was not made: {text(comparison.no_exact)}."
     )
-    output = first.final_values.get(comparison.problem.network[-1].name)
+    output = first.final_values.get(comparison.problem.output)
     shown = "" if output is None else f", the output {some(output)}"
     final = "not recorded" if first.final_loss is None else f"{float(first.final_loss):.6g}"
     return (

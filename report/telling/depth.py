@@ -12,14 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import Arrays, Trajectory
-from backproof.cases.format.layers import Activation, Dense, Dropout, Skip
+from backproof.cases.network import Node
 from backproof.cases.problem import Problem
+from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.numbers.balls import floats
 
 
 class LayerGradient(NamedTuple):
-    """One dense layer at step 0: Euclidean sizes over all its elements and samples."""
+    """One layer with a weight at step 0: Euclidean sizes over all its elements and samples."""
 
     layer: str
     gradient: float
@@ -30,18 +31,18 @@ class LayerGradient(NamedTuple):
 def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]:
     """The size of each dense layer's gradient and preactivation cotangent, with the bound from the last layer's.
 
-    None where the layers are no chain, or where some dense layer has no weight of its own that is trained.
+    None where the layers are no chain of layers that have a bound, or where some dense layer has no weight of its own
+    that is trained.
     """
-    weights = {f"{layer.name}.weight" for layer in problem.network if isinstance(layer, Dense)}
-    if any(isinstance(layer, Skip) for layer in problem.network) or not weights <= {*problem.trained}:
+    if not _is_chain(problem):
         return []
     rows, bound = [], None
     for layer in reversed(problem.network):
-        if not isinstance(layer, Dense):
+        if layer.kind != "dense":
             initial = {path: floats(values[0]) for path, values in run.before.items()}
-            bound = bound and bound * steepest(layer, initial, problem.widths[layer.name])
+            bound = bound and bound * steepest(layer, initial)
             continue
-        path = f"{layer.name}.weight"
+        path = layer.parameters[0]
         cotangent = float(np.linalg.norm(floats(run.cotangents[layer.name][0])))
         bound = bound or cotangent
         rows.append(LayerGradient(layer.name, float(np.linalg.norm(floats(run.gradients[path][0]))), cotangent, bound))
@@ -49,12 +50,28 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
     return rows[::-1]
 
 
-def steepest(layer: Activation | Dropout, parameters: Arrays, units: int) -> float:
+def _is_chain(problem: Problem) -> bool:
+    """Each layer takes the value before it, and has a bound or a weight of its own that is trained."""
+    return all(
+        node.inputs == (before,)
+        and (node.kind in (*ACTIVATIONS, *BOUNDS) or (node.kind == "dense" and node.parameters[0] in problem.trained))
+        for node, before in zip(problem.network, problem.shapes, strict=False)
+    )
+
+
+BOUNDS = {
+    "dropout": lambda node: 1 / (1 - node.settings["rate"]),
+    "softmax": lambda _: 0.5,
+    "log_softmax": lambda node: 1 + math.sqrt(node.shape[-1]),
+}
+
+
+def steepest(layer: Node, parameters: Arrays) -> float:
     """The largest derivative of an activation; of a softmax a bound on the norm of its Jacobian diag(y) - y yᵀ."""
-    if isinstance(layer, Dropout):
-        return 1 / (1 - layer.rate)
-    if layer.kind in ("softmax", "log_softmax"):
-        return 0.5 if layer.kind == "softmax" else 1 + math.sqrt(units)
-    x = np.repeat(np.linspace(-10, 10, 2001)[:, None], units, axis=1)
-    dx, _ = layer_backward(layer, parameters, x, layer_forward(layer, parameters, x), np.ones_like(x))
+    if layer.kind in BOUNDS:
+        return BOUNDS[layer.kind](layer)
+    x = np.repeat(np.linspace(-10, 10, 2001)[:, None], layer.shape[-1], axis=1)
+    numbers = parameters | {layer.inputs[0]: x}
+    y, _ = layer_forward(layer, numbers)
+    (_, dx), *_ = layer_backward(layer, numbers, y, np.ones_like(x))
     return float(np.abs(dx).max())

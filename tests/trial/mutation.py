@@ -38,7 +38,6 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 import backproof.cases.problem  # noqa: F401, likewise
-import backproof.cases.reading.load
 from backproof.report.running.cache import sources
 
 ROOT = Path(__file__).parents[2]

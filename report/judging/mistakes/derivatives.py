@@ -7,18 +7,17 @@ from functools import partial
 
 import numpy as np
 
-from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Skip
-from backproof.reference.formulas.activations import SELU_ALPHA
-from backproof.reference.formulas.layers import layer_backward, layer_forward
-from backproof.report.judging.mistakes.layers import OTHERS, PRODUCTS, SETTINGS, other_settings
-from backproof.report.judging.mistakes.scene import Backward
+from backproof.cases.network import Node
+from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA
+from backproof.report.judging.mistakes.formulas import OTHERS, Backward, layer_backward, layer_forward
+from backproof.report.judging.mistakes.layers import PRODUCTS, SETTINGS, other_settings
 
 OTHER_SIDE = "the derivative"
 EVEN = {"sigmoid", "tanh", "softsign"}  # their derivative at -x is that at x
 GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "elu", "celu", "selu"}
 
 
-def kinks(layer: Layer) -> Iterator[tuple[str, Backward]]:
+def kinks(layer: Node) -> Iterator[tuple[str, Backward]]:
     """What stands on the other side of a kink, or between its sides."""
     if layer.kind not in GATES:
         return
@@ -36,23 +35,17 @@ def kinks(layer: Layer) -> Iterator[tuple[str, Backward]]:
     yield f"half a derivative at the kink of {layer.kind}", _alone(layer, half)
 
 
-def slopes(layer: Layer) -> Iterator[tuple[str, Backward]]:
+def slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
     """Wrong ways to pass a cotangent back through this layer, each a rule in the place of the right one."""
-    if isinstance(layer, Dense):
-        yield from _dense_slopes()
-    elif isinstance(layer, Dropout):
-        yield "a mask that is forgotten in the backward pass", _of_mask(lambda dy, mask, rate: dy / (1 - rate))
-        yield "a mask that is not scaled in the backward pass", _of_mask(lambda dy, mask, rate: dy * mask)
-        yield "dropout left out of the backward pass", _of_mask(lambda dy, mask, rate: dy)
-    elif isinstance(layer, Skip):
-        yield "a cotangent that is shared out between the two", _shared_out
-    elif layer.kind != "identity":
+    if layer.kind in SLOPES:
+        yield from SLOPES[layer.kind]()
+    elif layer.kind in ACTIVATIONS and layer.kind != "identity":
         yield from _activation_slopes(layer)
 
 
-def other_slopes(layer: Layer) -> Iterator[tuple[str, Backward]]:
+def other_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
     """The derivatives and values of other activations in the place of this one's."""
-    if not isinstance(layer, Activation) or layer.kind == "identity":
+    if layer.kind not in ACTIVATIONS or layer.kind == "identity":
         return
     kind, alone = layer.kind, partial(_alone, layer)
     for other_kind, other in OTHERS.items():
@@ -71,7 +64,7 @@ def other_slopes(layer: Layer) -> Iterator[tuple[str, Backward]]:
 def _dense_slopes() -> Iterator[tuple[str, Backward]]:
     def with_weight(change: Callable) -> Backward:
         def rule(layer, numbers, x, y, dy):
-            path = f"{layer.name}.weight"
+            path = layer.parameters[0]
             W = change(numbers[path])
             _, others = layer_backward(layer, numbers, x, y, dy)
             return (dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)), others
@@ -88,16 +81,29 @@ def _dense_slopes() -> Iterator[tuple[str, Backward]]:
 
 def _of_mask(change: Callable) -> Backward:
     def rule(layer, numbers, x, y, dy):
-        return change(dy, numbers[f"{layer.name}.mask"], layer.rate), {}
+        return change(dy, numbers[layer.masks["mask"]], layer.settings["rate"]), {}
 
     return rule
 
 
 def _shared_out(layer, numbers, x, y, dy):
-    return dy / 2, {layer.source: dy / 2}
+    return dy / 2, {layer.inputs[1]: dy / 2}
 
 
-def _alone(layer: Layer, change: Callable) -> Backward:
+def _dropout_slopes() -> Iterator[tuple[str, Backward]]:
+    yield "a mask that is forgotten in the backward pass", _of_mask(lambda dy, mask, rate: dy / (1 - rate))
+    yield "a mask that is not scaled in the backward pass", _of_mask(lambda dy, mask, rate: dy * mask)
+    yield "dropout left out of the backward pass", _of_mask(lambda dy, mask, rate: dy)
+
+
+def _skip_slopes() -> Iterator[tuple[str, Backward]]:
+    yield "a cotangent that is shared out between the two", _shared_out
+
+
+SLOPES = {"dense": _dense_slopes, "dropout": _dropout_slopes, "skip": _skip_slopes}
+
+
+def _alone(layer: Node, change: Callable) -> Backward:
     """Another cotangent of x; what comes back to a slope is right."""
 
     def rule(_, numbers, x, y, dy):
@@ -106,7 +112,7 @@ def _alone(layer: Layer, change: Callable) -> Backward:
     return rule
 
 
-def _activation_slopes(layer: Activation) -> Iterator[tuple[str, Backward]]:
+def _activation_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
     kind = layer.kind
     right = layer_backward
 
@@ -185,7 +191,7 @@ def _gate_slopes(kind: str, alone: Callable, of: Callable) -> Iterator[tuple[str
     yield "1/5, Keras' slope, in place of 1/6", alone(lambda n, x, y, dy: dy * (np.abs(x) < 3) / 5)
 
 
-def _softmax_slopes(layer: Activation, alone: Callable) -> Iterator[tuple[str, Backward]]:
+def _softmax_slopes(layer: Node, alone: Callable) -> Iterator[tuple[str, Backward]]:
     def over(dy, *axes):
         return dy.sum(axis=axes, keepdims=True)
 

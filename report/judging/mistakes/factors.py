@@ -57,13 +57,13 @@ def _is_of_the_loss(scene: Scene) -> bool:
 
 def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """A mean for a sum, or a sum for a mean, as far as the loss has them; what layers add up is a sum."""
-    samples, outputs = len(scene.batch), scene.problem.targets.shape[1]
+    samples, outputs = len(scene.batch), scene.problem.targets.shape[-1]
     over, reduction = {"batch": samples}, "sum"
     if of_loss:
         reduction = scene.problem.loss.reduction
         over |= {"outputs": outputs, "batch and the outputs": samples * outputs} if outputs > 1 else {}
     elif scene.phase == "gradient" and scene.tensor.endswith(".slope"):
-        units = scene.problem.widths[scene.tensor.rpartition(".")[0]]
+        units = scene.problem.shapes[scene.tensor.rpartition(".")[0]][-1]
         over |= {"units": units, "batch and the units": samples * units} if units > 1 else {}
     for what, number in over.items():
         is_mean = reduction == "mean" or (reduction == "batch_mean" and what == "batch")
@@ -173,7 +173,7 @@ def of_other_steps(scene: Scene) -> Mistakes:
     """The step before in the place of this one or added to it; the parameters after the update."""
     if scene.phase in ("loss", "cotangent", "gradient"):
         yield Mistake("weights that are already updated", scene.computed(numbers=scene.numbers_after))
-        values = forward(scene.problem.network, scene.numbers_after, scene.inputs)
+        values, _ = forward(scene.problem.network, scene.numbers_after, scene.inputs)
         loss = total_loss(scene.problem, scene.numbers_after, values[scene.last], scene.targets)
         yield Mistake("the loss after the update", {("loss", "loss"): np.asarray(loss)})
     if (earlier := scene.earlier) is None or scene.key not in earlier.found:

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from scipy.special import erf
 
-from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Prelu, Skip
-from backproof.reference.formulas.activations import SELU_ALPHA, SELU_SCALE
-from backproof.reference.formulas.layers import dropout_forward, layer_backward, layer_forward
+from backproof.cases.network import Node
+from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
+from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.training import operands
+from backproof.report.judging.mistakes.formulas import OTHERS, layer_backward, layer_forward, with_settings
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 Words = Iterator[tuple[str, np.ndarray]]
-KINDS = {kind.kind: kind for kind in Activation.__subclasses__()}
-OTHERS = {kind: layer(name=kind) for kind, layer in KINDS.items() if layer is not Prelu}
 SETTINGS = {
     "slope": (0.0, 0.01, 0.1, 0.2, 0.25, 0.3),
     "alpha": (1.0, 0.1, 0.01),
@@ -26,19 +25,19 @@ SETTINGS = {
 PRODUCTS = {"silu": "sigmoid(x)", "mish": "tanh(softplus(x))", "gelu": "Phi(x)", "hard_swish": "hard_sigmoid(x)"}
 
 
-def other_settings(layer: Layer) -> Iterator[tuple[str, Layer]]:
+def other_settings(layer: Node) -> Iterator[tuple[str, Node]]:
     """The layer with other settings, in words."""
     for name, choices in SETTINGS.items():
-        present = getattr(layer, name, None)
+        present = layer.settings.get(name)
         for choice in choices:
             if present is not None and choice != present:
-                yield _named(layer, name, choice), layer.model_copy(update={name: choice})
+                yield _named(layer, name, choice), with_settings(layer, **{name: choice})
 
 
-def _named(layer: Layer, name: str, choice: float | str) -> str:
+def _named(layer: Node, name: str, choice: float | str) -> str:
     if name == "approximate":
         return "gelu's tanh form" if choice == "tanh" else "gelu's exact form"
-    return f"{layer.kind} with {name} {choice:g} in place of {getattr(layer, name):g}"
+    return f"{layer.kind} with {name} {choice:g} in place of {layer.settings[name]:g}"
 
 
 # ---------------------------------------------------------------- forward
@@ -52,15 +51,14 @@ def values(scene: Scene) -> Mistakes:
         yield Mistake(words, {scene.key: value})
 
 
-def wrong_values(scene: Scene, layer: Layer) -> Words:
+def wrong_values(scene: Scene, layer: Node) -> Words:
     """Wrong values of a layer, in words."""
-    x = scene.values[scene.before(layer)]
-    wrong = {Dense: _dense, Skip: _skip, Dropout: _dropout}.get(type(layer), _activation)
-    yield from wrong(scene, layer, x)
+    x, of_any = scene.values[layer.inputs[0]], _activation if layer.kind in ACTIVATIONS else lambda *_: ()
+    yield from VALUES.get(layer.kind, of_any)(scene, layer, x)
 
 
-def _dense(scene: Scene, layer: Dense, x: np.ndarray) -> Words:
-    W, b = scene.numbers[f"{layer.name}.weight"], scene.numbers.get(f"{layer.name}.bias", 0.0)
+def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
+    W, b = (*(scene.numbers[path] for path in layer.parameters), 0.0)[:2]
     y = x @ W
     yield "a forgotten bias", y
     yield "a bias that is subtracted", y - b
@@ -75,39 +73,42 @@ def _dense(scene: Scene, layer: Dense, x: np.ndarray) -> Words:
     yield "the parameters of the start", layer_forward(layer, start, x)
     if scene.earlier:
         yield "the parameters of the step before", layer_forward(layer, scene.earlier.numbers, x)
-    tie = scene.problem.tied.get(f"{layer.name}.weight")
-    if tie:
-        yield "a tied weight that is still the one of the start", x @ start[f"{layer.name}.weight"] + b
+    if layer.parameters[0] in scene.problem.tied:
+        yield "a tied weight that is still the one of the start", x @ start[layer.parameters[0]] + b
     yield "the parameters after the update", layer_forward(layer, scene.numbers_after, x)
 
 
-def _skip(scene: Scene, layer: Skip, x: np.ndarray) -> Words:
-    other = scene.values[layer.source]
+def _skip(scene: Scene, layer: Node, x: np.ndarray) -> Words:
+    source = layer.inputs[1]
+    other = scene.values[source]
     yield "a skip that is not added", x
-    yield f"{layer.source} alone", other
-    yield f"{layer.source} subtracted", x - other
+    yield f"{source} alone", other
+    yield f"{source} subtracted", x - other
     yield "a mean in place of a sum", (x + other) / 2
     yield "the layer before twice", x + x
-    yield f"{layer.source} twice", other + other
+    yield f"{source} twice", other + other
 
 
-def _dropout(scene: Scene, layer: Dropout, x: np.ndarray) -> Words:
-    mask, rate = scene.numbers[f"{layer.name}.mask"], layer.rate
+def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
+    mask, rate = scene.numbers[layer.masks["mask"]], layer.settings["rate"]
     yield "a mask that is not scaled by 1 / (1 - rate)", x * mask
     yield "a mask that is scaled by 1 / rate", x * mask / (rate or 1)
     yield "a mask that is turned around", x * (1 - mask) / (1 - rate)
     yield "a forgotten mask", x / (1 - rate)
     yield "no dropout at all", x
-    masks, n = scene.problem.masks[layer.name], len(x)
+    masks, n = scene.problem.masks[layer.masks["mask"]], len(x)
     for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
         yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)
     yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
 
 
-def _activation(scene: Scene, layer: Activation, x: np.ndarray) -> Words:
+VALUES = {"dense": _dense, "skip": _skip, "dropout": _dropout}
+
+
+def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     kind, numbers = layer.kind, ChainMap(scene.values, scene.numbers)
 
-    def of(x: np.ndarray, layer: Activation = layer) -> np.ndarray:
+    def of(x: np.ndarray, layer: Node = layer) -> np.ndarray:
         return layer_forward(layer, numbers, x)
 
     for words, other in other_settings(layer):
@@ -128,9 +129,9 @@ def _activation(scene: Scene, layer: Activation, x: np.ndarray) -> Words:
     yield from _other_sides(layer, numbers, x)
 
 
-def _other_sides(layer: Activation, numbers: Mapping, x: np.ndarray) -> Words:
+def _other_sides(layer: Node, numbers: Mapping, x: np.ndarray) -> Words:
     """Another function on one side of 0."""
-    kind, slope = layer.kind, numbers.get(f"{layer.name}.slope", getattr(layer, "slope", 0.0))
+    kind, slope = layer.kind, next((numbers[path] for path in layer.parameters), layer.settings.get("slope", 0.0))
     if kind in ("relu", "leaky_relu", "prelu"):
         yield "the smaller of x and 0", np.minimum(x, 0)
     if kind in ("leaky_relu", "prelu"):
@@ -139,7 +140,7 @@ def _other_sides(layer: Activation, numbers: Mapping, x: np.ndarray) -> Words:
     if kind in ("relu", "prelu"):
         yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
     if kind in ("elu", "selu", "celu"):
-        alpha = getattr(layer, "alpha", 1.0)
+        alpha = layer.settings.get("alpha", 1.0)
         yield f"exp(x) without - 1 in {kind}", np.where(x > 0, x, alpha * np.exp(x))
         yield "an exponent that is not divided by alpha", np.where(x > 0, x, alpha * np.expm1(x))
 
@@ -171,10 +172,10 @@ def other_values(scene: Scene) -> Mistakes:
             yield Mistake(words, {scene.key: value})
 
 
-def other_kinds(scene: Scene, layer: Layer) -> Words:
+def other_kinds(scene: Scene, layer: Node) -> Words:
     """The values of other activations."""
-    if isinstance(layer, Activation):
-        x = scene.values[scene.before(layer)]
+    if layer.kind in ACTIVATIONS:
+        x = scene.values[layer.inputs[0]]
         for kind, other in OTHERS.items():
             if kind != layer.kind:
                 yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
@@ -184,6 +185,6 @@ def _written(factor: float) -> str:
     return "-" if factor == -1 else f"{factor:.4g} "
 
 
-def derivative(layer: Layer, numbers: Mapping, x: np.ndarray) -> np.ndarray:
+def derivative(layer: Node, numbers: Mapping, x: np.ndarray) -> np.ndarray:
     """The derivative itself, where it is elementwise."""
     return layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), np.ones_like(x))[0]

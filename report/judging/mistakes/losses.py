@@ -71,7 +71,7 @@ def values(scene: Scene) -> Mistakes:
     if scene.phase != "loss":
         return
     loss, y, t = scene.problem.loss, scene.output, scene.targets
-    rest = penalty_forward(scene.problem.penalties, scene.numbers)
+    rest = penalty_forward(scene.problem.penalties, scene.numbers, scene.problem.axes)
     for words, value in _other_values(loss, y, t):
         yield Mistake(words, {scene.key: np.asarray(value + rest, np.float64)})
     for words, targets in other_targets(scene):

@@ -208,11 +208,11 @@ def _clips(scene: Scene) -> Mistakes:
         "the signs times the maximum": {path: np.sign(array) * limit for path, array in g.items()},
     }
     others = {"a clip by the norm": Norm, "a clip by value": Value}
-    wrong |= {words: clipped(kind(maximum=limit), g) for words, kind in others.items() if not isinstance(clip, kind)}
+    wrong |= {words: clipped(kind(maximum=limit), g, scene.problem.axes) for words, kind in others.items() if not isinstance(clip, kind)}
     if isinstance(clip, Norm):
         for epsilon in (1e-6, 1e-8, 1e-12):
             wrong[f"an epsilon of {epsilon:g} beside the norm"] = clipped(
-                clip.model_copy(update={"epsilon": epsilon}), g
+                clip.model_copy(update={"epsilon": epsilon}), g, scene.problem.axes
             )
     for words, used in wrong.items():
         yield Mistake(words, scene.updated(used, clip=None))
@@ -225,7 +225,7 @@ def on_record(scene: Scene) -> Mistakes:
     whole = right if len(right) == len(problem.trained) else scene.all_gradients()
     wrong: dict[str, Arrays] = {}
     if problem.clip:
-        wrong["the gradients after the clipping"] = clipped(problem.clip, whole)
+        wrong["the gradients after the clipping"] = clipped(problem.clip, whole, problem.axes)
     decay = getattr(problem.optimizer, "weight_decay", 0)
     if decay:
         words = "the gradients with the weight decay, which is the optimizer's,"
@@ -236,7 +236,7 @@ def on_record(scene: Scene) -> Mistakes:
     if not size > 0:
         return
     norm = Norm.model_construct(maximum=float(size), epsilon=0.0)
-    words, cut = f"gradients that are clipped to a norm of {size:.4g}", clipped(norm, whole)
+    words, cut = f"gradients that are clipped to a norm of {size:.4g}", clipped(norm, whole, problem.axes)
     yield Mistake(words, {("gradient", path): cut[path] for path in right}, again=True)
 
 
@@ -304,6 +304,6 @@ def _followed(scene: Scene, other: Optimizer) -> np.ndarray:
     for row in range(scene.row + 1):
         rate = None if run.learning_rates is None else float(values_of(run.learning_rates)[row])
         w, gradients = floats(run.before[path][row]), {p: floats(run.gradients[p][row]) for p in scene.problem.trained}
-        used = {path: clipped(scene.problem.clip, gradients)[path]}
+        used = {path: clipped(scene.problem.clip, gradients, scene.problem.axes)[path]}
         after, state = update(at_rate(other, rate), {path: w}, used, state, row)
     return after[path] - w

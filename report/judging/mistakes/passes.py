@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from backproof.cases.format.layers import Activation, Dense, Layer, Prelu, Skip
-from backproof.reference.formulas.layers import layer_backward, layer_forward
+from backproof.cases.network import Node
+from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import forward
 from backproof.report.judging.mistakes import derivatives, factors, layers, losses
-from backproof.report.judging.mistakes.scene import Backward, Mistake, Mistakes, Scene
+from backproof.report.judging.mistakes.formulas import OTHERS, Backward, in_place_of, layer_backward, layer_forward
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 DEEP = 8  # layers before the last one
 FEW, HALF = 1e-3, 0.5
 FEW_NUMBERS = 6
 
 
-def users(scene: Scene, name: str) -> list[Layer]:
+def users(scene: Scene, name: str) -> list[Node]:
     """The layers that take the value of that name."""
-    return [layer for layer in scene.problem.network if scene.before(layer) == name or name in layer.operands]
+    return [layer for layer in scene.problem.network if name in layer.inputs]
 
 
-def _suspects(scene: Scene) -> list[Layer]:
+def _suspects(scene: Scene) -> list[Node]:
     """The layers whose backward pass may have gone wrong, the last one first.
 
     End to end they stand between the last gradient that is right and the first one, on the way back, that is wrong; and
@@ -38,10 +38,10 @@ def _suspects(scene: Scene) -> list[Layer]:
     wrong = [i for i, layer in enumerate(back) if _has_wrong_gradient(scene, layer)]
     first = min(wrong, default=len(back) - 1)
     right = max((i for i, layer in enumerate(back[:first]) if layer.name in trained), default=0)
-    return [*(layer for layer in back[:right] if isinstance(layer, Skip)), *back[right : first + 1]]
+    return [*(layer for layer in back[:right] if len(layer.inputs) > 1), *back[right : first + 1]]
 
 
-def _has_wrong_gradient(scene: Scene, layer: Layer) -> bool:
+def _has_wrong_gradient(scene: Scene, layer: Node) -> bool:
     """One of the layer's own gradients is wrong."""
     keys = [key for key in scene.checks if key[0] == "gradient" and key[1].rpartition(".")[0] == layer.name]
     return any(scene.is_wrong(key) for key in keys)
@@ -55,32 +55,32 @@ def settings(scene: Scene) -> Mistakes:
         look = f"look at the {layer.kind} layer {layer.name}"
         for words, other in _others(layer):
             network = tuple(other if one is layer else one for one in scene.problem.network)
-            yield Mistake(words, scene.computed(replace(scene.problem, network=network), by_the_loss=True), look)
+            yield Mistake(words, scene.computed(network=network, by_the_loss=True), look)
     for words, numbers in _other_operands(scene):
         yield Mistake(words, scene.computed(operands=scene.numbers | numbers, by_the_loss=True))
 
 
-def _others(layer: Layer) -> Iterator[tuple[str, Layer]]:
+def _others(layer: Node) -> Iterator[tuple[str, Node]]:
     yield from layers.other_settings(layer)
-    if isinstance(layer, Activation) and not isinstance(layer, Prelu):
-        for kind, other in layers.OTHERS.items():
+    if layer.kind in OTHERS:
+        for kind, other in OTHERS.items():
             if kind != layer.kind:
-                yield f"{kind} in the place of {layer.kind}", other.model_copy(update={"name": layer.name})
+                yield f"{kind} in the place of {layer.kind}", in_place_of(layer, other)
 
 
 def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
     """Other numbers for both passes."""
     for layer in scene.problem.network:
-        bias, mask = f"{layer.name}.bias", f"{layer.name}.mask"
+        bias, mask = f"{layer.name}.bias", layer.masks.get("mask")
         if bias in scene.numbers:
             yield f"a forgotten bias of {layer.name}", {bias: 0 * scene.numbers[bias]}
             yield f"a bias of {layer.name} that is added twice", {bias: 2 * scene.numbers[bias]}
         if mask in scene.numbers:
-            ones = 0 * scene.numbers[mask] + 1
+            ones, rate = 0 * scene.numbers[mask] + 1, layer.settings["rate"]
             yield f"a forgotten mask of {layer.name}", {mask: ones}
             yield f"a mask of {layer.name} that is turned around", {mask: ones - scene.numbers[mask]}
-            yield f"a mask of {layer.name} that is not scaled", {mask: scene.numbers[mask] * (1 - layer.rate)}
-            yield f"no dropout of {layer.name} at all", {mask: ones * (1 - layer.rate)}
+            yield f"a mask of {layer.name} that is not scaled", {mask: scene.numbers[mask] * (1 - rate)}
+            yield f"no dropout of {layer.name} at all", {mask: ones * (1 - rate)}
 
 
 def kinks(scene: Scene) -> Mistakes:
@@ -115,7 +115,7 @@ def other_slopes(scene: Scene) -> Mistakes:
     yield from _with_rules(scene, derivatives.other_slopes)
 
 
-def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backward]]]) -> Mistakes:
+def _with_rules(scene: Scene, wrong: Callable[[Node], Iterator[tuple[str, Backward]]]) -> Mistakes:
     """Wrong rules in one layer, or in all of its kind."""
     suspects = _suspects(scene)
     for layer in suspects:
@@ -124,7 +124,7 @@ def _with_rules(scene: Scene, wrong: Callable[[Layer], Iterator[tuple[str, Backw
             yield Mistake(words, scene.computed(rules={layer.name: rule}), look)
     if scene.run.has_layers:
         return
-    for kind in sorted({layer.kind for layer in suspects if isinstance(layer, Activation)}):
+    for kind in sorted({layer.kind for layer in suspects if layer.kind in ACTIVATIONS}):
         alike = [layer for layer in reversed(scene.problem.network) if layer.kind == kind]
         rules = zip(*(wrong(layer) for layer in alike), strict=True) if len(alike) > 1 else ()
         for together in rules:
@@ -209,7 +209,7 @@ def forwards(scene: Scene) -> Mistakes:
         for words, value in [*layers.wrong_values(scene, layer), *layers.other_kinds(scene, layer)]:
             values = {name: scene.values[name] for name in scene.names[: place + 1]} | {layer.name: value}
             for later in scene.problem.network[place + 1 :]:
-                x = values[scene.before(later)]
+                x = values[later.inputs[0]]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
             yield Mistake(f"{words.rstrip(',')} in {layer.name}", scene.computed(values=values, by_the_loss=True), look)
 
@@ -228,12 +228,12 @@ def samples(scene: Scene) -> Mistakes:
         rows = batch[batch >= 0] % len(problem.inputs)
         if len(rows) == size:
             inputs, targets = floats(problem.inputs[rows]), floats(problem.targets[rows])
-            values = forward(problem.network, scene.numbers, inputs)
+            values, _ = forward(problem.network, scene.numbers, inputs)
             yield Mistake(words, scene.computed(values=values, targets=targets, by_the_loss=True))
     for words, targets in losses.other_targets(scene):
         yield Mistake(words, scene.computed(targets=targets))
     for words, inputs in {"inputs in the order turned around": problem.inputs[::-1][scene.batch]}.items():
-        yield Mistake(words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))))
+        yield Mistake(words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))[0]))
 
 
 # ---------------------------------------------------------------- gradients of one layer
@@ -245,10 +245,10 @@ def gradients(scene: Scene) -> Mistakes:
     layer = scene.layer(name)
     if scene.phase != "gradient" or layer is None:
         return
-    x, dy = scene.values[scene.before(layer)], scene.cotangents[name]
-    if isinstance(layer, Prelu):
+    x, dy = scene.values[layer.inputs[0]], scene.cotangents[name]
+    if what == "slope":
         yield from _of_a_slope(scene, x, dy)
-    if not isinstance(layer, Dense):
+    if layer.kind != "dense":
         return
     rest = scene.truth - (x.T @ dy if what == "weight" else dy.sum(axis=0))  # of ties and penalties
 
@@ -263,8 +263,8 @@ def gradients(scene: Scene) -> Mistakes:
         if other != name and cotangent.shape == dy.shape:
             yield Mistake(f"the cotangent of {other} in place of the one of {name}", of(x, cotangent))
     for other, value in scene.values.items() if what == "weight" else ():
-        if value.shape == x.shape and other != scene.before(layer):
-            yield Mistake(f"the value of {other} in place of the one of {scene.before(layer)}", of(value, dy))
+        if value.shape == x.shape and other != layer.inputs[0]:
+            yield Mistake(f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy))
 
 
 def _of_a_slope(scene: Scene, x: np.ndarray, dy: np.ndarray) -> Mistakes:

@@ -14,20 +14,19 @@ from typing import NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import Arrays, Trajectory, cut
-from backproof.cases.format.layers import Layer
+from backproof.cases.network import Node
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.layers import layer_backward
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.bounded import Precision, precision_of
-from backproof.reference.training import add, forward, operands, total_loss, trained
+from backproof.reference.training import forward, loss_cotangent, operands, total_loss, trained, way_back
 from backproof.report.judging.following import values_of
+from backproof.report.judging.mistakes.formulas import Backward, as_rule
 from backproof.report.judging.operations import Check, checks_of_steps
 
 Key = tuple[str, str]  # phase and tensor
 Tensors = dict[Key, np.ndarray]
-Backward = Callable[[Layer, Mapping, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, dict]]
 
 
 class Mistake(NamedTuple):
@@ -152,8 +151,9 @@ class Scene:
 
     @cached_property
     def masks(self) -> Arrays:
-        """The masks of dropout."""
-        return {name: floats(mask[: len(self.batch)]) for name, mask in self.problem.masks_at(self.step).items()}
+        """The masks of the step, and the buffers before it."""
+        masks = {path: floats(mask[: len(self.batch)]) for path, mask in self.problem.masks_at(self.step).items()}
+        return masks | {path: floats(array[0]) for path, array in self.run.buffers_before.items()}
 
     @cached_property
     def numbers(self) -> Arrays:
@@ -185,7 +185,7 @@ class Scene:
         """The value of `input` and of every layer."""
         if self.run.has_layers:
             return {name: floats(self.run.values[name][0]) for name in self.names}
-        return forward(self.problem.network, self.numbers, self.inputs)
+        return forward(self.problem.network, self.numbers, self.inputs)[0]
 
     @cached_property
     def gradients(self) -> Arrays:
@@ -201,25 +201,21 @@ class Scene:
 
     @cached_property
     def names(self) -> list[str]:
-        """`input` and the layers, in order."""
-        return ["input", *(layer.name for layer in self.problem.network)]
+        """`input` and the nodes of the network, in order."""
+        return [*self.problem.shapes]
 
     @property
     def last(self) -> str:
         """The last layer."""
-        return self.names[-1]
+        return self.problem.output
 
     @property
     def output(self) -> np.ndarray:
         """The value of the last layer."""
         return self.values[self.last]
 
-    def before(self, layer: Layer) -> str:
-        """The name of what stands before a layer."""
-        return self.names[self.names.index(layer.name) - 1]
-
-    def layer(self, name: str) -> Layer | None:
-        """The layer of that name."""
+    def layer(self, name: str) -> Node | None:
+        """The node of that name."""
         return next((layer for layer in self.problem.network if layer.name == name), None)
 
     # ------------------------------------------------------------ the formulas
@@ -237,26 +233,27 @@ class Scene:
         targets: np.ndarray | None = None,
         numbers: Arrays | None = None,
         *,
+        network: tuple[Node, ...] | None = None,
         by_the_loss: bool = False,
         **rules,
     ) -> Tensors:
         """Loss, cotangents and gradients of another problem.
 
         Args:
-            problem: its formulas; end to end a network of its own is passed through anew.
+            problem: its formulas.
             operands: parameters and masks of both passes.
             numbers: the same of the backward pass alone.
             values: of every layer; unless given those of this step, or end to end of these operands.
             targets: of the batch.
+            network: end to end, in the place of the problem's.
             by_the_loss: leave out the backward pass where the loss is another one than was found, which saves time.
             rules: those of `passed_back`.
         """
         operands, targets = self.numbers if operands is None else operands, self.targets if targets is None else targets
         numbers = operands if numbers is None else numbers
         if values is None:
-            same = problem.network is self.problem.network and operands is self.numbers
-            anew = not self.run.has_layers and not same
-            values = forward(problem.network, operands, self.inputs) if anew else self.values
+            anew = not self.run.has_layers and not (network is None and operands is self.numbers)
+            values = forward(network or problem.network, operands, self.inputs)[0] if anew else self.values
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
             loss = total_loss(problem, operands, values[self.last], targets)
@@ -264,7 +261,7 @@ class Scene:
             if by_the_loss and not np.isclose(results["loss", "loss"], self.found["loss", "loss"], rtol=0.05):
                 return {}
         if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
-            cotangents, gradients = self.passed_back(problem, values, numbers, targets, **rules)
+            cotangents, gradients = self.passed_back(problem, values, numbers, targets, network, **rules)
             results |= {("cotangent", name): dy for name, dy in cotangents.items()}
             results |= {("gradient", path): gradient for path, gradient in gradients.items()}
         return results
@@ -275,22 +272,19 @@ class Scene:
         values: Arrays,
         numbers: Arrays,
         targets: np.ndarray,
+        network: tuple[Node, ...] | None = None,
         rules: Mapping[str, Backward] | None = None,
         slope: Callable = loss_backward,
     ) -> tuple[Arrays, Arrays]:
         """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
-        rules, local = rules or {}, self.run.has_layers
-        sums, found = {self.last: slope(problem.loss, values[self.last], targets)}, {}
-        recorded = self.cotangents if local else sums
-        for layer in reversed(problem.network):
-            before = self.before(layer)
-            rule = rules.get(layer.name, layer_backward)
-            x, y, dy = values[before], values[layer.name], recorded[layer.name]
-            dx, others = rule(layer, ChainMap(values, numbers), x, y, dy)
-            add(sums, before, dx)
-            for name, derivative in others.items():
-                add(sums if name in values else found, name, derivative)
-        return sums, trained(problem, numbers, found, problem.trained)
+        dy = loss_cotangent(problem, values[self.last], targets, slope)
+        given, recorded = ChainMap(values, numbers), self.cotangents if self.run.has_layers else None
+        changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
+        cotangents, found = {}, {}
+        for name, cotangent, own in way_back(network or problem.network, given, dy, recorded=recorded, rules=changed):
+            cotangents[name] = cotangent
+            found |= own
+        return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:
         """The right gradients of all parameters, from what is recorded before them."""
@@ -312,7 +306,7 @@ class Scene:
     @cached_property
     def used(self) -> Arrays:
         """The gradients as the optimizer sees them."""
-        return clipped(self.problem.clip, self.gradients)
+        return clipped(self.problem.clip, self.gradients, self.problem.axes)
 
     def updated(
         self,
@@ -326,7 +320,7 @@ class Scene:
         """The wrong parameter or state after an update from other numbers, or of a changed problem."""
         problem = replace(self.problem, **changes)
         optimizer = at_rate(problem.optimizer, self.rate if rate is None else rate)
-        used = clipped(problem.clip, self.gradients if gradients is None else gradients)
+        used = clipped(problem.clip, self.gradients if gradients is None else gradients, problem.axes)
         step, state = self.step if step is None else step, self.state if state is None else state
         after, state = update(optimizer, parameters or self.parameters, used, state, step)
         return self.told(after, state)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from backproof.cases.format.layers import Layer
 from backproof.cases.format.losses import L1, L2, Penalty
-from backproof.reference.formulas.layers import layer_backward
+from backproof.cases.network import Node
 from backproof.report.judging.mistakes import passes
-from backproof.report.judging.mistakes.scene import Backward, Mistake, Mistakes, Scene
+from backproof.report.judging.mistakes.formulas import Backward, layer_backward
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 LEFT_OUT = {"left out": 0, "halved": 1 / 2, "doubled": 2, "subtracted": -1}
 
@@ -75,7 +75,7 @@ def users(scene: Scene) -> Mistakes:
         yield Mistake(f"a mean of the shares of {name} in place of their sum", scene.computed(rules=rules))
 
 
-def _shared(scene: Scene) -> Iterator[tuple[str, list[tuple[Layer, str]]]]:
+def _shared(scene: Scene) -> Iterator[tuple[str, list[tuple[Node, str]]]]:
     """What several layers use, with its users and their words; locally only the wrong tensor itself."""
     local, problem = scene.run.has_layers, scene.problem
     for name in scene.names:
@@ -91,12 +91,11 @@ def _shared(scene: Scene) -> Iterator[tuple[str, list[tuple[Layer, str]]]]:
 
 def _share_times(name: str, factor: float) -> Backward:
     """The rule of a layer, but for what it passes back to that value or parameter."""
-    parameter = name.rpartition(".")[2] if "." in name else ""
+    parameter = name.rpartition(".")[2]
 
     def rule(layer, numbers, x, y, dy):
         dx, others = layer_backward(layer, numbers, x, y, dy)
-        if parameter:
-            path = f"{layer.name}.{parameter}"
+        if (path := f"{layer.layer}.{parameter}") in layer.parameters:
             return dx, others | {path: factor * others[path]}
         if name in others:
             return dx, others | {name: factor * others[name]}

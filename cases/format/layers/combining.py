@@ -1,0 +1,72 @@
+"""Layers that combine a value with another one, or with random numbers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from backproof.cases.format.concept import Name, Share
+from backproof.cases.format.fields import Array, quoted
+from backproof.cases.format.layers.layer import LayerConcept, Shape
+
+
+class Skip(LayerConcept):
+    """y = x + s, s the value of `source`, a layer before or `input`, of the same width: a residual connection."""
+
+    takes: ClassVar[int] = 2
+    shaping: ClassVar[tuple[str, ...]] = ("source",)
+
+    source: Name
+
+    def sources(self, before: str) -> tuple[str, ...]:
+        """The value before it, and the other one."""
+        return (*super().sources(before), self.source)
+
+    @property
+    def brief(self) -> str:
+        """What it adds."""
+        return f"+ {self.source}"
+
+    def shape(self, *before: Shape) -> Shape:
+        """That of both values.
+
+        Raises:
+            ValueError: if they have different shapes.
+        """
+        x, other = before
+        if other != x:
+            found = f"{quoted(self.source)} has {_width(other)}"
+            raise ValueError(f"expected a layer of {_width(x)}, as the one before the skip; {found}")
+        return x
+
+
+def _width(shape: Shape) -> str:
+    return f"width {shape[0]}" if len(shape) == 1 else f"shape {shape}"
+
+
+class Dropout(LayerConcept):
+    """y = m x / (1 - rate), of masks m of 0 and 1; y = x where the output of all samples is taken after the last step.
+
+    `mask` is one for every step, (samples of a batch, units), or one for each step in turn, (steps, samples of a batch,
+    units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
+    """
+
+    rate: Share
+    mask: Array | None = None
+
+    @property
+    def brief(self) -> str:
+        """Its kind and its rate."""
+        return f"dropout {self.rate:g}"
+
+    def masks(self, *before: Shape) -> dict[str, Shape]:
+        """An element for each of the value's."""
+        return {"mask": before[0]}
+
+    def given_masks(self) -> dict[str, Any]:
+        """The mask, if the case has one."""
+        return {"mask": self.mask}
+
+    @property
+    def dropped(self) -> float:
+        """The rate."""
+        return self.rate
