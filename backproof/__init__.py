@@ -1,7 +1,41 @@
-"""Prove hand-written backpropagation, PyTorch and JAX against each other and against the exact result."""
+"""Prove hand-written backpropagation, PyTorch and JAX against each other and against the exact result.
 
+    import backproof
+
+    backproof.certify_case("case.yaml", my_gradients)
+
+The names below are imported when they are asked for: `import backproof` alone costs next to nothing.
+"""
+
+from importlib import import_module
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
-if not Path(__file__).with_name("cases").is_dir():  # not installed: the folders lie beside this one
-    __path__.append(str(_CHECKOUT))
+PLACES = {
+    "certify_case": "backproof.certify",
+    "NotCertified": "backproof.certify",
+    "Case": "backproof.cases.format.schema",
+    "InvalidCase": "backproof.cases.reading.load",
+    "load": "backproof.cases.reading.load",
+    "Problem": "backproof.cases.problem",
+    "materialise": "backproof.cases.problem",
+    "Trajectory": "backproof.backends.trajectory",
+    "Missing": "backproof.backends.registry",
+    "Unsupported": "backproof.backends.registry",
+    "Judgement": "backproof.report.judging.judge",
+    "judge": "backproof.report.judging.judge",
+}
+__all__ = [*PLACES]  # noqa: PLE0604, the names as they are
+
+if not Path(__file__).with_name("cases").is_dir():  # in a checkout the folders lie beside this one
+    __path__.append(str(Path(__file__).resolve().parents[1]))
+
+
+def __getattr__(name: str):
+    """Import a public name."""
+    if name not in PLACES:
+        raise AttributeError(f"module 'backproof' has no attribute {name!r}")
+    return getattr(import_module(PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PLACES})
