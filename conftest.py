@@ -1,173 +1,30 @@
-"""Every case file × dtype × backend is a test: `pytest cases/xor/two_four_one.yaml::float64-torch`."""
+"""In a checkout the plugin is loaded from beside this file, and its options have short names too."""
 
-from __future__ import annotations
-
-import argparse
 import os
 from pathlib import Path
 
 import pytest
 
-from backproof.backends.registry import DEFAULT, chosen, label
-from backproof.cases.console.terminal import plain
-from backproof.cases.format.schema import Case
-from backproof.cases.problem import materialise
-from backproof.cases.reading.load import SUFFIXES, InvalidCase, load
+import backproof
 
-HERE = Path(__file__)
+pytest_plugins = ["backproof.pytest_plugin"]
+
+if Path(backproof.__file__).parents[1] != Path(__file__).parent:
+    raise pytest.UsageError(
+        f"backproof is imported from {backproof.__file__}, and not from this checkout; say `python -m pytest`, or "
+        "install the checkout itself: pip install --editable ."
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The choice of backends, and whether all of them must be there."""
-    group = parser.getgroup("backproof")
-    group.addoption(
-        "--backend", action="append", type=_backend, metavar="NAME",
-        help="run the cases on this backend only; NAME=FILE.py:FUNCTION is a function of your own",
-    )  # fmt: skip
-    group.addoption(
-        "--require-backend", action="store_true", default=os.environ.get("CI") == "true",
-        help="a missing backend fails instead of skipping, as one that is named does (the default where CI is true)",
-    )  # fmt: skip
-
-
-def _backend(text: str) -> str:
-    try:
-        return chosen(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-JUDGE = pytest.StashKey()
-
-
-def _judge(config: pytest.Config):
-    """The judge of this session, in a process of its own, which a backend in this one can't change."""
-    from backproof.report.running.judge_apart import JudgeApart
-
-    return config.stash.setdefault(JUDGE, JudgeApart())
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Refuse one name for two backends: their items would be called the same."""
-    names = [label(backend) for backend in config.getoption("--backend") or ()]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise pytest.UsageError(f"{twice} is given twice")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the judge."""
-    if JUDGE in config.stash:
-        config.stash[JUDGE].stop()
-
-
-def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
-    """Collect case files: all below `cases/`, and every other one that is named."""
-    if file_path.suffix not in SUFFIXES:
-        return None
-    named = str(file_path) in map(os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args))
-    inside = file_path.is_relative_to(Path(__file__).parent / "cases")
-    return CaseFile.from_parent(parent, path=file_path) if named or inside else None
-
-
-class CaseFile(pytest.File):
-    """One case: an item a dtype and backend, or a single failing one if the file is no case."""
-
-    def collect(self):
-        """Read the file. Nothing is imported here that a backend needs."""
-        try:
-            case = load(self.path)
-        except InvalidCase as error:
-            yield InvalidItem.from_parent(self, name="invalid", error=error)
-            return
-        for dtype in case.dtypes:
-            backends = self.config.getoption("--backend") or list(DEFAULT)
-            for backend in backends:
-                yield CaseItem.from_parent(
-                    self, name=f"{dtype}-{label(backend)}", case=case, dtype=dtype, backend=backend
-                )
-            if dtype in case.tolerance and len(backends) > 1:
-                yield PairsItem.from_parent(self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends)
-
-
-class Refused(Exception):  # noqa: N818, it is told without a traceback
-    """Why an item fails, a line each."""
-
-
-class _Item(pytest.Item):
-    def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
-        """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
-        from backproof.report.judging.exceptions import EndedError, is_theirs
-
-        if isinstance(excinfo.value, InvalidCase):
-            return "\n".join(map(plain, excinfo.value.mistakes))
-        if isinstance(excinfo.value, Refused):
-            return "\n  ".join(map(plain, excinfo.value.args))
-        if isinstance(excinfo.value, EndedError):
-            excinfo = pytest.ExceptionInfo.from_exception(excinfo.value.__cause__)
-        if theirs := [entry for entry in excinfo.traceback if is_theirs(str(entry.path)) and entry.path != HERE]:
-            excinfo.traceback = type(excinfo.traceback)(theirs)
-        return super().repr_failure(excinfo, style)
-
-    def reportinfo(self):
-        """Where the item comes from."""
-        return self.path, None, f"{self.path.name} {self.name}"
-
-
-class InvalidItem(_Item):
-    """A file that is no case: fails with file:line:column: message."""
-
-    def __init__(self, *, error: InvalidCase, **kwargs):
-        super().__init__(**kwargs)
-        self.error = error
-
-    def runtest(self) -> None:
-        """Fail."""
-        raise self.error
-
-
-class CaseItem(_Item):
-    """One run: fails with the first failure that the judge names."""
-
-    def __init__(self, *, case: Case, dtype: str, backend: str, **kwargs):
-        super().__init__(**kwargs)
-        self.case, self.dtype, self.backend = case, dtype, backend
-
-    def runtest(self) -> None:
-        """Run and judge; an unsupported case skips, a missing backend too unless it is named or required.
-
-        An exception of the backend's own code is raised as it is.
-        """
-        from backproof.report.judging.outcome import attempt_openly
-
-        result = attempt_openly(materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case))
-        required = self.config.getoption("--require-backend") or self.config.getoption("--backend")
-        if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
-            pytest.skip(plain(f"{result.verdict}: {result.message}"))
-        if result.verdict != "certified":
-            where = f"{self.case.name} {self.dtype} {label(self.backend)}"
-            raise Refused(f"{where}: {result.verdict}", result.message)
-
-
-class PairsItem(_Item):
-    """The free runs beside each other, where the case sets a tolerance: fails with the first pair outside it."""
-
-    def __init__(self, *, case: Case, dtype: str, backends: list[str], **kwargs):
-        super().__init__(**kwargs)
-        self.case, self.dtype, self.backends = case, dtype, backends
-
-    def runtest(self) -> None:
-        """Run the backends and compare; one that is missing or can't finish fails or skips in its own item."""
-        from backproof.report.judging.outcome import Comparison, attempt, pairs_of
-
-        judging = _judge(self.config).of(self.case)
-        comparison = Comparison(self.case, materialise(self.case, self.dtype))
-        comparison.results = [attempt(comparison.problem, name, judging) for name in self.backends]
-        pairs = list(pairs_of(comparison))
-        if not pairs and not self.config.getoption("--require-backend"):
-            pytest.skip("fewer than two backends finished: there is no pair")
-        if not pairs:
-            raise Refused(f"{self.case.name} {self.dtype}: fewer than two backends finished: there is no pair")
-        for pair in pairs:
-            if pair.status == "outside":
-                where = f"{self.case.name} {self.dtype} {'-'.join(pair.names)}"
-                raise Refused(f"{where}: outside the case's tolerance", pair.drift)
+    """`--backend` and `--require-backend`."""
+    add, same = parser.getgroup("backproof").addoption, "in this checkout the same as --backproof-"
+    required = os.environ.get("CI") == "true"
+    add("--backend", action="append", dest="backproof_backend", metavar="NAME", help=f"{same}backend")
+    add(
+        "--require-backend",
+        action="store_true",
+        dest="backproof_require_backend",
+        default=required,
+        help=f"{same}require-backend",
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from backproof.backends import registry
-from backproof.cases.console.command import run_command, say
+from backproof.cases.console.command import as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain, printable, wrapped
 
 USAGE, MISSING = 2, 3
@@ -19,7 +19,7 @@ USAGE, MISSING = 2, 3
 def main(argv: list[str] | None = None) -> int:
     """Print one row a backend, exit 3 if one is missing that runs by default; or write a file for one's own."""
     parser = argparse.ArgumentParser(
-        prog="python -m backends",
+        prog=as_called("backends"),
         description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
         "file for gradients of your own; for a case with an objective, for an optimizer.",
         epilog="exit code: 0; 2 usage, or nothing could be written; 3 a backend is missing that runs by default; "

@@ -40,7 +40,6 @@ BACKENDS = {
 DEFAULT = ("numpy", "torch", "jax")  # the others run when they are asked for
 
 ENTRY_POINTS = "backproof.backends"
-OUR_OWN = ("backends", "cases", "reference", "report")
 
 
 class Unsupported(Exception):  # noqa: N818, a verdict rather than an error
@@ -116,7 +115,7 @@ def backend(name: str) -> Any:
             return users_code.load(users_code.place(where), reference)
         return users_code.of_module(importlib.import_module(where), reference)
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] in OUR_OWN:
+        if error.name and error.name.partition(".")[0] == "backproof":
             raise
         raise Missing(f"{_missing(name, where, error.name or 'a module')}: {error}") from None
 

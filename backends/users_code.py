@@ -81,6 +81,16 @@ def load(where: Place, reference: ModuleType) -> YourOwn:
     return YourOwn(_as_run(function, where, reference), lambda: {"function": f"{where.module}:{where.function}"})
 
 
+def of_function(function: Callable, reference: ModuleType) -> YourOwn:
+    """A function as a backend, as `load` makes one of a place.
+
+    Raises:
+        WrongReturn: if it takes something else.
+    """
+    where = Place(function.__module__, getattr(function, "__name__", type(function).__name__))
+    return YourOwn(_as_run(function, where, reference), dict)
+
+
 def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
     """A module with a function `run`, or `gradients` or `update`, as a backend.
 

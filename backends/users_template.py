@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from backproof.cases.console.command import as_called
 from backproof.cases.console.terminal import printable
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.optimizers import Decaying, Updating
@@ -23,7 +24,7 @@ def function_of(case: Case) -> str:
 def command(case: Case, case_file: Path, file: Path) -> str:
     """What judges the file, for a shell."""
     own = f"mine={file}:{function_of(case)}"
-    return f"python -m report {shlex.quote(str(case_file))} --backend {shlex.quote(own)}"
+    return f"{as_called('report')} {shlex.quote(str(case_file))} --backend {shlex.quote(own)}"
 
 
 def template(case: Case, case_file: Path, file: Path) -> str:

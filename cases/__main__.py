@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
-from backproof.cases.console.command import run_command, say
+from backproof.cases.console.command import as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain
 from backproof.cases.format.schema import Case
 from backproof.cases.reading.load import load_all
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cases",
+        prog=as_called("cases"),
         description="List training scenarios and validate them. Every mistake is printed as file:line:column: message.",
         epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted; "
         "141 the reader of the list has left",

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backproof.backends.registry import DEFAULT, chosen, free_name, label
-from backproof.cases.console.command import INTERRUPTED, Heedless, run_command, say
+from backproof.cases.console.command import INTERRUPTED, Heedless, as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain, wrapped
 from backproof.cases.format.fields import listed
 from backproof.cases.format.schema import Case, Dtype
@@ -36,7 +36,7 @@ EPILOG = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, run, write, and summarise; the exit code is the verdict (see `backproof.report.telling.json_rows.exit_code`)."""
+    """Parse, run, write, and summarise; the exit code is the verdict (see `json_rows.exit_code`)."""
     arguments = parser().parse_args(argv)
     return run_command(partial(_report, arguments))
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m report",
+        prog=as_called("report"),
         description="Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
         "against the proved truth, and write results/report.md, report.json and figures/.",
         epilog=EPILOG,

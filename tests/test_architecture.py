@@ -3,26 +3,31 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from graphlib import TopologicalSorter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from backproof.backends.registry import BACKENDS, framework
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ["cases", "reference", "backends", "report", "tests"]  # each may import from those before it
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ["cases", "reference", "backends", "report", "backproof", "tests"]  # each may import from those before it
+BARE = {*FOLDERS} - {"tests", "backproof"}
 ADAPTER = "backproof.backends.numpy_reference"
+FRAMEWORKS = {"torch", "jax", "optax"}
+ROOMS = {"report": (6, 4), "reference": (4, 4)}  # the arrows between their rooms at most, and the floors
+MOST_LINES = 400
 
 
 def module_name(path: Path) -> str:
-    """`cases/reading/load.py` is `backproof.cases.reading.load`, `cases/__init__.py` is `cases`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+    """`cases/reading/load.py` is `backproof.cases.reading.load`, `cases/__init__.py` is `backproof.cases`."""
+    parts = [part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
+    return ".".join(parts if parts[0] in ("backproof", "tests") else ["backproof", *parts])
 
 
-MODULES = {module_name(path): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+MODULES = {module_name(path): path for path in FILES}
 
 
 def imports(module: str) -> set[str]:
@@ -41,8 +46,37 @@ def imports(module: str) -> set[str]:
 GRAPH = {module: imports(module) for module in MODULES}
 
 
-def folder(module: str) -> str:
+def package(module: str) -> str:
     return module.partition(".")[0]
+
+
+def folder(module: str) -> str:
+    """`cases` of `backproof.cases.problem`, `backproof` of what lies in `backproof/`; empty if it is not ours."""
+    if module not in MODULES:
+        return ""
+    return MODULES[module].relative_to(ROOT).parts[0]
+
+
+def room(module: str) -> str:
+    """`judging` of `backproof.report.judging.judge`, and the module itself where it lies in no room."""
+    return module.split(".")[2]
+
+
+def arrows(of: str) -> dict[str, set[str]]:
+    """By room of a folder, the rooms that it imports from."""
+    found = {}
+    for module in (module for module in GRAPH if folder(module) == of and module != f"backproof.{of}"):
+        seen = (name for name in GRAPH[module] if folder(name) == of and name != f"backproof.{of}")
+        found.setdefault(room(module), set()).update({room(name) for name in seen} - {room(module)})
+    return found
+
+
+def floors(above: dict[str, set[str]]) -> dict[str, int]:
+    """On which floor each room lies: the lowest ones import from no other."""
+    height = {}
+    for name in TopologicalSorter(above).static_order():
+        height[name] = 1 + max((height[lower] for lower in above.get(name, ())), default=0)
+    return height
 
 
 def test_imports_are_found():
@@ -53,27 +87,55 @@ def test_imports_are_found():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_arrows(module):
-    """tests → report → backends → reference → cases."""
+    """tests → backproof → report → backends → reference → cases."""
     beyond = FOLDERS[FOLDERS.index(folder(module)) + 1 :]
     assert not [name for name in GRAPH[module] if folder(name) in beyond]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_imported_by_its_bare_name(module):
+    """`import backends` would load everything a second time in a checkout, and somebody else's package elsewhere."""
+    assert not [name for name in GRAPH[module] if package(name) in BARE]
+
+
+@pytest.mark.parametrize("of", ROOMS)
+def test_rooms(of):
+    """`pytest tests/test_architecture.py -k rooms -s` prints the arrows between them, from the highest floor down."""
+    found, (most_arrows, most_floors) = arrows(of), ROOMS[of]
+    height = floors(found)
+    for floor, names in groupby(sorted(height, key=lambda name: (-height[name], name)), height.get):
+        print(f"{of}, floor {floor}:", *(f"{name} → {', '.join(sorted(found[name])) or '-'};" for name in names))
+    assert sum(map(len, found.values())) <= most_arrows
+    assert max(height.values()) <= most_floors
+
+
+@pytest.mark.parametrize("of", ["cases", "backends"])
+def test_no_cycle_between_rooms(of):
+    assert floors(arrows(of))
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if folder(module) == "backends"])
 def test_backends_are_independent(module):
     """Only the adapter sees the reference, and no backend sees another one but that of its own framework."""
-    own = {name for name in BACKENDS if BACKENDS[name] == module}
-    modes = {BACKENDS[framework(name)] for name in own}
-    seen = {name for name in GRAPH[module] if folder(name) == "reference" or name in BACKENDS.values()}
-    assert all((module == ADAPTER and folder(name) == "reference") or name in modes for name in seen), seen
+    frameworks = {room(where) for where in BACKENDS.values()}
+    seen = {name for name in GRAPH[module] if folder(name) == "reference" or room_of_a_backend(name) in frameworks}
+    own = {framework(name) for name, where in BACKENDS.items() if room(where) == room_of_a_backend(module)}
+    modes = {room(where) for name, where in BACKENDS.items() if framework(name) in own}
+    assert all((module == ADAPTER and folder(name) == "reference") or room(name) in modes for name in seen), seen
+
+
+def room_of_a_backend(module: str) -> str:
+    return room(module) if folder(module) == "backends" and module != "backproof.backends" else ""
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_backend_knows_one_framework(name):
     """A mode takes the tables of its framework, and imports no other one."""
     packages = {"torch": {"torch"}, "jax": {"jax", "optax"}}.get(framework(name), set())
-    seen = GRAPH[BACKENDS[name]]
-    assert {folder(module) for module in seen} & {"torch", "jax", "optax"} <= packages
-    assert name == framework(name) or BACKENDS[framework(name)] in seen
+    own, plain = room(BACKENDS[name]), room(BACKENDS[framework(name)])
+    seen = {seen for module in GRAPH if room_of_a_backend(module) == own for seen in GRAPH[module]}
+    assert {package(module) for module in seen} & FRAMEWORKS <= packages
+    assert own == plain or plain in {room_of_a_backend(module) for module in seen}
 
 
 def test_no_cycle():
@@ -82,26 +144,45 @@ def test_no_cycle():
 
 @pytest.mark.parametrize("module", [module for module in MODULES if folder(module) in ("cases", "reference")])
 def test_mathematics_without_frameworks(module):
-    assert not {folder(name) for name in GRAPH[module]} & {"torch", "jax", "optax"}
+    assert not {package(name) for name in GRAPH[module]} & FRAMEWORKS
 
 
-def test_nothing_generic_is_installed():
-    """`pip install .` brings the dependencies; no package called `cases` or `report` lands in site-packages."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert settings == {"packages": [], "py-modules": []}
+@pytest.mark.parametrize("path", [path for path in FILES if "tests" not in path.parts], ids=lambda path: path.name)
+def test_no_file_is_longer_than_one_reads(path):
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MOST_LINES
 
 
-@pytest.mark.parametrize("command", ["cases", "backends", "report"])
-def test_help_imports_no_framework(command):
-    program = f"""
+HELP = """
 import runpy, sys
-sys.argv = ["{command}", "--help"]
+sys.argv = [{command!r}, "--help"]
 try:
-    runpy.run_module("{command}", run_name="__main__", alter_sys=True)
+    runpy.run_module({command!r}, run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     assert stop.code == 0
 print({{"torch", "jax", "matplotlib"}} & set(sys.modules), file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize("command", ["cases", "backends", "report"])
+def test_help_imports_no_framework(command):
+    program = [sys.executable, "-c", HELP.format(command=command)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"usage: python -m {command}")
     assert done.stderr == "set()\n"
+
+
+QUICK = """
+import sys, time
+start = time.perf_counter()
+import backproof
+assert time.perf_counter() - start < 0.3
+print({"torch", "jax", "numpy", "pydantic"} & set(sys.modules), *dir(backproof))
+"""
+
+
+def test_the_front_door_opens_at_once():
+    """`import backproof` imports nothing but itself, and says what it has."""
+    done = subprocess.run([sys.executable, "-c", QUICK], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("set() ")
+    assert {"certify_case", "NotCertified"} <= {*done.stdout.split()}

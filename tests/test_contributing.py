@@ -51,7 +51,7 @@ def test_an_activation_is_added_as_the_guide_says(tmp_path):
     (diff,) = re.findall(r"^```diff\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     added = re.findall(r"^\+(?!\+\+ )(.*)$", diff, re.MULTILINE)
     assert 0 < len(added) < 15
-    for name in ("backends", "cases", "reference", "report", "tests"):
+    for name in ("backends", "backproof", "cases", "reference", "report", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
 

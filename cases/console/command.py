@@ -6,8 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 CANNOT_PRINT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+INSTALLED = (Path(__file__).parents[2] / "pytest_plugin.py").is_file()  # and no checkout
+
+
+def as_called(command: str) -> str:
+    """How one calls a command of the project's: `python -m report` in a checkout, else `backproof report`."""
+    return f"backproof {command}" if INSTALLED else f"python -m {command}"
 
 
 def run_command(command: Callable[[], int]) -> int:

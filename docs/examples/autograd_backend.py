@@ -7,7 +7,7 @@ import autograd.numpy as np
 import numpy
 from autograd import value_and_grad
 
-from backproof.backends.registry import Unsupported
+from backproof import Unsupported
 
 ACTIVATIONS = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "relu": lambda x: np.where(x > 0, x, 0)}
 

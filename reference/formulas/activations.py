@@ -1,7 +1,7 @@
 """Forward and backward of each activation, by hand: y of x, and the cotangent dx of x from that of y.
 
-Shapes and kinds of number are those of `layers.py`. What the formulas are, at kinks too, is said in `cases/format/schema.py`;
-here they are written so that nothing overflows or cancels on the way to y.
+Shapes and kinds of number are those of `layers.py`. What the formulas are, at kinks too, is said in
+`cases/format/layers.py`; here they are written so that nothing overflows or cancels on the way to y.
 """
 
 from __future__ import annotations

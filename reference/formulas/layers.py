@@ -12,7 +12,7 @@ allowed everywhere. Nothing here asks what its numbers are: floats of any precis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from backproof.cases.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
@@ -20,19 +20,11 @@ from backproof.reference.formulas.combining import dropout_backward, dropout_for
 from backproof.reference.formulas.dense import dense_backward, dense_forward
 
 
-class Formula(NamedTuple):
-    """Forward and backward of one kind of layer."""
-
-    forward: Callable
-    backward: Callable
-
-
-LAYERS: dict[str, Formula] = {
-    "dense": Formula(dense_forward, dense_backward),
-    "dropout": Formula(dropout_forward, dropout_backward),
-    "skip": Formula(skip_forward, skip_backward),
-    **{kind: Formula(*pair) for kind, pair in ACTIVATIONS.items()},
-}
+LAYERS: dict[str, tuple[Callable, Callable]] = {
+    "dense": (dense_forward, dense_backward),
+    "dropout": (dropout_forward, dropout_backward),
+    "skip": (skip_forward, skip_backward),
+} | ACTIVATIONS
 
 
 def layer_forward(node: Node, numbers: Mapping[str, Any], *, training: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -44,7 +36,8 @@ def layer_forward(node: Node, numbers: Mapping[str, Any], *, training: bool = Tr
         training: False after the last step.
     """
     keywords = node.keywords(numbers, training=training)
-    y = LAYERS[node.kind].forward(*node.operands(numbers), **keywords)
+    formula, _ = LAYERS[node.kind]
+    y = formula(*node.operands(numbers), **keywords)
     if not (node.buffers and training):
         return y, {}
     y, after = y
@@ -62,6 +55,7 @@ def layer_backward(node: Node, numbers: Mapping[str, Any], y, dy, *, training: b
         training: False after the last step.
     """
     xs, parameters = ([numbers[name] for name in names] for names in (node.inputs, node.parameters))
-    found = LAYERS[node.kind].backward(*xs, y, dy, *parameters, **node.keywords(numbers, training=training))
+    _, formula = LAYERS[node.kind]
+    found = formula(*xs, y, dy, *parameters, **node.keywords(numbers, training=training))
     derivatives = found if isinstance(found, tuple) else (found,)
     return list(zip((*node.inputs, *node.parameters), derivatives, strict=True))

@@ -13,7 +13,8 @@ from backproof.backends.trajectory import WrongReturn
 from backproof.cases.console.terminal import cut, plain
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = tuple(f"{ROOT / folder}{os.sep}" for folder in ("backends", "cases", "reference", "report"))
+FOLDERS = ("backends", "backproof", "cases", "reference", "report")
+OURS = tuple(f"{ROOT / folder}{os.sep}" for folder in FOLDERS)
 STANDARD_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 LONGEST_MESSAGE, LONGEST_LINE = 600, 120
 

@@ -91,11 +91,16 @@ def attempt(problem: Problem, name: str, judging: Judging | None = None) -> Resu
 
 def attempt_openly(problem: Problem, name: str, judging: Judging | None = None) -> Result:
     """Run and judge a problem on one backend; an exception of its code is raised as it is."""
+    return run_openly(problem, label(name), lambda: backend(name).run(problem), judging)
+
+
+def run_openly(problem: Problem, name: str, run: Callable[[], Trajectory], judging: Judging | None = None) -> Result:
+    """Judge the trajectory that `run` returns, under this name; an exception of its code is raised as it is."""
     try:
-        run = backend(name).run(problem)
+        trajectory = run()
     except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
-        return failed_in_words(label(name), error)
-    return (judging or judged)(problem, label(name), run)
+        return failed_in_words(name, error)
+    return (judging or judged)(problem, name, trajectory)
 
 
 def failed_in_words(name: str, error: BaseException) -> Result:

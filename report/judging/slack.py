@@ -1,9 +1,9 @@
 """How far may a right run be from the exact one? What its steps round, added up; the slack of published numbers.
 
-What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from its recorded parameters and
-state through forward and backward pass, clip and optimizer to what it leaves. These bounds are added up over the steps,
-and the parameters and the state of a step are as far off as their sum says. What is computed on the way, values,
-cotangents, gradients and the loss, inherits that.
+What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from its recorded
+parameters and state through forward and backward pass, clip and optimizer to what it leaves. These bounds are added up
+over the steps, and the parameters and the state of a step are as far off as their sum says. What is computed on the
+way, values, cotangents, gradients and the loss, inherits that.
 
 That training amplifies what was rounded before is not in the sum, and no bound of that kind is of use: it would grow
 by a factor at every step. A number of which that matters says so itself (`within`).

@@ -19,16 +19,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backproof.backends.registry import BACKENDS, OUR_OWN
+from backproof.backends.registry import BACKENDS
 from backproof.cases.fingerprint import digest_of, fingerprint
 from backproof.cases.problem import Problem
 from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
 from backproof.report.telling.environment import processor
 
-ROOT = Path(__file__).resolve().parents[2]
 PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
@@ -162,7 +162,7 @@ def machine() -> str:
 
 @cache
 def sources(module: str) -> str:
-    """The text of a module and of all of ours that it imports, anywhere in it."""
+    """The text of a module and of all of ours that it imports, anywhere in it, wherever they are found."""
     return key_of(_texts(module))
 
 
@@ -175,7 +175,7 @@ def packages(module: str) -> str:
 def named_packages(module: str) -> set[str]:
     """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
     named = {name.partition(".")[0] for text in _texts(module).values() for name in _imports(text) | _packages(text)}
-    return named - {*OUR_OWN, *sys.stdlib_module_names}
+    return named - {"backproof", *sys.stdlib_module_names}
 
 
 def _texts(module: str) -> dict[str, str]:
@@ -185,7 +185,7 @@ def _texts(module: str) -> dict[str, str]:
         name = waiting.pop()
         if name not in seen and (path := _file(name)):
             seen[name] = path.read_text(encoding="utf-8")
-            waiting += _imports(seen[name])
+            waiting += _imports(seen[name]) | {name.rpartition(".")[0]}  # a package is imported before what is in it
     return dict(sorted(seen.items()))
 
 
@@ -216,10 +216,15 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _file(module: str) -> Path | None:
-    if module.partition(".")[0] not in OUR_OWN:
-        return None
-    path = ROOT / module.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    """The file of a module of ours, which is not imported to find it, and nor are its packages."""
+    name, *parts = module.split(".")
+    found = importlib.util.find_spec(name) if name == "backproof" else None
+    for part in parts:
+        if not (found and found.submodule_search_locations):
+            return None
+        name = f"{name}.{part}"
+        found = PathFinder.find_spec(name, found.submodule_search_locations)
+    return Path(found.origin) if found and found.origin else None
 
 
 @cache

@@ -36,7 +36,10 @@ MOST_OUTPUT, MOST_LOG = 4_000, 2**24
 MOST_OF_A_BACKEND, MOST_OF_OURS = 2**20, 2**31  # bytes of an answer
 BLOCK, PAGE, HOLE = 512, 4096, 1 | 2  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 MARK, ROUNDS = "BACKPROOF_WORKER", 5
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from backproof.report.running.worker import main; main(sys.argv[2])"
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from backproof.report.running.worker import main; main(sys.argv[2])"
+)
 
 
 class Limits(NamedTuple):

@@ -19,7 +19,7 @@ from backproof.report.running.job import Unit, judge_unit
 
 
 class JudgeApart:
-    """Judges in a process that is started for the first run, and ends with `stop`; a run reaches it as a file."""
+    """Judges in a process that is started for the first run, and ends with `close`; a run reaches it as a file."""
 
     @cached_property
     def workers(self) -> Workers:
@@ -27,7 +27,7 @@ class JudgeApart:
         return Workers(limits(1))
 
     def of(self, case: Case) -> Callable[[Problem, str, Trajectory], Result]:
-        """What judges runs of this case, as `backproof.report.judging.outcome.judged` does; the problem is made anew there."""
+        """What judges runs of this case, as `outcome.judged` does; the problem is made anew there."""
 
         def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
             with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
@@ -38,7 +38,7 @@ class JudgeApart:
 
         return judged
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process, if there is one."""
         with suppress(KeyError):
             self.__dict__.pop("workers").stop()

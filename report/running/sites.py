@@ -121,7 +121,7 @@ def cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ModuleNotFoundError:
-        raise UnreachableError('a Dask cluster needs the package distributed: pip install ".[dask]"') from None
+        raise UnreachableError("a Dask cluster needs the package distributed: pip install distributed") from None
     try:
         client = Client(address.removeprefix(DASK), timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:

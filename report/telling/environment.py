@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from backproof.cases.console.command import INSTALLED, as_called
 from backproof.cases.console.terminal import cut
 
 
@@ -21,8 +22,9 @@ def describe_environment(backends: list[dict[str, str]]) -> dict[str, str]:
         )
         for row in backends
     }
+    arguments = sys.argv[2:] if INSTALLED else sys.argv[1:]  # behind `backproof report`
     return {
-        "command": shlex.join(["python", "-m", "report", *sys.argv[1:]]),
+        "command": f"{as_called('report')} {shlex.join(arguments)}".rstrip(),
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": f"{processor()}, {os.cpu_count()} cores",

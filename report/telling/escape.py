@@ -44,7 +44,10 @@ def parts(what: str, tell: Callable[..., str | Iterable[str]], *arguments, **set
 
 def left_out(what: str, error: Exception) -> str:
     """The line in place of what could not be told."""
-    return f"*{text(cut(f'{what} is left out, it could not be made: {type(error).__name__}: {error}', 400))}*"
+    why = f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        why = f"it needs {error.name} (pip install {error.name})"
+    return f"*{text(cut(f'{what} is left out, it could not be made: {why}', 400))}*"
 
 
 def _fence(content: str, least: int) -> str:

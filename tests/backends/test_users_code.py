@@ -458,7 +458,8 @@ TOLD = [
 def test_a_mapping_is_a_run(problem_of, tmp_path, monkeypatch, nested):
     """Named like a trajectory's fields, or like the arrays of a file."""
     call = "vars(numpy_reference.run(problem))" if nested else "flat(numpy_reference.run(problem))"
-    text = f"from backproof.backends import numpy_reference\nfrom backproof.backends.trajectory import flat\ndef run(problem): return {call}"
+    imports = "from backproof.backends import numpy_reference\nfrom backproof.backends.trajectory import flat\n"
+    text = f"{imports}def run(problem): return {call}"
     (tmp_path / "package_of_mine.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     result = attempt(problem_of(), "mine=package_of_mine:run")
@@ -518,7 +519,8 @@ def test_packages_add_backends(monkeypatch, problem_of, tmp_path):
 
 
 MODULES = {
-    "run": "from backproof.backends import numpy_reference\ndef run(problem): return vars(numpy_reference.run(problem))\n",
+    "run": "from backproof.backends import numpy_reference as by_hand\n"
+    "def run(problem): return vars(by_hand.run(problem))\n",
     "gradients": RIGHT,
     "update": "def update(w, g, state, step): return {n: w[n] - 0.3 * g[n] for n in w}\n",
 }

@@ -25,7 +25,7 @@ NUMPY = ("--backend", "numpy")
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout with one case of its own in `cases/` and another one outside of it."""
-    for name in ("backends", "cases", "reference", "report"):
+    for name in ("backends", "backproof", "cases", "reference", "report"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml"))
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -222,18 +222,20 @@ def test_what_a_function_returns_wrongly_is_told_without_frames(checkout):
 CHANGES_THE_JUDGE = """\
 from dataclasses import replace
 from backproof.backends import numpy_reference
-import backproof.reference.training, backproof.reference.formulas.layers, backproof.report.judging.operations, backproof.report.judging.judge
+from backproof.reference import training
+from backproof.reference.formulas import layers
+from backproof.report.judging import judge, operations
 
 def run(problem):
     run = numpy_reference.run(problem)
-    for module in (backproof.reference.training, backproof.reference.formulas.layers, backproof.report.judging.operations):
+    for module in (training, layers, operations):
         for name in dir(module):
             if name == "dense_backward":
                 right = getattr(module, name)
                 setattr(module, name, lambda x, weight, dy: (*right(x, weight, dy)[:2], right(x, weight, dy)[2] * 2))
-    backproof.report.judging.judge.structure_mistakes = lambda problem, run: []
-    backproof.report.judging.judge._Tally.judgement = lambda self, *_: backproof.report.judging.judge.Judgement(
-        "certified", 0.5, None, "", None, backproof.report.judging.judge.Ledger(3, 1, 1, 1), [], self.budgets, "layers")
+    judge.structure_mistakes = lambda problem, run: []
+    judge._Tally.judgement = lambda self, *_: judge.Judgement(
+        "certified", 0.5, None, "", None, judge.Ledger(3, 1, 1, 1), [], self.budgets, "layers")
     return replace(run, gradients={path: 2 * gradient for path, gradient in run.gradients.items()})
 """
 

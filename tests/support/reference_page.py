@@ -1,4 +1,4 @@
-"""`python -m tests.support.reference_page` writes `docs/reference.md`: every kind of the case format, and its spellings."""
+"""`python -m tests.support.reference_page` writes `docs/reference.md`: every kind of the format, and its spellings."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ TITLE = """# Reference
 What a case may be made of: the equation of each kind, which is the norm (the docstring of its class in `cases/`), its
 settings and their defaults, its kinks, how PyTorch and JAX spell it, and cases that use it. The spellings are read from
 the tables of `backends/torch_autograd.py` and `backends/jax_autograd.py`; where one is no plain call of the framework,
-the reason stands beside it. What a kind is called elsewhere is read from `cases/format/words.py`, which the messages about
-unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
+the reason stands beside it. What a kind is called elsewhere is read from `cases/format/words.py`, which the messages
+about unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
 """
 NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
 LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.

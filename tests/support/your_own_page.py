@@ -1,4 +1,4 @@
-"""`python -m tests.support.your_own_page`: make the outputs that `docs/your-own.md` shows, from the examples beside it."""
+"""`python -m tests.support.your_own_page`: make the outputs that `docs/your-own.md` shows, from its examples."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-import backproof.cases.problem  # noqa: F401, likewise
+import backproof.cases.problem
+import backproof.cases.reading.load  # noqa: F401, likewise
 from backproof.report.running.cache import sources
 
 ROOT = Path(__file__).parents[2]
@@ -181,12 +182,17 @@ def _run_tests(mutant: Mutant, suspects: list[str], pipe: int) -> int:
 
     SourceFileLoader.get_code = get_code
     names = TESTS[mutant.path] if mutant.definition else chain(*TESTS.values())
-    every = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
+    every = [path for name in dict.fromkeys(names) for path in _tests(name)]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-k", "not torch and not jax"]
     if suspects and (code := pytest.main([*options, *suspects], [Progress(pipe)])) not in {0, *RAN_NONE}:
         return code
     return pytest.main([*options, *every], [Progress(pipe)])
+
+
+def _tests(name: str) -> list[str]:
+    """The files of the tests of this name, in whatever room they are."""
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(f"tests/**/test_{name}.py"))
 
 
 def killers(together: list[tuple[Mutant, str]]) -> list[str]:

@@ -20,7 +20,7 @@ from backproof.report.judging.judge import Judgement, judge
 from tests.trial.examples import problem_of
 
 DTYPES = ("float64", "float32")
-PROGRAMS = ("reference", "backends")
+PROGRAMS = ("backproof.reference.", "backproof.backends.")
 
 
 class Mutant(NamedTuple):
@@ -64,7 +64,7 @@ def planted(right: Callable, wrong: Callable) -> Iterator[None]:
     Raises:
         LookupError: if no program uses it: the mutant would be the right program.
     """
-    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in PROGRAMS]
+    modules = [module for name, module in sys.modules.items() if name.startswith(PROGRAMS)]
     places = [
         (module, name, value) for module in modules for name, value in vars(module).items()
         if not name.startswith("__")

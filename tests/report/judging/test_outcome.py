@@ -276,6 +276,6 @@ def test_an_import_that_fails_in_our_own_code_is_an_error(problem_of, tmp_path, 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(BACKENDS, "torch", "careless")
     assert attempt(problem_of(), "torch").verdict == "error"
-    (tmp_path / "careless_too.py").write_text("import cases.no_such_room")
+    (tmp_path / "careless_too.py").write_text("import backproof.cases.no_such_room")
     monkeypatch.setitem(BACKENDS, "torch", "careless_too")
     assert attempt(problem_of(), "torch").verdict == "error"

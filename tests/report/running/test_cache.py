@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import backproof
 from backproof.backends.registry import BACKENDS
 from backproof.cases.format.schema import CASES
 from backproof.cases.reading.load import load
@@ -30,12 +31,12 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout of two cases, and of two backends that are quick to start, which a test may change."""
-    for name in ("backends", "cases", "reference", "report"):
+    for name in ("backends", "backproof", "cases", "reference", "report"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.yaml"))
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(CASE)
     registry = tmp_path / "backends" / "registry.py"
-    registry.write_text(registry.read_text().replace("backproof.backends.torch_autograd", "backends.second"))
+    registry.write_text(registry.read_text().replace("backproof.backends.torch_autograd", "backproof.backends.second"))
     (tmp_path / "backends" / "second.py").write_text(
         "from backproof.backends.numpy_reference import PACKAGES, run, settings\n"
     )
@@ -132,8 +133,8 @@ def test_a_package_that_was_built_again_under_its_version_is_run_again(tmp_path,
     """In another folder too, which comes first now."""
     (tmp_path / "backends").mkdir()
     (tmp_path / "backends" / "one.py").write_text("import some_package.part\n")
-    monkeypatch.setattr(cache, "ROOT", tmp_path)
-    monkeypatch.setitem(BACKENDS, "numpy", "backends.one")
+    monkeypatch.setattr(backproof.__spec__, "submodule_search_locations", [str(tmp_path)])
+    monkeypatch.setitem(BACKENDS, "numpy", "backproof.backends.one")
     keys = []
     for folder, content in [("a", "x = 1"), ("a", "x = 2, 3"), ("b", "x = 2, 3")]:
         (tmp_path / folder).mkdir(exist_ok=True)

@@ -117,7 +117,10 @@ def test_a_campaign_is_done_by_the_cluster(scheduler, folder):
     assert "0 false alarms" in done.stdout
 
 
-IMPATIENT = "from backproof.report.running import sites; executors.PATIENCE = 1; from backproof.report.__main__ import main; exit(main())"
+IMPATIENT = (
+    "from backproof.report.running import sites; sites.PATIENCE = 1; "
+    "from backproof.report.__main__ import main; exit(main())"
+)
 
 
 def test_no_cluster(folder):
