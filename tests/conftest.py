@@ -1,6 +1,7 @@
 """A small training scenario that the tests of the backends, the judge and the report share."""
 
 import contextlib
+import os
 import sys
 
 import pytest
@@ -27,6 +28,38 @@ SMALL = {
     "loss": {"squared_error": {"factor": 0.5, "reduction": "sum"}},
     "training": {"steps": 40, "optimizer": {"sgd": {"learning_rate": 0.3}}},
 }
+
+# Files of tests, tests and fixtures that try what only Linux has (/dev/full, names of any bytes, daemons that are found
+# again), and what Windows lacks: signals, groups of processes, limits of resources, bash, make, a compiler called cc,
+# programs that start in an empty environment, and pipes that leave the end of a line as it is.
+LINUX = {
+    "test_a_report_that_nobody_reads_is_written",
+    "test_no_name_of_a_file_reaches_a_terminal_as_a_command",
+    "test_nothing_is_left_running",
+    "test_progress_that_cannot_be_shown_changes_nothing",
+}
+UNIX = {
+    "from_c",
+    "test_broken_pipe_is_silent",
+    "test_cache",
+    "test_contributing",
+    "test_dask",
+    "test_isolation",
+    "test_modes",
+    "test_not_a_file",
+    "test_pytest_plugin",
+    "test_processes",
+    "test_title_outside_the_terminals_encoding",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this system can't do."""
+    missing = {*(LINUX if sys.platform != "linux" else ()), *(UNIX if os.name == "nt" else ())}
+    for item in items:
+        names = {item.path.stem, getattr(item, "originalname", ""), *getattr(item, "fixturenames", ())}
+        if missing & names:
+            item.add_marker(pytest.mark.skip(reason=f"{sys.platform} lacks what this test tries"))
 
 
 @pytest.fixture(scope="session", autouse=True)

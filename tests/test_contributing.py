@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "CONTRIBUTING.md"
 CASE = """\
@@ -71,18 +69,3 @@ def test_an_activation_is_added_as_the_guide_says(tmp_path):
     assert json.loads(run(sys.executable, "-c", PROGRAM, kind)) == {
         "verdicts": ["certified"], "listed": 2, "proofs": [["series", True]], "blamed": [True], "shipped": 1,
     }  # fmt: skip
-
-
-WRITTEN = [ROOT / "README.md", GUIDE, *(ROOT / "docs").glob("*.md")]
-MADE = {"reference.md", "trial.md", "mutation.md"}  # by commands, as is the part of the README between two marks
-NO_PROSE = re.compile(
-    r"^```.*?^```$|<!-- trial: .*?<!-- end of trial -->|^ {4}.*?$|^\|.*?$|^!\[.*?$", re.MULTILINE | re.DOTALL
-)
-
-
-@pytest.mark.parametrize("page", [page for page in WRITTEN if page.name not in MADE], ids=lambda page: page.name)
-def test_prose_fits_120_columns(page):
-    """As the code does; a table and an example have the width that they need."""
-    prose = NO_PROSE.sub("", page.read_text(encoding="utf-8")).splitlines()
-    assert len(prose) > 10
-    assert [line for line in prose if len(line) > 120] == []

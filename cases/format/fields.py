@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, c
 from backproof.cases.format.words import nearest
 
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
-REFERENCE = "docs/reference.md"
+REFERENCE = "docs/generated/reference.md"
 LARGEST_FILE = 256 * 2**20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](\+?\d{1,2}|-\d{1,3}))?", re.ASCII)
 

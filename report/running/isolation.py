@@ -192,7 +192,8 @@ class Worker:
             with suppress(OSError):
                 if not thread.is_alive():  # or else it is at work with it
                     pipe.close()
-        self.log.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows keeps a file that somebody has open
+            self.log.unlink()
 
 
 class Family:
@@ -263,7 +264,7 @@ class Workers:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.folder = tempfile.TemporaryDirectory(prefix="backproof-")
+        self.folder = tempfile.TemporaryDirectory(prefix="backproof-", ignore_cleanup_errors=True)
         self.lock, self.stopped = Lock(), False
         self.idle: dict[str, list[Worker]] = {}
         self.all: set[Worker] = set()

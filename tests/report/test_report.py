@@ -780,7 +780,7 @@ def test_an_invalid_case_does_not_stop_the_others(capsys):
     assert verdicts() == ["certified", "certified"]
     assert (
         capsys.readouterr().err.splitlines()[0]
-        == "bad.yaml:7:46: there is no layer 'tan'; did you mean 'tanh'? see docs/reference.md#tanh"
+        == "bad.yaml:7:46: there is no layer 'tan'; did you mean 'tanh'? see docs/generated/reference.md#tanh"
     )
     assert "- `bad.yaml:7:46: there is no layer 'tan'" in Path("results/report.md").read_text(encoding="utf-8")
 
@@ -825,7 +825,7 @@ def test_complaints_fit_a_terminal_and_mistakes_are_one_line_each(capsys):
     Path("one.yaml").write_text(CHAIN)
     assert report(".", "--from-runs", "no-such-folder/" * 9) == 2
     mistake, *sentence = capsys.readouterr().err.splitlines()
-    assert mistake.endswith("there is no layer 'tan'; did you mean 'tanh'? see docs/reference.md#tanh")
+    assert mistake.endswith("there is no layer 'tan'; did you mean 'tanh'? see docs/generated/reference.md#tanh")
     assert sentence == ["there is no folder", "no-such-folder/" * 9 + "runs;", "--save-runs makes it"]
 
 

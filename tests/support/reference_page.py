@@ -1,4 +1,4 @@
-"""`python -m tests.support.reference_page` writes `docs/reference.md`: every kind of the format, and its spellings."""
+"""`python -m tests.support.reference_page` writes `docs/generated/reference.md`: every kind of a case, and its spellings."""
 
 from __future__ import annotations
 
@@ -27,18 +27,15 @@ from tests.support.spellings import Source, Spelling
 from tests.trial.scenarios import members
 
 ROOT = CASES.parent
-PAGE = ROOT / "docs" / "reference.md"
+PAGE = ROOT / "docs" / "generated" / "reference.md"
 DEFINITIONS = json_schema()["$defs"]
 MOST_CASES = 3
 OF_ALL = {LayerConcept: LayerConcept.model_fields, Criterion: Criterion.model_fields}  # settings that are told once
 
-TITLE = """# Reference
+TITLE = """# Reference: every kind
 
-What a case may be made of: the equation of each kind, which is the norm (the docstring of its class in `cases/`), its
-settings and their defaults, its kinks, how PyTorch and JAX spell it, and cases that use it. The spellings are read from
-the tables of `backends/torch_autograd.py` and `backends/jax_autograd.py`; where one is no plain call of the framework,
-the reason stands beside it. What a kind is called elsewhere is read from `cases/format/words.py`, which the messages
-about unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
+This page is written by `make reference`, and a test compares it with the sources; [docs/reference.md](../reference.md)
+says how to read it.
 """
 NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
 LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.
@@ -104,7 +101,7 @@ def kinks(equation: str) -> list[str]:
 
 def cases_line(names: list[str]) -> str:
     """Links to the first few."""
-    return f"- Cases: {', '.join(f'[{name}](../cases/{name}.yaml)' for name in names[:MOST_CASES])}"
+    return f"- Cases: {', '.join(f'[{name}](../../cases/{name}.yaml)' for name in names[:MOST_CASES])}"
 
 
 def _paragraphs(text: str) -> str:
@@ -231,7 +228,7 @@ def entries(section: Section) -> list[Entry]:
 
 
 def whole_page() -> str:
-    """The text of `docs/reference.md`."""
+    """The text of `docs/generated/reference.md`."""
     parts = [TITLE]
     for section in SECTIONS:
         parts += [f"## {section.title}\n\n{_paragraphs(section.about)}\n"]

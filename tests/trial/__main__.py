@@ -1,4 +1,4 @@
-"""`python -m tests.trial`: put the harness on trial, and write `docs/trial.md` and the headline of the README."""
+"""`python -m tests.trial`: put the harness on trial, write `docs/generated/trial.md` and its headline in the README."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 The changes are Cosmic Ray's (`cosmic_ray.operators`). A mutant is never written to disk: a forked process, which has
 the libraries already loaded, takes it in place of the file when it imports the module, and runs tests until one fails:
 first those that killed the last mutants of the same function, then all but those of PyTorch's and JAX's backends.
-What survives is a gap in the tests, or explained in `docs/mutation.md`. What is found is kept: a run that is stopped
-goes on where it was, and where a source or a test has changed, a mutant meets the test first that killed it before.
+What survives is a gap in the tests, or explained in `survivors.md`. What is found is kept: a run that is stopped goes
+on where it was, and where a source or a test has changed, a mutant meets the test first that killed it before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import re
 import resource
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from difflib import unified_diff
 from functools import cache
@@ -40,6 +40,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 import backproof.cases.problem
 import backproof.cases.reading.load  # noqa: F401, likewise
 from backproof.report.running.cache import sources
+from tests.trial import mutation_page
 
 ROOT = Path(__file__).parents[2]
 SCORE = 95
@@ -47,7 +48,7 @@ SECONDS, BYTES = 15, 2**34
 TOGETHER, REMEMBERED = 30, 4
 RAN_NONE = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
 FOUND = ROOT / ".hypothesis" / "mutation.tsv"
-EXPLAINED, SURVIVORS = ROOT / "docs" / "mutation.md", ROOT / "results" / "mutation.md"
+EXPLAINED, SURVIVORS = Path(__file__).with_name("survivors.md"), ROOT / "results" / "mutation.md"
 
 # The tests that are to notice, those of the file itself first.
 OF_REFERENCE = ["oracle", "layers", "training", "balls", "sharing", "bounded", "sharpness", "judge"]
@@ -85,7 +86,7 @@ class Mutant(NamedTuple):
     source: str
 
     def diff(self) -> str:
-        """What is changed, without line numbers: the text by which `docs/mutation.md` tells of it."""
+        """What is changed, without line numbers: the text by which `survivors.md` tells of it."""
         lines = (text.splitlines() for text in ((ROOT / self.path).read_text("utf-8"), self.source))
         changes = [line for line in unified_diff(*lines, n=0, lineterm="") if not line.startswith(("---", "+++", "@@"))]
         return "\n".join([f"{self.path}, {self.definition}", *changes]) + "\n"
@@ -310,22 +311,25 @@ def _together(todo: list[Mutant]) -> Iterator[list[Mutant]]:
 
 
 def report(every: list[Mutant], alive: list[Mutant]) -> int:
-    """Print the score and write the survivors, those that are not explained first; the exit code."""
-    of_file, living = Counter(mutant.path for mutant in every), Counter(mutant.path for mutant in alive)
-    for path, number in of_file.items():
-        print(f"{path:24} {number - living[path]:5} of {number:5} killed")
+    """Print the score, write the survivors, those that are not explained first, and the page; the exit code."""
+    found = mutation_page.scores(every, alive)
+    for path, noticed, changes in found:
+        print(f"{path:24} {noticed:5} of {changes:5} killed")
     explained = set(re.findall(r"```diff\n(.*?)```", EXPLAINED.read_text("utf-8"), re.DOTALL))
     diffs = sorted({mutant.diff() for mutant in alive}, key=lambda diff: diff in explained)
     unexplained = sum(diff not in explained for diff in diffs)
-    outdated = sum(diff.partition(",")[0] in of_file for diff in explained.difference(diffs))
+    outdated = sum(diff.partition(",")[0] in {score.path for score in found} for diff in explained.difference(diffs))
     SURVIVORS.parent.mkdir(exist_ok=True)
     SURVIVORS.write_text("".join(f"```diff\n{diff}```\n\n" for diff in diffs), "utf-8")
-    killed, score = len(every) - len(alive), 100 * (1 - len(alive) / len(every))
     print(f"{len(alive)} survive, {unexplained} of them unexplained; they are in {SURVIVORS.relative_to(ROOT)}.")
     if outdated:
         print(f"{outdated} explanations in {EXPLAINED.relative_to(ROOT)} are of changes that do not survive.")
+    killed, score = len(every) - len(alive), 100 * (1 - len(alive) / len(every))
     print(f"{killed:,} of {len(every):,} mutants are killed: {score:.1f} %")
-    return int(score < SCORE or unexplained > 0 or outdated > 0)
+    failed = score < SCORE or unexplained > 0 or outdated > 0
+    if not failed and {score.path for score in found} == TESTS.keys():
+        mutation_page.write(found)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
-"""`docs/trial.md` and its headline in the README, from the verdicts themselves."""
+"""`docs/generated/trial.md` and its headline in the README, from the verdicts themselves."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from backproof.report.telling.cells import table
 from tests.trial import defects, oracle
 from tests.trial.mutants import EQUIVALENT, MUTANTS
 from tests.trial.planting import DTYPES, Mutant, Outcome, outcome
+from tests.trial.readme import README, readme_with
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, README = ROOT / "docs" / "trial.md", ROOT / "README.md"
-MARKS = "<!-- trial: written by `make trial` -->", "<!-- end of trial -->"
+PAGE = ROOT / "docs" / "generated" / "trial.md"
 
-TITLE = """# The harness on trial
+TITLE = """# The harness on trial: every verdict
 
-A checker is worth what it refuses, and what it lets pass. This page is written by `make trial`; a test compares it with
-what the judge says today. Beside it stand two longer trials: [random scenarios](campaign.md) (`make fuzz`), where no
-correct program may be refused, and [mutation testing](mutation.md) of our own code (`make mutation`).
+This page is written by `make trial`, and a test compares it with what the judge says today;
+[docs/trial.md](../trial.md) says how to read it.
 """
 MUTANTS_ABOUT = """Each is one wrong rule in a program that is right otherwise, planted into a backend and run; the
 entries are in `tests/trial/mutants.py`. *Noticed* is where its first wrong number must be, in the judge's own words:
@@ -31,7 +29,7 @@ judge shows by certifying them in both dtypes; most have a wrong neighbour above
 
 
 def whole_page() -> str:
-    """The text of `docs/trial.md`."""
+    """The text of `docs/generated/trial.md`."""
     return "\n".join(
         [
             TITLE, "## Wrong rules\n", _mutants_headline() + "\n", MUTANTS_ABOUT + "\n", _mutants_table() + "\n",
@@ -43,14 +41,8 @@ def whole_page() -> str:
 
 def readme_with_headline() -> str:
     """The README with its headline written anew."""
-    start, end = map(re.escape, MARKS)
     headlines = [_mutants_headline(), *(_headline(part.section()) for part in (defects, oracle))]
-    block = "\n".join(f"- {headline}" for headline in headlines).replace("**", "")
-    marked, text = f"{MARKS[0]}\n{block}\n{MARKS[1]}", README.read_text(encoding="utf-8")
-    text, found = re.subn(f"{start}.*?{end}", marked, text, flags=re.DOTALL)
-    if not found:
-        raise LookupError(f"{README.name} has no place for the headline: {' ... '.join(MARKS)}")
-    return text
+    return readme_with("trial", [headline.replace("**", "") for headline in headlines])
 
 
 def write() -> None:

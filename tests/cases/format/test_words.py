@@ -105,17 +105,17 @@ def test_functions_that_the_backends_call():
         ("float32]", "half]", "unknown 'half'; did you mean 'float16'?"),
         ("float32]", "fp16]", "unknown 'fp16'; did you mean 'float16'?"),
         ("float32]", "bf16]", "unknown 'bf16'; did you mean 'bfloat16'?"),
-        ("- sigmoid", "- conv2d: {}", "log_softmax and identity; see docs/reference.md#layers"),
+        ("- sigmoid", "- conv2d: {}", "log_softmax and identity; see docs/generated/reference.md#layers"),
         (
             "- sigmoid",
             "- BatchNorm1d",
             "there is no layer 'BatchNorm1d'; the layers are dense, skip, dropout, sigmoid,",
         ),
-        ("- sigmoid", "- ReLU", "there is no layer 'ReLU'; did you mean 'relu'? see docs/reference.md#relu"),
+        ("- sigmoid", "- ReLU", "there is no layer 'ReLU'; did you mean 'relu'? see docs/generated/reference.md#relu"),
         (
             "squared_error:",
             "mse:",
-            "there is no loss 'mse'; did you mean 'squared_error'? see docs/reference.md#squared_e",
+            "there is no loss 'mse'; did you mean 'squared_error'? see docs/generated/reference.md#squared_e",
         ),
         (
             "squared_error:",
@@ -131,7 +131,7 @@ def test_functions_that_the_backends_call():
         (
             "sgd: {",
             "SGD: {",
-            "there is no optimizer 'SGD'; did you mean 'sgd'? see docs/reference.md#sgd",
+            "there is no optimizer 'SGD'; did you mean 'sgd'? see docs/generated/reference.md#sgd",
         ),
         ("- sigmoid", "- dense: {units: 2, activation: relu}", "an activation is a layer of its own"),
         ("size: 2", "size: 2}\n  clip: {clip_norm: {maximum: 1}", "there is no clip 'clip_norm'; "),
@@ -147,23 +147,23 @@ def test_unknown_words_in_a_file(mistakes, old, new, message):  # noqa: F811
 
 IN_ONE_WAVE = {
     ("dense: {name: hidden, units: 2}", "Linear: {out_features: 2, in_features: 3}"): [
-        "4:5: there is no layer 'Linear'; did you mean 'dense'? see docs/reference.md#dense",
+        "4:5: there is no layer 'Linear'; did you mean 'dense'? see docs/generated/reference.md#dense",
         "4:13: missing key 'units'",
         "4:14: unknown key 'out_features'; did you mean 'units'?",
         "4:31: unknown key 'in_features'; as many inputs as the layer before has units; leave it out",
     ],
     ("- sigmoid", "- Dropout: {p: 0.5}"): [
-        "5:5: there is no layer 'Dropout'; did you mean 'dropout'? see docs/reference.md#dropout",
+        "5:5: there is no layer 'Dropout'; did you mean 'dropout'? see docs/generated/reference.md#dropout",
         "5:14: missing key 'rate'",
         "5:15: unknown key 'p'; did you mean 'rate'?",
     ],
     ("squared_error: {factor: 0.5, reduction: sum}", "mse: {reduction: average, scale: 3}"): [
-        "15:8: there is no loss 'mse'; did you mean 'squared_error'? see docs/reference.md#squared_error",
+        "15:8: there is no loss 'mse'; did you mean 'squared_error'? see docs/generated/reference.md#squared_error",
         "15:25: unknown 'average'; expected sum, mean or batch_mean",
         "15:34: unknown key 'scale'; did you mean 'factor'?",
     ],
     ("sgd: {", "SGD: {momentum: 0.9, "): [
-        "19:15: there is no optimizer 'SGD'; did you mean 'sgd'? see docs/reference.md#sgd",
+        "19:15: there is no optimizer 'SGD'; did you mean 'sgd'? see docs/generated/reference.md#sgd",
         "19:21: unknown key 'momentum'; with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
     ],
     ("- sigmoid", "- bce: {p: 0.5}"): [

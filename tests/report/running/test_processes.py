@@ -23,7 +23,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_workers_end_with_the_program(tmp_path, end):
     """Standard output is open as long as one of its processes lives."""
     script, log = tmp_path / "busy.py", tmp_path / "log"
@@ -35,7 +35,7 @@ def test_workers_end_with_the_program(tmp_path, end):
         subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors) as program,
     ):
         assert program.stdout.readline() == "at work\n"
-        program.send_signal(end)
+        program.send_signal(getattr(signal, end))
         try:
             assert program.communicate(timeout=60)[0] == ""
         except subprocess.TimeoutExpired:
