@@ -10,11 +10,11 @@ import numpy as np
 
 from backproof.cases.format.layers import Layer
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.activations import in_any_order
 from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.schedules import learning_rates
+from backproof.reference.numbers.protocol import in_any_order
 
 
 class Derivatives(NamedTuple):

@@ -2,7 +2,7 @@
 
 Shapes: x and y are (..., samples, units), weights (..., in, units), biases (..., units); leading axes, such as one
 for many steps at once, are allowed everywhere. A cotangent dy is the derivative of the loss by y. Nothing here asks
-what its numbers are: floats of any precision, values with error bounds (`bounded.py`) or balls (`balls.py`).
+what its numbers are: floats of any precision, values with error bounds or balls (`numbers/`).
 
 The backward formulas are the chain rule as in Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from backproof.cases.format.layers import Dense, Layer
 from backproof.reference.formulas.activations import ACTIVATIONS
-from backproof.reference.numbers.constants import number_like
+from backproof.reference.numbers.protocol import number_like
 
 # ---------------------------------------------------------------- dense
 

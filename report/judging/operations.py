@@ -19,7 +19,9 @@ from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats, sizes
-from backproof.reference.numbers.bounded import Bounded, Kinks, Precision, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.kinks import Kinks
+from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.training import add, backward, forward, operands, total_loss, trained
 from backproof.report.judging.following import rates
 

@@ -1,9 +1,9 @@
 """How far may a right run be from the exact one? What its steps round, added up; the slack of published numbers.
 
-What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from its recorded parameters and
-state through forward and backward pass, clip and optimizer to what it leaves. These bounds are added up over the steps,
-and the parameters and the state of a step are as far off as their sum says. What is computed on the way, values,
-cotangents, gradients and the loss, inherits that.
+What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from its recorded
+parameters and state through forward and backward pass, clip and optimizer to what it leaves. These bounds are added up
+over the steps, and the parameters and the state of a step are as far off as their sum says. What is computed on the
+way, values, cotangents, gradients and the loss, inherits that.
 
 That training amplifies what was rounded before is not in the sum, and no bound of that kind is of use: it would grow
 by a factor at every step. A number of which that matters says so itself (`within`).
@@ -21,7 +21,8 @@ from ml_dtypes import finfo
 from backproof.backends.trajectory import Arrays, Trajectory, cut
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
-from backproof.reference.numbers.bounded import Bounded, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.precision import precision_of
 from backproof.reference.training import Derivatives, derivatives
 from backproof.report.judging.following import followed, values_of
 
