@@ -1,4 +1,4 @@
-"""The training loop in balls, with more bits until every kept number is proved."""
+"""The exact trajectory: the whole training in ball arithmetic, with more bits until it is proved."""
 
 from __future__ import annotations
 

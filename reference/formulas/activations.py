@@ -10,22 +10,14 @@ import numpy as np
 from scipy.special import erfc, expit
 
 from backproof.reference.formulas.positions import beside, over_rows
-from backproof.reference.numbers.constants import NORMAL_DENSITY, SQRT_2_BY_PI, SQRT_HALF, flushed_with
-
-# A derivative such as 1 - tanh² x = (1 - y)(1 + y) = 1 / cosh² x is an elementary function in its own right, and
-# programs use every form of it. `elementary` says so: it changes no number, and adds 8 ulp to an error bound.
-elementary = np.positive
-
-
-def in_any_order(x):
-    """The first term of a sum that programs add up in any order."""
-    return x.sum(axis=())
-
-
-def positive(x):
-    """1 where x > 0, else 0: the side of a kink."""
-    return np.heaviside(x, 0)
-
+from backproof.reference.numbers.protocol import (
+    NORMAL_DENSITY,
+    SQRT_2_BY_PI,
+    SQRT_HALF,
+    elementary,
+    flushed_with,
+    positive,
+)
 
 # ---------------------------------------------------------------- sigmoids
 

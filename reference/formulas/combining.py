@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from backproof.reference.formulas.activations import in_any_order
-from backproof.reference.numbers.constants import number_like
+from backproof.reference.numbers.protocol import in_any_order, number_like
 
 
 def add(sums: dict, name: str, derivative) -> None:

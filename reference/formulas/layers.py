@@ -19,7 +19,6 @@ from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward
 from backproof.reference.formulas.dense import dense_backward, dense_forward
 
-
 LAYERS: dict[str, tuple[Callable, Callable]] = {
     "dense": (dense_forward, dense_backward),
     "dropout": (dropout_forward, dropout_backward),

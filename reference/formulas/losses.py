@@ -10,15 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.cases.format.losses import Loss, Penalty
-from backproof.reference.formulas.activations import (
-    elementary,
-    log_softmax_backward,
-    log_softmax_forward,
-    positive,
-    softplus,
-)
-from backproof.reference.numbers.constants import flushed_with
-from backproof.reference.numbers.forms import by_any_form
+from backproof.reference.formulas.activations import log_softmax_backward, log_softmax_forward, softplus
+from backproof.reference.numbers.protocol import by_any_form, elementary, flushed_with, positive
 
 Axes = tuple[int, ...]
 

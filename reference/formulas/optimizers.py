@@ -19,9 +19,15 @@ from functools import partial
 import numpy as np
 
 from backproof.cases.format.optimizers import Clip, Optimizer
-from backproof.reference.formulas.activations import positive
-from backproof.reference.numbers.constants import number_like, of_step
-from backproof.reference.numbers.forms import by_any_form, mixture, shrunk, sum_of_three
+from backproof.reference.numbers.protocol import (
+    by_any_form,
+    mixture,
+    number_like,
+    of_step,
+    positive,
+    shrunk,
+    sum_of_three,
+)
 
 # ---------------------------------------------------------------- gradient descent
 

@@ -15,6 +15,9 @@ import numpy as np
 from flint import arb
 from scipy.special import erfc, expit
 
+from backproof.reference.numbers.moves import move_of
+from backproof.reference.numbers.sums import NAMED, mean, scattered
+
 
 @contextmanager
 def working_precision(bits: int) -> Iterator[None]:
@@ -35,6 +38,29 @@ class Balls(np.ndarray):
         operands = [_plain(operand) for operand in inputs]
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
         return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
+
+    def __array_function__(self, function, types, arguments, options):
+        if function in NAMED:
+            return NAMED[function](*arguments, **options)
+        if (move := move_of(function, arguments, options)) is None:
+            return NotImplemented
+        return balls(move.make([balls(number).view(np.ndarray) for number in move.numbers], arb(0)))
+
+    mean = mean
+
+    def scatter_add(self, *how) -> Balls:
+        """See `sums.py`."""
+        return scattered(self.view(np.ndarray), *how, start=arb(0)).view(Balls)
+
+    def first_largest(self, axis: int) -> Balls:
+        """1 at the first largest number along an axis, else 0; an interval where the balls don't decide."""
+        x = np.moveaxis(self.view(np.ndarray), axis, -1)
+        mine, other = x[..., :, None], x[..., None, :]
+        is_before = np.tri(x.shape[-1], k=-1, dtype=bool)
+        is_ahead = np.where(is_before, mine > other, mine >= other) | np.eye(x.shape[-1], dtype=bool)
+        is_beaten = np.where(is_before, other >= mine, other > mine)
+        sides = np.where(is_ahead.all(axis=-1), arb(1), arb(0).union(arb(1)))
+        return np.moveaxis(np.where(is_beaten.any(axis=-1), arb(0), sides), -1, axis).view(Balls)
 
     def constant(self, enclosure: Callable[[], arb]) -> Balls:
         """A number that no float holds."""

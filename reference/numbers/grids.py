@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.reference.numbers.balls import floats
+from backproof.reference.numbers.sums import scattered
 
 ROUNDING_OF_SIZES = 2.0**-30  # of magnitudes, which are sums of at most millions of terms in float64
 
@@ -79,6 +80,11 @@ def _grid_of_matmul(result, a, b) -> np.ndarray:
     return np.where(vague, 0, _fitting_sum(grid, result.terms[1], result))
 
 
+def _grid_of_scattered(result, a, how) -> np.ndarray:
+    grid = scattered(own_grid(a), *how, into=np.minimum, start=np.inf)
+    return _fitting_sum(grid, result.terms[1], result)
+
+
 def _grid_of_larger(result, a, b) -> np.ndarray:
     """That of the one which is copied, or of both."""
     ahead, doubt = floats(a.value - b.value), a.bound + b.bound
@@ -116,4 +122,6 @@ GRIDS = {
     (np.sqrt, "__call__"): _grid_of_zero,
     (np.heaviside, "__call__"): _grid_at_kink,
     (np.sign, "__call__"): _grid_at_kink,
+    ("first_largest", "method"): _grid_at_kink,
+    ("scatter_add", "method"): _grid_of_scattered,
 }

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from backproof.reference.numbers.moves import move_of
+from backproof.reference.numbers.sums import NAMED, mean, scattered
+
 
 class Half(np.ndarray):
     """An array of float16 or bfloat16 numbers; constants and what is given in float32 are taken as they are."""
@@ -18,6 +21,19 @@ class Half(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         operands = [operand.astype(np.float32) if _is_half(operand) else operand for operand in map(_plain, inputs)]
         return half(np.asarray(getattr(ufunc, method)(*operands, **options)).astype(self.dtype))
+
+    def __array_function__(self, function, types, arguments, options):
+        if function in NAMED:
+            return NAMED[function](*arguments, **options)
+        if (move := move_of(function, arguments, options)) is None:
+            return NotImplemented
+        return half(move.make([np.asarray(_plain(number)).astype(self.dtype) for number in move.numbers], 0))
+
+    mean = mean
+
+    def scatter_add(self, *how) -> Half:
+        """See `sums.py`."""
+        return half(scattered(_plain(self).astype(np.float32), *how).astype(self.dtype))
 
 
 def half(values: np.ndarray) -> np.ndarray:

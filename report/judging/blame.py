@@ -14,7 +14,8 @@ import numpy as np
 from backproof.backends.trajectory import Trajectory, cut
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats
-from backproof.reference.numbers.bounded import exact, precision_of
+from backproof.reference.numbers.bounded import exact
+from backproof.reference.numbers.precision import precision_of
 from backproof.reference.training import forward, operands
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.hints import hint

@@ -19,8 +19,9 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.schedules import learning_rates
 from backproof.reference.numbers.balls import balls, floats, sizes
-from backproof.reference.numbers.bounded import IN_BALLS, Bounded, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
 from backproof.reference.numbers.half import half
+from backproof.reference.numbers.precision import IN_BALLS, precision_of
 
 ROUNDINGS_A_STEP = 8
 

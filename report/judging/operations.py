@@ -18,7 +18,9 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.layers import layer_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats, sizes
-from backproof.reference.numbers.bounded import Bounded, Kinks, Precision, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.kinks import Kinks
+from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained, way_back
 from backproof.report.judging.following import rates
 

@@ -21,7 +21,8 @@ from ml_dtypes import finfo
 from backproof.backends.trajectory import Arrays, Trajectory, cut
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
-from backproof.reference.numbers.bounded import Bounded, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.precision import precision_of
 from backproof.reference.training import Derivatives, derivatives
 from backproof.report.judging.following import followed, values_of
 

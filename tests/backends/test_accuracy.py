@@ -9,8 +9,9 @@ from tabulate import tabulate
 
 from backproof.backends.registry import DEFAULT, Missing, backend
 from backproof.reference.numbers.balls import balls, floats, sizes, working_precision
-from backproof.reference.numbers.bounded import ULPS_OF_ELEMENTARY_FUNCTIONS, precision_of
+from backproof.reference.numbers.functions import ULPS_OF_ELEMENTARY_FUNCTIONS
 from backproof.reference.numbers.half import half
+from backproof.reference.numbers.precision import precision_of
 
 POINTS = 2_000_000
 DTYPES = ["float32", "float64", "float16", "bfloat16"]

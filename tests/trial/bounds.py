@@ -4,7 +4,8 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from backproof.reference.numbers.balls import sizes
-from backproof.reference.numbers.bounded import Bounded, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.precision import precision_of
 
 WIDE_DTYPES = [np.float32, np.float64]
 DTYPES = [*WIDE_DTYPES, np.float16, bfloat16]

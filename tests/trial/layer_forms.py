@@ -22,7 +22,7 @@ from backproof.cases.format.losses import (
     SquaredHinge,
 )
 from backproof.reference.formulas.activations import ACTIVATIONS
-from backproof.reference.numbers.constants import SQRT_2_BY_PI
+from backproof.reference.numbers.protocol import SQRT_2_BY_PI
 
 ALL = (-2, -1)
 MEAN = {"factor": 1, "reduction": "mean"}

@@ -20,7 +20,8 @@ from scipy.special import erf, expit
 from backproof.backends import jax_autograd, numpy_reference, torch_autograd
 from backproof.reference import training
 from backproof.reference.formulas import activations, layers, losses, optimizers
-from backproof.reference.numbers.bounded import exact, precision_of
+from backproof.reference.numbers.bounded import exact
+from backproof.reference.numbers.precision import precision_of
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
 from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS

@@ -31,9 +31,9 @@ from backproof.cases.format.losses import BinaryCrossEntropy, GaussianNll, Loss,
 from backproof.cases.format.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from backproof.cases.format.schema import Batch, Case, Dtype, Random
 from backproof.cases.problem import Problem, materialise
-from backproof.reference.numbers import bounded
 from backproof.reference.numbers.balls import sizes, working_precision
-from backproof.reference.numbers.bounded import Bounded, precision_of
+from backproof.reference.numbers.bounded import RULES, Bounded
+from backproof.reference.numbers.precision import precision_of
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.operations import checks_of_steps
 from backproof.report.judging.outcome import Result, attempt, judged
@@ -355,7 +355,7 @@ def _exactly_drawn(case: dict) -> bool:
 
 def gates_at_kinks(problem: Problem, run: Trajectory) -> Counter:
     """The gates of all steps whose number may lie at the kink, and those that are decided there."""
-    gates, rules = Counter(), {key: bounded.RULES[key] for key in KINKS}
+    gates, rules = Counter(), {key: RULES[key] for key in KINKS}
 
     def counted(rule: Callable) -> Callable:
         def at_kink(a: Bounded, *others: Bounded) -> Bounded:
@@ -366,7 +366,7 @@ def gates_at_kinks(problem: Problem, run: Trajectory) -> Counter:
 
         return at_kink
 
-    with patch.dict(bounded.RULES, {key: counted(rule) for key, rule in rules.items()}), working_precision(BALL_BITS):
+    with patch.dict(RULES, {key: counted(rule) for key, rule in rules.items()}), working_precision(BALL_BITS):
         for row, step in enumerate(run.steps):
             list(checks_of_steps(problem, cut(run, np.array([row]), int((problem.batches[step] >= 0).sum()))))
     return gates

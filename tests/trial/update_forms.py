@@ -28,7 +28,7 @@ from backproof.cases.format.optimizers import (
     Sgd,
 )
 from backproof.reference.formulas.optimizers import _asgd_rate, _nadam_momentum, _rectification
-from backproof.reference.numbers.constants import of_step
+from backproof.reference.numbers.protocol import of_step
 
 # ---------------------------------------------------------------- a running average, of m and g by beta
 

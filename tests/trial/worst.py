@@ -9,10 +9,11 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.random import Generator
 from scipy.special import erfc, expit
 
-from backproof.reference.numbers import bounded as rounding
 from backproof.reference.numbers.balls import working_precision
-from backproof.reference.numbers.bounded import ULPS_OF_ELEMENTARY_FUNCTIONS
-from backproof.reference.numbers.constants import number_like
+from backproof.reference.numbers.functions import ULPS_OF_ELEMENTARY_FUNCTIONS, extended_erfc
+from backproof.reference.numbers.moves import Move, index_of, move_of
+from backproof.reference.numbers.protocol import first_largest, number_like
+from backproof.reference.numbers.sums import NAMED, mean, scattered
 
 
 @dataclass
@@ -70,10 +71,10 @@ class Arithmetic:
         return total if self.inner is self else self.rounded(total)
 
 
-ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc, np.positive)
+ELEMENTARY = (np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.tanh, expit, erfc)
 COPIES = (np.heaviside, np.sign, np.absolute, np.negative, np.maximum, np.minimum)
 ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0)
-EXTENDED = {erfc: rounding.extended_erfc}
+EXTENDED = {erfc: extended_erfc}
 
 
 class Program(NDArrayOperatorsMixin):
@@ -111,19 +112,69 @@ class Program(NDArrayOperatorsMixin):
         return Program(self.arithmetic.rounded(result, roundings), self.arithmetic)
 
     def __array_function__(self, function, _, arguments, options):
-        assert function is np.concatenate
-        return Program(np.concatenate([part.values for part in arguments[0]], **options), self.arithmetic)
+        if function in NAMED:
+            return NAMED[function](*arguments, **options)
+        return self._moved(move_of(function, arguments, options))
+
+    def _moved(self, move: Move) -> "Program":
+        """A sum that may go on still may; a number that is joined to such sums is one term."""
+        numbers = [self._operand(number) for number in move.numbers]
+        values = move.make([number.values for number in numbers], 0)
+        if all(number.terms is None for number in numbers):
+            return Program(values, self.arithmetic)
+        terms = [number.values[..., None] if number.terms is None else number.terms for number in numbers]
+        most = max(term.shape[-1] for term in terms)
+        terms = [np.pad(term, [(0, 0)] * (term.ndim - 1) + [(0, most - term.shape[-1])]) for term in terms]
+        moved = [move.make([term[..., i] for term in terms], 0) for i in range(most)]
+        return Program(values, self.arithmetic, np.stack(moved, axis=-1))
 
     def __getitem__(self, index):
-        return Program(self.values[index], self.arithmetic)
+        return self._moved(index_of(self, index))
+
+    def reshape(self, *shape):
+        return np.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
+
+    def transpose(self, axes):
+        return np.transpose(self, axes)
 
     @property
     def shape(self):
         return self.values.shape
 
     @property
+    def ndim(self):
+        return self.values.ndim
+
+    @property
+    def size(self):
+        return self.values.size
+
+    @property
     def mT(self):  # noqa: N802
-        return Program(self.values.mT, self.arithmetic)
+        return np.swapaxes(self, -1, -2)
+
+    mean = mean
+
+    def elementary(self):
+        return Program(self.arithmetic.rounded(self.values, self.arithmetic.roundings_of_functions), self.arithmetic)
+
+    def in_any_order(self):
+        return Program(self.values, self.arithmetic, self.values[..., None])
+
+    def first_largest(self, axis):
+        return Program(first_largest(self.values, axis), self.arithmetic)
+
+    def scatter_add(self, *how):
+        """One term after the other, in the order in which they come."""
+        index, size, axis, paired = how
+        places = np.arange(index.size).reshape(index.shape)
+        total = scattered(np.zeros_like(self.values), *how)
+        for place in range(index.size):
+            one = scattered(self.values, np.where(places == place, index, -1), size, axis, paired)
+            total = self.arithmetic.inner.rounded(total + one)
+        return Program(
+            total if self.arithmetic.inner is self.arithmetic else self.arithmetic.rounded(total), self.arithmetic
+        )
 
     def constant(self, enclosure):
         with working_precision(128):
@@ -149,9 +200,7 @@ class Program(NDArrayOperatorsMixin):
             return result
         return Program(self.arithmetic.rounded(result.values), self.arithmetic)
 
-    def sum(self, axis, **options):
-        if axis == ():
-            return Program(self.values, self.arithmetic, self.values[..., None])
+    def sum(self, axis=None, **options):
         return np.add.reduce(self, axis=axis, **options)
 
     def _operand(self, operand) -> "Program":
@@ -163,7 +212,7 @@ class Program(NDArrayOperatorsMixin):
         return Program(rounded, self.arithmetic)
 
     def _sum(self, values, axis, *, keepdims=False) -> "Program":
-        axes = (axis,) if isinstance(axis, int) else axis
+        axes = (axis,) if isinstance(axis, int) else tuple(range(values.ndim)) if axis is None else axis
         last = np.moveaxis(values, axes, range(-len(axes), 0))
         total = self.arithmetic.total(last.reshape(*last.shape[: -len(axes)], -1))
         return Program(np.expand_dims(total, axes) if keepdims else total, self.arithmetic)

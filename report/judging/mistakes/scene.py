@@ -19,7 +19,7 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
-from backproof.reference.numbers.bounded import Precision, precision_of
+from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.training import forward, loss_cotangent, operands, total_loss, trained, way_back
 from backproof.report.judging.following import values_of
 from backproof.report.judging.mistakes.formulas import Backward, as_rule

@@ -11,9 +11,10 @@ from backproof.reference.formulas import activations as activations_by_hand
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.layers import dense_backward, dense_forward, layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward
-from backproof.reference.numbers import bounded
 from backproof.reference.numbers.balls import Balls, balls, floats, radius, working_precision
-from backproof.reference.numbers.bounded import Bounded, exact, precision_of
+from backproof.reference.numbers.bounded import Bounded, exact
+from backproof.reference.numbers.functions import extended_erfc as erfc_of_any_precision
+from backproof.reference.numbers.precision import precision_of
 from tests.trial.oracle import (
     QUOTIENT,
     Subject,
@@ -140,7 +141,7 @@ def numbers(number, leading: tuple[int, ...] = ()) -> dict:
 @pytest.fixture
 def extended_erfc(monkeypatch):
     """SciPy has no erfc of long double."""
-    monkeypatch.setattr(activations_by_hand, "erfc", bounded.extended_erfc)
+    monkeypatch.setattr(activations_by_hand, "erfc", erfc_of_any_precision)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

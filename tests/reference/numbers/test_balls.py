@@ -12,8 +12,8 @@ from backproof.cases.format.layers import Dense, Relu, Sigmoid
 from backproof.cases.format.losses import SquaredError
 from backproof.cases.format.optimizers import Sgd
 from backproof.cases.problem import Problem
+from backproof.reference import exact_run as runs
 from backproof.reference.exact_run import BITS, RADIUS, exact_run
-from backproof.reference.numbers import balls as proof
 from backproof.reference.numbers.balls import Balls, balls, floats, radius, working_precision
 from backproof.reference.training import train
 
@@ -208,8 +208,8 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now, self.attempts = 2.0, []
-        monkeypatch.setattr(proof.time, "process_time", lambda: self.now)
-        monkeypatch.setattr(proof, "train", self.train)
+        monkeypatch.setattr(runs.time, "process_time", lambda: self.now)
+        monkeypatch.setattr(runs, "train", self.train)
 
     def train(self, problem: Problem, number, real):
         self.attempts.append(0)

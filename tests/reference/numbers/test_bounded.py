@@ -17,10 +17,11 @@ from backproof.reference.formulas.activations import ACTIVATIONS, tanh_backward
 from backproof.reference.formulas.layers import dense_backward, dense_forward, dropout_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
-from backproof.reference.numbers import bounded as rounding
 from backproof.reference.numbers.balls import balls, sizes, working_precision
-from backproof.reference.numbers.bounded import RULES, Bounded, Precision, exact, precision_of
-from backproof.reference.numbers.constants import of_step
+from backproof.reference.numbers.bounded import RULES, Bounded, exact
+from backproof.reference.numbers.precision import Precision, precision_of
+from backproof.reference.numbers.protocol import elementary, of_step
+from backproof.reference.numbers.rules import Result
 from backproof.reference.training import backward, forward, train
 from tests.backends.test_optimizers import OPTIMIZERS
 from tests.trial.bounds import DTYPES, SMALLEST_NORMAL, WIDE_DTYPES, budgets, given
@@ -452,25 +453,31 @@ def test_the_exact_result_is_enclosed_on_either_side_of_a_kink():
 
 
 ONE_ROUNDING = {
-    np.tanh: (np.tanh, 1), expit: (expit, 1), np.positive: (np.positive, 1), np.multiply: (np.multiply, 2),
-    np.subtract: (np.subtract, 2), np.divide: (np.divide, 2), np.square: (np.square, 1),
+    np.tanh: (np.tanh, 1),
+    expit: (expit, 1),
+    "elementary": (elementary, 1),
+    np.multiply: (np.multiply, 2),
+    np.subtract: (np.subtract, 2),
+    np.divide: (np.divide, 2),
+    np.square: (np.square, 1),
     np.add: (lambda a, b: a + (1 - b), 2),  # a difference of numbers that are close would be exact
     np.matmul: (lambda a, b: a[:, None] @ b[None], 2),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("ufunc", ONE_ROUNDING, ids=lambda ufunc: ufunc.__name__)
-def test_a_rule_that_is_a_thousandth_too_narrow_is_refused(ufunc, monkeypatch):
-    formula, operands = ONE_ROUNDING[ufunc]
-    random, rule = np.random.default_rng(1), RULES[ufunc, "__call__"]
+@pytest.mark.parametrize("what", ONE_ROUNDING, ids=str)
+def test_a_rule_that_is_a_thousandth_too_narrow_is_refused(what, monkeypatch):
+    formula, operands = ONE_ROUNDING[what]
+    key = what, "method" if what == "elementary" else "__call__"
+    random, rule = np.random.default_rng(1), RULES[key]
     arrays = [np.float32(random.uniform(1, 2, 50) * sign) for sign in (1, -1)[:operands]]
 
-    def narrower(*arguments) -> Bounded:
+    def narrower(*arguments) -> Result:
         result = rule(*arguments)
-        return Bounded(result.value, result.bound * 0.999, result.precision)
+        return Result(result.value, result.bound * 0.999)
 
     assert_sound(formula, arrays, random)
-    monkeypatch.setitem(RULES, (ufunc, "__call__"), narrower)
+    monkeypatch.setitem(RULES, key, narrower)
     with pytest.raises(AssertionError):
         assert_sound(formula, arrays, random)
 
@@ -490,7 +497,7 @@ def test_a_formula_that_is_wrong_by_a_thousandth_is_refused(dtype):
 @pytest.fixture
 def without_long_double(monkeypatch) -> Precision:
     """What a platform computes with whose long double is float64."""
-    monkeypatch.setattr(rounding.np, "longdouble", np.float64)
+    monkeypatch.setattr(np, "longdouble", np.float64)
     precision = precision_of(np.dtype(np.float64))
     monkeypatch.undo()
     assert precision.wider is balls

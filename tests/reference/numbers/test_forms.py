@@ -10,8 +10,7 @@ from scipy.special import softmax
 from backproof.cases.format.optimizers import Adam, Norm, Sgd
 from backproof.reference.formulas.losses import loss_backward, loss_forward
 from backproof.reference.formulas.optimizers import clipped, update
-from backproof.reference.numbers.constants import number_like
-from backproof.reference.numbers.forms import by_any_form
+from backproof.reference.numbers.protocol import by_any_form, number_like
 from tests.trial.bounds import DTYPES, WIDE_DTYPES, budgets, given
 from tests.trial.layer_forms import BACKWARD, DERIVATIVES_OF_LOSSES, FORWARD, LOSSES, rules_of
 from tests.trial.update_forms import CLIPS, FORMS

@@ -7,9 +7,8 @@ import pytest
 from ml_dtypes import bfloat16, finfo
 from scipy.special import erfc, expit
 
-from backproof.reference.numbers.bounded import UNIT_ROUNDOFF_OF_BALLS, Precision, precision_of
-from backproof.reference.numbers.constants import SQRT_HALF
-from backproof.reference.numbers.forms import by_any_form
+from backproof.reference.numbers.precision import UNIT_ROUNDOFF_OF_BALLS, Precision, precision_of
+from backproof.reference.numbers.protocol import SQRT_HALF, by_any_form
 from tests.trial.bounds import DTYPES, SMALLEST_NORMAL, WIDE_DTYPES, budgets, given, uncertain
 
 U, TINY = 2.0**-24 + 2 * 2.0**-53, SMALLEST_NORMAL  # of float32 beside float64

@@ -17,7 +17,9 @@ from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 from backproof.reference.formulas import activations, losses
 from backproof.reference.numbers.balls import floats
-from backproof.reference.numbers.bounded import Kinks, exact, precision_of
+from backproof.reference.numbers.bounded import exact
+from backproof.reference.numbers.kinks import Kinks
+from backproof.reference.numbers.precision import precision_of
 from backproof.report.__main__ import main
 from backproof.report.judging import kinks as kinks_module
 from backproof.report.judging.judge import judge

@@ -5,7 +5,8 @@ import pytest
 
 from backproof.backends import numpy_reference
 from backproof.cases.format.optimizers import Adagrad, Asgd
-from backproof.reference.numbers.bounded import Bounded, precision_of
+from backproof.reference.numbers.bounded import Bounded
+from backproof.reference.numbers.precision import precision_of
 from backproof.report.judging.operations import Check, checks_of_steps, digits
 from tests.trial.bounds import given, uncertain
 
