@@ -14,6 +14,8 @@ from backproof.backends.registry import BACKENDS, framework
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["cases", "reference", "backends", "report", "tests"]  # each may import from those before it
 ADAPTER = "backproof.backends.numpy_reference"
+FRAMEWORKS = {"backproof.backends.torch_autograd": {"torch"}, "backproof.backends.jax_autograd": {"jax", "optax"}}
+SHARED = {"backends", "backproof.backends.trajectory"}  # by backends of all frameworks
 
 
 def module_name(path: Path) -> str:
@@ -39,6 +41,7 @@ def imports(module: str) -> set[str]:
 
 
 GRAPH = {module: imports(module) for module in MODULES}
+OF_BACKENDS = [module for module in MODULES if module.partition(".")[0] == "backends"]
 
 
 def folder(module: str) -> str:
@@ -58,22 +61,35 @@ def test_arrows(module):
     assert not [name for name in GRAPH[module] if folder(name) in beyond]
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if folder(module) == "backends"])
+def within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def home(module: str) -> str | None:
+    """The folder of the framework that a module belongs to, if it does."""
+    return next((place for place in FRAMEWORKS if within(module, place)), None)
+
+
+@pytest.mark.parametrize("module", OF_BACKENDS)
 def test_backends_are_independent(module):
-    """Only the adapter sees the reference, and no backend sees another one but that of its own framework."""
-    own = {name for name in BACKENDS if BACKENDS[name] == module}
-    modes = {BACKENDS[framework(name)] for name in own}
-    seen = {name for name in GRAPH[module] if folder(name) == "reference" or name in BACKENDS.values()}
-    assert all((module == ADAPTER and folder(name) == "reference") or name in modes for name in seen), seen
+    """Only the adapter sees the reference; a framework's folder sees itself and what all backends share."""
+    seen = {name for name in GRAPH[module] if folder(name) in ("reference", "backends")}
+    if place := home(module):
+        assert all(name in SHARED or within(name, place) for name in seen), seen
+    else:
+        assert not [name for name in seen if home(name) or name == ADAPTER]
+        assert module == ADAPTER or "reference" not in map(folder, seen)
+
+
+@pytest.mark.parametrize("module", OF_BACKENDS)
+def test_a_backend_knows_one_framework(module):
+    every = set().union(*FRAMEWORKS.values())
+    assert {folder(name) for name in GRAPH[module]} & every <= FRAMEWORKS.get(home(module), set())
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_knows_one_framework(name):
-    """A mode takes the tables of its framework, and imports no other one."""
-    packages = {"torch": {"torch"}, "jax": {"jax", "optax"}}.get(framework(name), set())
-    seen = GRAPH[BACKENDS[name]]
-    assert {folder(module) for module in seen} & {"torch", "jax", "optax"} <= packages
-    assert name == framework(name) or BACKENDS[framework(name)] in seen
+def test_a_mode_stands_in_the_folder_of_its_framework(name):
+    assert within(BACKENDS[name], BACKENDS[framework(name)])
 
 
 def test_no_cycle():

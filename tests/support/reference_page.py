@@ -36,7 +36,7 @@ TITLE = """# Reference
 
 What a case may be made of: the equation of each kind, which is the norm (the docstring of its class in `cases/`), its
 settings and their defaults, its kinks, how PyTorch and JAX spell it, and cases that use it. The spellings are read from
-the tables of `backends/torch_autograd.py` and `backends/jax_autograd.py`; where one is no plain call of the framework,
+the tables of `backends/torch_autograd/` and `backends/jax_autograd/`; where one is no plain call of the framework,
 the reason stands beside it. What a kind is called elsewhere is read from `cases/format/words.py`, which the messages about
 unknown words use as well. `make reference` writes this page, and a test compares it with the sources.
 """
@@ -177,8 +177,8 @@ SECTIONS = [
     Section("Objectives", OBJECTIVES, members(Objective)),
 ]
 FRAMEWORKS = {
-    "PyTorch": (Source(ROOT / "backends" / "torch_autograd.py"), "SCHEDULERS"),
-    "JAX": (Source(ROOT / "backends" / "jax_autograd.py"), "SCHEDULES"),
+    "PyTorch": (Source(ROOT / "backends" / "torch_autograd"), "SCHEDULERS"),
+    "JAX": (Source(ROOT / "backends" / "jax_autograd"), "SCHEDULES"),
 }
 
 
