@@ -85,6 +85,12 @@ def test_mathematics_without_frameworks(module):
     assert not {folder(name) for name in GRAPH[module]} & {"torch", "jax", "optax"}
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("backproof.reference.numbers")])
+def test_numbers_import_nothing_of_training(module):
+    ours = [name for name in GRAPH[module] if folder(name) in FOLDERS]
+    assert all(name.startswith("backproof.reference.numbers") for name in ours), ours
+
+
 def test_nothing_generic_is_installed():
     """`pip install .` brings the dependencies; no package called `cases` or `report` lands in site-packages."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
