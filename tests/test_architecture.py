@@ -153,6 +153,12 @@ def test_no_file_is_longer_than_one_reads(path):
     assert lines <= MOST_LINES
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("backproof.reference.numbers")])
+def test_numbers_import_nothing_of_training(module):
+    ours = [name for name in GRAPH[module] if folder(name) in FOLDERS]
+    assert all(name.startswith("backproof.reference.numbers") for name in ours), ours
+
+
 HELP = """
 import runpy, sys
 sys.argv = [{command!r}, "--help"]
