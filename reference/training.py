@@ -10,11 +10,11 @@ import numpy as np
 
 from backproof.cases.format.layers import Layer
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.activations import in_any_order
 from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.schedules import learning_rates
+from backproof.reference.formulas.sums import add
 
 
 class Derivatives(NamedTuple):
@@ -67,11 +67,6 @@ def backward(network: tuple[Layer, ...], numbers: dict, values: dict, dy) -> tup
         for name, derivative in others.items():
             add(cotangents if name in values else gradients, name, derivative)
     return cotangents, gradients
-
-
-def add(sums: dict, name: str, derivative) -> None:
-    """What is used in several places has the sum of their derivatives, in any order."""
-    sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
 
 
 def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[str, ...]) -> dict:

@@ -18,9 +18,10 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
+from backproof.reference.formulas.sums import add
 from backproof.reference.numbers.balls import floats, sizes
 from backproof.reference.numbers.bounded import Bounded, Kinks, Precision, exact, precision_of
-from backproof.reference.training import add, backward, forward, operands, total_loss, trained
+from backproof.reference.training import backward, forward, operands, total_loss, trained
 from backproof.report.judging.following import rates
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it

@@ -55,6 +55,7 @@ OF_JUDGE = ["judge", "records", "published", "sharing", "outcome"]
 TESTS = {
     "reference/formulas/activations.py": [*OF_REFERENCE, "half", "activations"],
     "reference/training.py": ["training", *OF_REFERENCE],
+    "reference/exact_run.py": ["balls", *OF_REFERENCE],
     "reference/numbers/constants.py": [*OF_REFERENCE, "half"],
     "reference/numbers/forms.py": ["forms", *OF_REFERENCE],
     "reference/numbers/grids.py": ["kinks", *OF_REFERENCE],
@@ -65,6 +66,7 @@ TESTS = {
     "reference/numbers/balls.py": ["balls", *OF_REFERENCE],
     "reference/numbers/bounded.py": ["sharpness", "bounded", *OF_REFERENCE, "half"],
     "reference/formulas/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
+    "reference/formulas/sums.py": ["sharing", *OF_REFERENCE],
     "report/judging/operations.py": ["operations", *OF_JUDGE, "schedules"],
     "report/judging/following.py": ["following", *OF_JUDGE],
     "report/judging/judge.py": [*OF_JUDGE, "kinks", "following"],

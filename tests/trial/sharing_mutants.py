@@ -11,7 +11,7 @@ import torch
 
 from backproof.backends import jax_autograd, torch_autograd
 from backproof.reference import training
-from backproof.reference.formulas import layers, losses, optimizers, schedules
+from backproof.reference.formulas import layers, losses, optimizers, schedules, sums
 from tests.trial.examples import SCHEDULES
 from tests.trial.planting import Mutant, instead
 
@@ -106,7 +106,7 @@ SHARING_MUTANTS = [
            instead(lambda x, y, dy, other: (0 * dy, dy)), "cotangent decoder"),
     shared("skip: its cotangent shared out", layers.skip_backward,
            instead(lambda x, y, dy, other: (dy / 2, dy / 2)), "cotangent decoder"),
-    shared("skip: sums not added up, the last one kept", training.add,
+    shared("skip: sums not added up, the last one kept", sums.add,
            instead(lambda sums, name, derivative: sums.update({name: derivative})), "gradient middle.weight"),
     # ------------------------------------------------------------ dropout
     shared("dropout: not scaled", layers.dropout_forward,

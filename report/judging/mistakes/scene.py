@@ -19,9 +19,10 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.layers import layer_backward
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
+from backproof.reference.formulas.sums import add
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.bounded import Precision, precision_of
-from backproof.reference.training import add, forward, operands, total_loss, trained
+from backproof.reference.training import forward, operands, total_loss, trained
 from backproof.report.judging.following import values_of
 from backproof.report.judging.operations import Check, checks_of_steps
 
