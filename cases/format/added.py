@@ -15,33 +15,35 @@ from types import ModuleType
 from backproof.cases.format.concept import Concept
 
 
+REFUSED: list[str] = []  # what could not be added and why, for the message about a kind that is not there
+
+
 class NotAdded(ImportError):
     """What an entry point names can't be added; the message says what was expected there."""
 
 
 def added(group: str, base: type[Concept], ours: Iterable[type[Concept]]) -> dict[type[Concept], ModuleType]:
-    """Import what packages add to a table, by the class of each kind.
+    """Import what packages add to a table, by the class of each kind; what can't be added is in `REFUSED`.
 
     Args:
         group: of entry points, `backproof.layers`.
         base: what a class must be derived from.
         ours: the classes of the table, whose kinds are taken.
-
-    Raises:
-        NotAdded: if a module holds no such class, or more than one, or one whose kind is taken.
     """
     found: dict[type[Concept], ModuleType] = {}
-    taken = {concept.kind for concept in ours}
     for entry in sorted(importlib.metadata.entry_points(group=group), key=str):
-        concept, module = _concept(entry, base)
-        if concept.kind in taken:
-            raise NotAdded(f"{_named(entry)}: there is a {concept.kind} already; choose another name for its class")
-        taken.add(concept.kind)
-        found[concept] = module
+        try:
+            concept, module = _concept(entry, base, {concept.kind for concept in (*ours, *found)})
+        except NotAdded as reason:
+            REFUSED.append(str(reason))
+        else:
+            found[concept] = module
     return found
 
 
-def _concept(entry: importlib.metadata.EntryPoint, base: type[Concept]) -> tuple[type[Concept], ModuleType]:
+def _concept(
+    entry: importlib.metadata.EntryPoint, base: type[Concept], taken: set[str]
+) -> tuple[type[Concept], ModuleType]:
     try:
         module = importlib.import_module(entry.value)
     except Exception as error:
@@ -49,6 +51,8 @@ def _concept(entry: importlib.metadata.EntryPoint, base: type[Concept]) -> tuple
     own = [thing for thing in vars(module).values() if _is_own(thing, base, module)]
     if len(own) != 1:
         raise NotAdded(f"{_named(entry)}: expected one subclass of {base.__name__} in it, found {len(own)}")
+    if own[0].kind in taken:
+        raise NotAdded(f"{_named(entry)}: there is a {own[0].kind} already; choose another name for its class")
     return own[0], module
 
 
@@ -57,4 +61,4 @@ def _is_own(thing: object, base: type[Concept], module: ModuleType) -> bool:
 
 
 def _named(entry: importlib.metadata.EntryPoint) -> str:
-    return f"the entry point {entry.name!r} of {entry.group}, {entry.value},"
+    return f"the entry point {entry.name!r} of {entry.group}, {entry.value}"
