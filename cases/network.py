@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from backproof.cases.format.fields import hint, quoted
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
+class Node(NamedTuple):
     """One operation of a network: a layer, or a part of one.
 
     Attributes:
