@@ -54,6 +54,8 @@ class Trajectory:
     learning_rates: np.ndarray | None = None
     scope: Literal["layers", "gradients"] = "layers"
     borrowed: frozenset[str] = frozenset()
+    buffers_before: Arrays = field(default_factory=dict)
+    buffers_after: Arrays = field(default_factory=dict)
 
     @property
     def has_layers(self) -> bool:
@@ -215,4 +217,8 @@ class Recorder:
 
 def _padded(arrays: Arrays, size: int) -> Arrays:
     missing = size - len(next(iter(arrays.values()))) if arrays else 0
-    return {name: np.pad(array, ((0, missing), (0, 0))) for name, array in arrays.items()} if missing else arrays
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, ((0, missing), *[(0, 0)] * (array.ndim - 1)))
+
+    return {name: padded(array) for name, array in arrays.items()} if missing else arrays

@@ -57,6 +57,12 @@ class Problem:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     clip: Clip | None = None
     schedule: AnySchedule | None = None
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of `input` and of the value of every node, of one sample (a stand-in)."""
+        return {"input": self.inputs.shape[1:]} | {node.name: node.shape for node in self.network}
 
     def masks_at(self, steps: int | np.ndarray) -> dict[str, np.ndarray]:
         """The masks by `LAYER.mask` at a step, (size, units), or at many, (steps, size, units)."""
