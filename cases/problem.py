@@ -63,6 +63,12 @@ class Problem:
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     clip: Clip | None = None
     schedule: AnySchedule | None = None
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of `input` and of the value of every node, of one sample (a stand-in)."""
+        return {"input": self.inputs.shape[1:]} | {node.name: node.shape for node in self.network}
 
     @cached_property
     def graph(self) -> Network:

@@ -1,16 +1,36 @@
-"""The layers in JAX, by kind."""
+"""The layers in JAX, by kind: x is (samples, *positions, features)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
 from backproof.backends.jax_autograd.activations import ACTIVATIONS
+from backproof.backends.jax_autograd.arithmetic import rounded_once
+from backproof.backends.registry import Unsupported
 
 
-def dropout(x: Array, mask: Array | None, rate: float) -> Array:
+def dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """jax.nn has none."""
+    return x @ weight if bias is None else rounded_once(jnp.add)(x @ weight, bias)
+
+
+def dropout(x: Array, rate: float, mask: Array | None) -> Array:
     """flax draws a mask of its own, and selects like this."""
     return x if mask is None else jnp.where(mask != 0, x / (1 - rate), 0)
 
 
-LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": jnp.add}
+LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": jnp.add}
+
+
+def row(kind: str) -> Callable:
+    """Return what computes a layer of this kind.
+
+    Raises:
+        Unsupported: if nothing does.
+    """
+    if kind not in LAYERS:
+        raise Unsupported(f"this backend has no layer {kind}")
+    return LAYERS[kind]

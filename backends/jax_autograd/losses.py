@@ -43,7 +43,7 @@ def weighted(loss: Loss, targets: Array) -> Array:
 
 def gaussian_nll(_: Loss, output: Array, targets: Array) -> Array:
     """optax has none."""
-    mean, log_variance = jnp.split(output, 2, axis=1)
+    mean, log_variance = jnp.split(output, 2, axis=-1)
     return (log_variance + jnp.square(mean - targets) * jnp.exp(-log_variance)) / 2
 
 
@@ -58,7 +58,7 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "binary_cross_entropy": binary_cross_entropy,
     "sigmoid_binary_cross_entropy": lambda _, output, targets: optax.sigmoid_binary_cross_entropy(output, targets),
     "softmax_cross_entropy": softmax_cross_entropy,
-    "negative_log_likelihood": lambda loss, output, targets: -jnp.sum(weighted(loss, targets) * output, axis=1),
+    "negative_log_likelihood": lambda loss, output, targets: -jnp.sum(weighted(loss, targets) * output, axis=-1),
     "kl_divergence": lambda _, output, targets: targets * (jnp.log(jnp.where(targets == 0, 1, targets)) - output),
     "poisson": lambda _, output, targets: jnp.exp(output) - targets * output,
     "hinge": lambda _, output, targets: jax.nn.relu(1 - targets * output),

@@ -1,9 +1,8 @@
-"""Training in JAX: the walk over the network, its gradient, and the loop, all compiled as one program."""
+"""Training in JAX: the gradient of a batch's loss, and the loop, all compiled as one program."""
 
 from __future__ import annotations
 
 import time
-from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -14,139 +13,97 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from backproof.backends.jax_autograd.arithmetic import COMPILER_OPTIONS, rounded_once
-from backproof.backends.jax_autograd.layers import LAYERS
+from backproof.backends.jax_autograd.arithmetic import COMPILER_OPTIONS
 from backproof.backends.jax_autograd.losses import PENALTIES, of_real_samples, where_real
-from backproof.backends.jax_autograd.optimizers import OPTIMIZERS, state_of
-from backproof.backends.jax_autograd.schedules import clip_gradients, schedule_of
+from backproof.backends.jax_autograd.network import Arrays, forward, zero_taps
+from backproof.backends.jax_autograd.optimizers import state_of
+from backproof.backends.jax_autograd.recipe import Recipe, recipe_of
 from backproof.backends.trajectory import Trajectory
-from backproof.cases.format.layers import Dense, Layer
-from backproof.cases.format.losses import Loss, Penalty
-from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
-from backproof.cases.format.schema import Tie, layer_widths
 from backproof.cases.problem import Problem
 
 
-class Recipe(NamedTuple):
-    """What a program is compiled for, beside the shapes of its arrays; runs that share both share the program."""
+class Batch(NamedTuple):
+    """Inputs and targets, and which samples do not only pad a short batch, if some batch is short."""
 
-    network: tuple[Layer, ...]
-    loss: Loss
-    optimizer: Optimizer | None
-    trained: tuple[str, ...]
-    tied: tuple[tuple[str, Tie], ...]
-    penalties: tuple[Penalty, ...]
-    clip: Clip | None
-    schedule: AnySchedule | None
-    padded: bool  # some batch is short
-
-    @property
-    def rate(self) -> optax.ScalarOrSchedule:
-        """The learning rate, or what it is at each step."""
-        rate = self.optimizer.learning_rate
-        return schedule_of(self.schedule, rate) if self.schedule else rate
-
-    @property
-    def transformation(self) -> optax.GradientTransformation:
-        """From gradients to updates."""
-        if self.optimizer is None:
-            return optax.set_to_zero()
-        optimizer = self.optimizer.model_copy(update={"learning_rate": self.rate})
-        decay = getattr(optimizer, "weight_decay", 0)
-        coupled = [optax.add_decayed_weights(decay)] if decay and not optimizer.is_decoupled else []
-        clip = [clip_gradients(self.clip)] if self.clip else []
-        return optax.chain(*clip, *coupled, OPTIMIZERS[optimizer.kind](optimizer))
-
-    def with_tied(self, parameters: dict) -> dict:
-        """All parameters, also those that are another one."""
-        return parameters | {path: tie.of(parameters) for path, tie in self.tied}
-
-
-def recipe_of(problem: Problem) -> Recipe:
-    """All of a problem but its arrays."""
-    made = {"tied": tuple(problem.tied.items()), "padded": bool((problem.batches < 0).any())}
-    return Recipe(**{name: made[name] if name in made else getattr(problem, name) for name in Recipe._fields})
-
-
-def forward(recipe: Recipe, numbers: dict, inputs: Array, taps: dict) -> tuple[Array, dict]:
-    """The output, and the values of every layer; a zero tap added behind each value has its cotangent as gradient.
-
-    `numbers` holds the parameters and the masks of the step.
-    """
-    values, x = {"input": inputs}, inputs + taps["input"]
-    tapped = {"input": x}
-    for layer in recipe.network:
-        if isinstance(layer, Dense):
-            x = x @ numbers[f"{layer.name}.weight"]
-            x = rounded_once(jnp.add)(x, numbers[f"{layer.name}.bias"]) if layer.bias else x
-        else:
-            x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(tapped, numbers)))
-        values[layer.name] = x
-        x = tapped[layer.name] = x + taps[layer.name]
-    return x, values
+    inputs: Array
+    targets: Array
+    real: Array | None
 
 
 def loss_of(
-    recipe: Recipe,
-    trained: dict,
-    taps: dict,
-    others: dict,
-    inputs: Array,
-    targets: Array,
-    real: Array | None,
-) -> tuple[Array, dict]:
-    """The loss of the real samples with the penalties, and the values on the way there.
+    recipe: Recipe, trained: Arrays, taps: Arrays, others: Arrays, batch: Batch, *, training: bool
+) -> tuple[Array, tuple[Arrays, Arrays]]:
+    """Return the loss of a batch with the penalties; and the values, and the buffers behind the step.
 
-    `others` holds the frozen parameters and the masks of the step.
+    `others` holds the frozen parameters, the masks of the step, and the buffers before it.
     """
-    parameters = others | trained
-    output, values = forward(recipe, recipe.with_tied(parameters), inputs, taps)
-    loss = of_real_samples(recipe.loss, output, targets, real)
+    numbers, (x, t, real) = recipe.with_tied(others | trained), batch
+    output, values, buffers = forward(recipe, numbers, x, taps, real, training=training)
+    loss = of_real_samples(recipe.loss, output, t, real)
     for penalty in recipe.penalties:
         for path in penalty.parameters:
-            loss = loss + penalty.coefficient * jnp.sum(PENALTIES[penalty.kind](parameters[path]))
-    return loss, values
+            loss = loss + penalty.coefficient * jnp.sum(PENALTIES[penalty.kind](numbers[path]))
+    return loss, (values, buffers)
 
 
 class Samples(NamedTuple):
-    """All that is given: inputs and targets, the samples of each step, and the masks."""
+    """All that is given: inputs and targets; the samples, and by path the masks, of each step."""
 
     inputs: Array
     targets: Array
     batches: Array
-    masks: dict[str, Array]
+    masks: Arrays
 
 
-def start_of(recipe: Recipe, parameters: dict) -> tuple[dict, optax.OptState]:
-    """Parameters and state before the first step."""
-    return parameters, recipe.transformation.init({path: parameters[path] for path in recipe.trained})
+class Carry(NamedTuple):
+    """What a step takes over from the one before it."""
+
+    parameters: Arrays
+    state: optax.OptState
+    buffers: Arrays
 
 
-def take_step(recipe: Recipe, samples: Samples, carry, k: Array):
-    """Update number k, and what there is to record of it. Rows of -1 pad a short batch."""
-    before, state = carry
-    rows = samples.batches[k]
-    real = rows >= 0 if recipe.padded else None
-    if recipe.padded:  # padding repeats a real sample: `where` lets the NaN of another one through
+def start_of(recipe: Recipe, parameters: Arrays, buffers: Arrays) -> Carry:
+    """Return what there is before the first step."""
+    trained = {path: parameters[path] for path in recipe.trained}
+    return Carry(parameters, recipe.transformation.init(trained), buffers)
+
+
+def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple[Carry, dict]:
+    """Make update number k, and a record of it. Rows of -1 pad a short batch."""
+    rows, real = samples.batches[k], None
+    if recipe.sizes:  # padding repeats a real sample: `where` lets the NaN of another one through
+        real = rows >= 0
         rows = jnp.where(real, rows, rows[0])
-    x, t = samples.inputs[rows], samples.targets[rows]
-    masks = {f"{layer}.mask": masks[k % len(masks)] for layer, masks in samples.masks.items()}
-    trained = {path: before[path] for path in recipe.trained}
-    gradient = jax.value_and_grad(partial(loss_of, recipe), argnums=(0, 1), has_aux=True)
-    (loss, values), (gradients, cotangents) = gradient(trained, _zero_taps(recipe, x), before | masks, x, t, real)
-    state_before = state_of(recipe.optimizer, state)
-    updates, state = recipe.transformation.update(gradients, state, trained)
+    batch = Batch(samples.inputs[rows], samples.targets[rows], real)
+    trained = {path: carry.parameters[path] for path in recipe.trained}
+    others = carry.parameters | carry.buffers | {path: m[k] for path, m in samples.masks.items()}
+    loss_of_batch = partial(loss_of, recipe, training=True)
+    looked, (gradients, cotangents) = jax.value_and_grad(loss_of_batch, (0, 1), has_aux=True)(
+        trained, zero_taps(recipe, batch.inputs), others, batch
+    )
+    loss, (values, buffers) = looked
+    updates, state = recipe.transformation.update(gradients, carry.state, trained)
     if recipe.optimizer:  # -0.0 + 0.0 is 0.0
         trained = optax.apply_updates(trained, updates)
-    after = before | trained
+    after = Carry(carry.parameters | trained, state, carry.buffers | buffers)
     blank = partial(jax.tree.map, partial(where_real, real))
     record = {
-        "loss": loss, "values": blank(values), "cotangents": blank(cotangents),
-        "gradients": gradients, "before": before, "after": after,
-        "state_before": state_before, "state_after": state_of(recipe.optimizer, state),
+        "loss": loss,
+        "values": blank(values),
+        "cotangents": blank(cotangents),
+        "gradients": gradients,
+        **snapshot(recipe, carry, "before"),
+        **snapshot(recipe, after, "after"),
         RATES: recipe.rate(k) if recipe.schedule else None,
-    }  # fmt: skip
-    return (after, state), record
+    }
+    return after, record
+
+
+def snapshot(recipe: Recipe, carry: Carry, when: str) -> dict[str, Arrays]:
+    """Name the parameters, the state and the buffers, `before` or `after` an update."""
+    state = state_of(recipe.optimizer, carry.state)
+    return {when: carry.parameters, f"state_{when}": state, f"buffers_{when}": carry.buffers}
 
 
 RATES = "learning_rates"
@@ -173,11 +130,18 @@ def unpacked(record: dict, numbers: np.ndarray, rates: np.ndarray | None) -> dic
     return {**jax.tree.unflatten(structure, arrays), RATES: rates}
 
 
-def train(loops: Loops, recipe: Recipe, parameters: dict, samples: Samples, recorded: Array) -> tuple:
-    """Scan over the recorded steps, with a loop over the steps between them; then look at all samples once more."""
+def train(
+    loops: Loops,
+    recipe: Recipe,
+    parameters: Arrays,
+    buffers: Arrays,
+    samples: Samples,
+    recorded: Array,
+) -> tuple:
+    """Scan over the recorded steps, with a loop over those between them; then look at all samples."""
     step = partial(take_step, recipe, samples)
 
-    def recorded_step(carry, interval):
+    def recorded_step(carry: Carry, interval: tuple) -> tuple:
         first, number = interval
         if len(recorded) < len(samples.batches):
             carry = loops.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
@@ -185,10 +149,12 @@ def train(loops: Loops, recipe: Recipe, parameters: dict, samples: Samples, reco
         return carry, packed(record)
 
     first = jnp.append(0, recorded[:-1] + 1)
-    (after, _), records = loops.scan(recorded_step, start_of(recipe, parameters), (first, recorded))
-    everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.padded else None
-    taps = _zero_taps(recipe, samples.inputs)
-    final_loss, values = loss_of(recipe, after, taps, {}, samples.inputs, samples.targets, everyone)
+    start = start_of(recipe, parameters, buffers)
+    after, records = loops.scan(recorded_step, start, (first, recorded))
+    everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.sizes else None
+    batch = Batch(samples.inputs, samples.targets, everyone)
+    taps = zero_taps(recipe, batch.inputs)
+    final_loss, (values, _) = loss_of(recipe, after.parameters, taps, after.buffers, batch, training=False)
     return records, values, final_loss
 
 
@@ -216,28 +182,19 @@ traced_step = jax.jit(take_step, static_argnums=0)  # traced once for problems o
 
 def run(problem: Problem, train: Callable = compiled) -> Trajectory:
     """Train by jax.grad, in one jitted scan unless another way to train is given."""
-    start, samples = (
-        time.perf_counter(),
-        Samples(problem.inputs, problem.targets, problem.batches, problem.masks),
-    )
-    recipe = recipe_of(problem)
+    start, recipe = time.perf_counter(), recipe_of(problem)
+    masks = problem.masks_at(np.arange(problem.steps))
+    samples = Samples(problem.inputs, problem.targets, problem.batches, masks)
+    given = problem.parameters, problem.buffers
     forget_programs(recipe, problem)
-    result = train(recipe, problem.parameters, samples, problem.recorded)
+    result = train(recipe, *given, samples, problem.recorded)
     (numbers, rates), values, final_loss = jax.tree.map(np.asarray, result)
-    carry = jax.eval_shape(partial(start_of, recipe), problem.parameters)
+    carry = jax.eval_shape(partial(start_of, recipe), *given)
     _, record = jax.eval_shape(partial(traced_step, recipe), samples, carry, 0)
-    records = unpacked(record, numbers, rates)
-    seconds = time.perf_counter() - start
     return Trajectory(
         steps=problem.recorded,
         final_values=values,
         final_loss=final_loss,
-        seconds=seconds,
-        **records,
+        **unpacked(record, numbers, rates),
+        seconds=time.perf_counter() - start,
     )
-
-
-def _zero_taps(recipe: Recipe, x: Array) -> dict[str, Array]:
-    return {
-        name: jnp.zeros((len(x), width), x.dtype) for name, width in layer_widths(recipe.network, x.shape[1]).items()
-    }

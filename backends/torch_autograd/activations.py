@@ -28,6 +28,11 @@ def celu(x: Tensor, alpha: float) -> Tensor:
     return F.relu(x) + alpha * torch.expm1(torch.clamp(x, max=0) / alpha)
 
 
+def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """F.prelu has a slope for each channel, in axis 1."""
+    return F.prelu(x.movedim(-1, 1), slope).movedim(1, -1)
+
+
 def gelu(x: Tensor, approximate: str) -> Tensor:
     """F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't."""
     return F.gelu(x, approximate="tanh") if approximate == "tanh" else x * torch.erfc(-x * 0.5**0.5) / 2
@@ -40,8 +45,8 @@ ACTIVATIONS = {
     "softplus": softplus,
     "log_sigmoid": F.logsigmoid,
     "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "prelu": F.prelu,
+    "leaky_relu": lambda x, slope: F.leaky_relu(x, negative_slope=slope),
+    "prelu": prelu,
     "relu6": F.relu6,
     "hard_tanh": F.hardtanh,
     "hard_sigmoid": hard_sigmoid,

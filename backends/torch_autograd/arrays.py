@@ -15,6 +15,11 @@ def to_tensor(array: np.ndarray) -> Tensor:
     return torch.tensor(array)
 
 
+def to_tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Copy arrays by name."""
+    return {name: to_tensor(array) for name, array in arrays.items()}
+
+
 def to_array(tensor: Tensor) -> np.ndarray:
     """Copy a tensor."""
     tensor = tensor.detach()
@@ -29,5 +34,8 @@ def to_arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def to_gradients(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Copy the gradients that tensors have in `.grad`, by name."""
-    return to_arrays({name: tensor.grad for name, tensor in tensors.items()})
+    """Copy the gradients that tensors have in `.grad`, by name; what nobody took has zeros."""
+    return {
+        name: to_array(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+        for name, tensor in tensors.items()
+    }

@@ -16,12 +16,13 @@ from torch._inductor.exc import InvalidCxxCompiler
 from backproof.backends import torch_autograd
 from backproof.backends.registry import Missing
 from backproof.backends.torch_autograd import PACKAGES, training
+from backproof.backends.torch_autograd.network import Tensors, resolve
 from backproof.backends.trajectory import Trajectory
 from backproof.cases.problem import Problem
 
 __all__ = ["PACKAGES", "run", "settings"]
 
-# What inductor does by default and no formula allows for is in docs/frameworks.md, "What compilers change".
+# What inductor does by default and no formula allows for: docs/frameworks.md, "What compilers change".
 OPTIONS = {
     "cpp.simdlen": 1,
     "cpp.vec_isa_ok": False,  # it need not try, for seconds, which vectors there are
@@ -29,58 +30,43 @@ OPTIONS = {
 }
 
 
-Tensors = dict[str, Tensor]
-
-
-def look(
-    problem: Problem,
-    parameters: Tensors,
-    inputs: Tensor,
-    targets: Tensor,
-    masks: Tensors,
-    taps: Tensors,
-) -> tuple[Tensor, Tensors]:
-    """The loss and the values of a batch: what is compiled, and its backward pass with it."""
-    values = training.forward(problem, training.with_tied(problem, parameters) | masks, inputs, taps)
-    return training.loss_of(problem, parameters, values, targets), values
-
-
 def gradients_of(
     compiled: Callable,
-    problem: Problem,
+    shapes: dict[str, tuple[int, ...]],
     parameters: Tensors,
+    others: Tensors,
     inputs: Tensor,
     targets: Tensor,
-    masks: Tensors,
-) -> tuple[Tensor, Tensors]:
-    """The loss and the values of a batch, each with its gradient in `.grad`: what a tap added to it has there.
+) -> tuple[Tensor, Tensors, Tensors]:
+    """Look at a batch and go back: each value has in `.grad` what a tap added to it has there.
 
     A value that a compiled program returns has no gradient of its own: it is computed from inside.
     """
     for parameter in parameters.values():
         parameter.grad = None
-    taps = _zero_taps(problem, inputs)
-    loss, values = compiled(parameters, inputs, targets, masks, taps)
+    taps = zero_taps(shapes, inputs)
+    loss, values, buffers = compiled(parameters, others, inputs, targets, taps)
     loss.backward()
     values = {name: value.detach() for name, value in values.items()}
     for name, value in values.items():
         value.grad = taps[name].grad
-    return loss, values
+    return loss, values, buffers
 
 
-def _zero_taps(problem: Problem, inputs: Tensor) -> Tensors:
-    """Negative zeros: added to a number they leave every bit of it, the sign of a zero too."""
+def zero_taps(shapes: dict[str, tuple[int, ...]], inputs: Tensor) -> Tensors:
+    """Make negative zeros: added to a number they leave every bit of it, the sign of a zero too."""
     options = {"dtype": inputs.dtype, "requires_grad": True}
-    return {name: torch.full((len(inputs), width), -0.0, **options) for name, width in problem.widths.items()}
+    return {name: torch.full((len(inputs), *shape), -0.0, **options) for name, shape in shapes.items()}
 
 
 def run(problem: Problem) -> Trajectory:
-    """Train by compiled gradients, with a program of its own for a short batch; the optimizer is not compiled."""
+    """Train by compiled gradients; a short batch has a program of its own, the optimizer has none."""
     _compiler()
     torch.compiler.reset()  # torch compiles a function for eight problems at most
-    compiled = torch.compile(partial(look, problem), fullgraph=True, dynamic=False, options=OPTIONS)
+    looked = partial(training.look, problem, resolve(problem.network))
+    compiled = torch.compile(looked, fullgraph=True, dynamic=False, options=OPTIONS)
     try:
-        return training.run(problem, partial(gradients_of, compiled))
+        return training.run(problem, partial(gradients_of, compiled, problem.shapes))
     except BackendCompilerFailed as error:
         said = getattr(error.inner_exception, "output", error)  # by the C++ compiler, behind a long command
         raise RuntimeError(f"inductor failed: {said}") from error

@@ -1,16 +1,35 @@
-"""The layers in PyTorch, by kind."""
+"""The layers in PyTorch, by kind: x is (samples, *positions, features)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from backproof.backends.registry import Unsupported
 from backproof.backends.torch_autograd.activations import ACTIVATIONS
 
 
-def dropout(x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear takes a weight of (units, in); this one is (in, units)."""
+    return x @ weight if bias is None else x @ weight + bias
+
+
+def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
     """F.dropout draws a mask of its own, and scales it like this."""
     return x if mask is None else x * (mask / (1 - rate))
 
 
-LAYERS = ACTIVATIONS | {"dropout": dropout, "skip": torch.add}
+LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add}
+
+
+def row(kind: str) -> Callable:
+    """Return what computes a layer of this kind.
+
+    Raises:
+        Unsupported: if nothing does.
+    """
+    if kind not in LAYERS:
+        raise Unsupported(f"this backend has no layer {kind}")
+    return LAYERS[kind]

@@ -15,26 +15,28 @@ from backproof.cases.format.losses import Loss
 PENALTIES = {"l1": torch.abs, "l2": torch.square}
 
 
+# Outputs and targets are (samples, *positions, outputs).
+
+
 def of_torch(function: Callable, *names: str) -> Callable:
-    """A loss of nn.functional, times the factor; it has a mean of its own, and a batch's is its sum by the samples."""
+    """Make a loss of one of nn.functional, which has a mean of its own, and these settings."""
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         options = {name: getattr(loss, name) for name in names}
-        total = loss.factor * function(
-            output, targets, reduction="mean" if loss.reduction == "mean" else "sum", **options
-        )
+        reduction = "mean" if loss.reduction == "mean" else "sum"
+        total = loss.factor * function(output, targets, reduction=reduction, **options)
         return total / len(output) if loss.reduction == "batch_mean" else total
 
     return loss_of_batch
 
 
 def of_terms(terms: Callable) -> Callable:
-    """A loss that nn.functional lacks, from its terms."""
+    """Make a loss that nn.functional lacks, of its terms."""
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         each = terms(output, targets)
-        total = loss.factor * each.sum()
-        return total if loss.reduction == "sum" else total / (each.numel() if loss.reduction == "mean" else len(output))
+        number = {"sum": 1, "mean": each.numel(), "batch_mean": len(output)}[loss.reduction]
+        return loss.factor * each.sum() / number
 
     return loss_of_batch
 
@@ -45,38 +47,46 @@ def log_cosh(output: Tensor, targets: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
-    """F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12 on; 0 log 0 is NaN."""
-    of_class, of_others = torch.where(targets == 0, 1, output), torch.where(targets == 1, 0, output)
+    """F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12; 0 log 0 is NaN."""
+    of_class = torch.where(targets == 0, 1, output)
+    of_others = torch.where(targets == 1, 0, output)
     return -(targets * torch.log(of_class) + (1 - targets) * torch.log1p(-of_others))
 
 
 def by_class(function: Callable, *names: str) -> Callable:
-    """A loss of classes, whose weights, where there are some, are also what a mean divides by."""
+    """Make a loss of classes, whose weights, if there are some, are also what a mean divides by."""
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         options = {name: getattr(loss, name) for name in names}
-        weight = None if loss.class_weights is None else torch.tensor(loss.class_weights, dtype=output.dtype)
-        total = loss.factor * function(output, targets, weight=weight, reduction="sum", **options)
-        weighted = loss.reduction == "mean" and weight is not None
-        return total if loss.reduction == "sum" else total / ((targets * weight).sum() if weighted else len(output))
+        weights = loss.class_weights and torch.tensor(loss.class_weights, dtype=output.dtype)
+        rows, of_rows = output.flatten(0, -2), targets.flatten(0, -2)
+        total = function(rows, of_rows, weight=weights, reduction="sum", **options)
+        by_weight = loss.reduction == "mean" and weights is not None
+        mean = (of_rows * weights).sum() if by_weight else len(rows)
+        number = {"sum": 1, "mean": mean, "batch_mean": len(output)}[loss.reduction]
+        return loss.factor * total / number
 
     return loss_of_batch
 
 
-def negative_log_likelihood(output: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """F.nll_loss takes the number of the class; of a distribution over the classes it is the sum of products.
+def negative_log_likelihood(rows: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """F.nll_loss takes the number of the class; of a distribution it is the sum of products.
 
     So it is in a compiled program too, which can't ask what the targets are.
     """
-    compiling = torch.compiler.is_compiling()
-    if not compiling and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=1) == 1).all()):
-        return F.nll_loss(output, targets.argmax(dim=1), weight=weight, reduction=reduction)
-    return -(output * (targets if weight is None else targets * weight)).sum()
+    if not torch.compiler.is_compiling() and _are_classes(targets):
+        return F.nll_loss(rows, targets.argmax(dim=-1), weight=weight, reduction=reduction)
+    return -(rows * (targets if weight is None else targets * weight)).sum()
+
+
+def _are_classes(targets: Tensor) -> bool:
+    """Tell whether each row has a 1 and zeros."""
+    return bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=-1) == 1).all())
 
 
 def gaussian_nll(output: Tensor, targets: Tensor) -> Tensor:
     """F.gaussian_nll_loss takes variances and clamps them."""
-    mean, log_variance = output.chunk(2, dim=1)
+    mean, log_variance = output.chunk(2, dim=-1)
     return (log_variance + (mean - targets).square() * torch.exp(-log_variance)) / 2
 
 
@@ -97,5 +107,5 @@ LOSSES = {
     "hinge": of_terms(lambda output, targets: F.relu(1 - targets * output)),
     "squared_hinge": of_terms(lambda output, targets: F.relu(1 - targets * output).square()),
     "gaussian_nll": of_terms(gaussian_nll),
-    "cosine": of_terms(lambda output, targets: 1 - F.cosine_similarity(output, targets, eps=0.0)),
+    "cosine": of_terms(lambda output, targets: 1 - F.cosine_similarity(output, targets, dim=-1, eps=0.0)),
 }

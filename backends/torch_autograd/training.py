@@ -1,120 +1,109 @@
-"""Training in PyTorch: the walk over the network, autograd, and the loop."""
+"""Training in PyTorch: the loss of a batch, autograd, and the loop."""
 
 from __future__ import annotations
 
 import time
-from collections import ChainMap
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from backproof.backends.torch_autograd.arrays import to_array, to_arrays, to_gradients, to_tensor
-from backproof.backends.torch_autograd.layers import LAYERS
+from backproof.backends.torch_autograd.arrays import to_array, to_arrays, to_gradients, to_tensor, to_tensors
 from backproof.backends.torch_autograd.losses import LOSSES, PENALTIES
+from backproof.backends.torch_autograd.network import Network, Tensors, forward, resolve
 from backproof.backends.torch_autograd.optimizers import OPTIMIZERS, state_of
 from backproof.backends.torch_autograd.schedules import clip_gradients, last_change, scheduler_of
 from backproof.backends.trajectory import Recorder, Trajectory
-from backproof.cases.format.layers import Dense
 from backproof.cases.problem import Problem
 
 
-def forward(
+def look(
     problem: Problem,
-    numbers: dict[str, Tensor],
+    network: Network,
+    parameters: Tensors,
+    others: Tensors,
     inputs: Tensor,
-    taps: dict[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """The values of `input` and of every layer; where there are taps, each has its own added to it.
+    targets: Tensor,
+    taps: Tensors | None = None,
+    *,
+    training: bool = True,
+) -> tuple[Tensor, Tensors, Tensors]:
+    """Return the loss of a batch with the penalties, the values, and the buffers behind the step.
 
-    `numbers` holds the parameters and masks.
+    `others` are the masks and the buffers before it.
     """
-    x = inputs + taps["input"] if taps else inputs
-    values = {"input": x}
-    for layer in problem.network:
-        if isinstance(layer, Dense):
-            x = x @ numbers[f"{layer.name}.weight"]
-            x = x + numbers[f"{layer.name}.bias"] if layer.bias else x
-        else:
-            x = LAYERS[layer.kind](x, *layer.arguments(ChainMap(values, numbers)))
-        x = x + taps[layer.name] if taps else x
-        values[layer.name] = x
-    return values
-
-
-def with_tied(problem: Problem, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All parameters, also those that are another one."""
-    return parameters | {path: tie.of(parameters) for path, tie in problem.tied.items()}
-
-
-def loss_of(problem: Problem, parameters: dict[str, Tensor], values: dict[str, Tensor], targets: Tensor) -> Tensor:
-    """The loss of the last layer's values, and the penalties."""
+    tied = {path: tie.of(parameters) for path, tie in problem.tied.items()}
+    values, buffers = forward(network, parameters | tied | others, inputs, taps, training=training)
     loss = LOSSES[problem.loss.kind](problem.loss, values[problem.network[-1].name], targets)
     for penalty in problem.penalties:
         for path in penalty.parameters:
             loss = loss + penalty.coefficient * PENALTIES[penalty.kind](parameters[path]).sum()
-    return loss
+    return loss, values, buffers
 
 
 def gradients_of(
-    problem: Problem,
-    parameters: dict[str, Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-    masks: dict[str, Tensor],
-) -> tuple:
-    """The loss and the values of a batch, every one of them with its gradient retained in `.grad`."""
+    looked: Callable, parameters: Tensors, others: Tensors, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensors, Tensors]:
+    """Look at a batch and go back: parameters and values have their gradients in `.grad` then."""
     for parameter in parameters.values():
         parameter.grad = None
-    values = forward(problem, with_tied(problem, parameters) | masks, inputs.requires_grad_())
+    loss, values, buffers = looked(parameters, others, inputs.requires_grad_(), targets)
     for value in values.values():
         value.retain_grad()
-    loss = loss_of(problem, parameters, values, targets)
     loss.backward()
-    return loss, values
+    return loss, values, buffers
 
 
 def run(problem: Problem, take_gradients: Callable | None = None) -> Trajectory:
-    """Train by autograd, one step after the other; the gradients may be had in another way."""
-    before, dtype = torch.get_default_dtype(), to_tensor(problem.inputs).dtype
-    torch.set_default_dtype(dtype)  # torch.optim keeps some scalars in it
+    """Train by autograd, step by step; the gradients may be had in another way."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, problem.dtype.name))  # torch.optim keeps some scalars in it
     try:
-        return _train(problem, take_gradients or gradients_of)
+        return _train(problem, take_gradients)
     finally:
         torch.set_default_dtype(before)
 
 
-def _train(problem: Problem, take_gradients: Callable) -> Trajectory:
+def _train(problem: Problem, take_gradients: Callable | None) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
+    looked = partial(look, problem, resolve(problem.network))
+    take_gradients = take_gradients or partial(gradients_of, looked)
     inputs, targets = to_tensor(problem.inputs), to_tensor(problem.targets)
-    parameters = {
-        path: to_tensor(values).requires_grad_(path in problem.trained) for path, values in problem.parameters.items()
-    }
-    trained = {path: parameters[path] for path in problem.trained}
-    optimizer = problem.optimizer and OPTIMIZERS[problem.optimizer.kind](problem.optimizer, [*trained.values()])
+    parameters, buffers = to_tensors(problem.parameters), to_tensors(problem.buffers)
+    trained = {path: parameters[path].requires_grad_() for path in problem.trained}
+    settings, optimizer = problem.optimizer, None
+    if settings:
+        optimizer = OPTIMIZERS[settings.kind](settings, [*trained.values()])
     scheduler = problem.schedule and scheduler_of(problem.schedule, optimizer)
+
+    def snapshot(when: str) -> dict[str, dict]:
+        state = state_of(settings, optimizer, trained)
+        found = {when: parameters, f"state_{when}": state, f"buffers_{when}": buffers}
+        return {group: to_arrays(tensors) for group, tensors in found.items()}
+
     for number, rows in enumerate(problem.batches):
-        batch = torch.from_numpy(rows[rows >= 0])
-        masks = {name: to_tensor(mask[: len(batch)]) for name, mask in problem.masks_at(number).items()}
-        loss, values = take_gradients(problem, parameters, inputs[batch], targets[batch], masks)
-        gradients, rate = to_gradients(trained), optimizer and optimizer.param_groups[0]["lr"]
-        before, state_before = (
-            to_arrays(parameters),
-            to_arrays(state_of(problem.optimizer, optimizer, trained)),
-        )
+        batch, is_recorded, step = torch.from_numpy(rows[rows >= 0]), number in record.wanted, {}
+        masks = {path: mask[: len(batch)] for path, mask in problem.masks_at(number).items()}
+        others = to_tensors(masks) | buffers
+        loss, values, after = take_gradients(parameters, others, inputs[batch], targets[batch])
+        if is_recorded:
+            step = snapshot("before") | {
+                "loss": to_array(loss),
+                "values": to_arrays(values),
+                "cotangents": to_gradients(values),
+                "gradients": to_gradients(trained),
+                "learning_rate": optimizer.param_groups[0]["lr"] if scheduler else None,
+            }
         if optimizer:
             clip_gradients(problem.clip, [*trained.values()])
             optimizer.step()
-        if number in record.wanted:
-            record.add(
-                loss=to_array(loss), values=to_arrays(values), cotangents=to_gradients(values),
-                gradients=gradients, before=before, after=to_arrays(parameters),
-                state_before=state_before, state_after=to_arrays(state_of(problem.optimizer, optimizer, trained)),
-                learning_rate=rate if scheduler else None,
-            )  # fmt: skip
+        buffers = buffers | after
+        if is_recorded:
+            record.add(**step, **snapshot("after"))
         if scheduler and number < last_change(problem.schedule):
             scheduler.step()
     with torch.no_grad():
-        values = forward(problem, with_tied(problem, parameters), inputs)
-        final_loss = to_array(loss_of(problem, parameters, values, targets))
-    return record.trajectory(problem, to_arrays(values), final_loss, time.perf_counter() - start)
+        final_loss, values, _ = looked(parameters, buffers, inputs, targets, training=False)
+    seconds = time.perf_counter() - start
+    return record.trajectory(problem, to_arrays(values), to_array(final_loss), seconds)

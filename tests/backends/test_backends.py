@@ -258,7 +258,7 @@ def test_a_sum_that_xla_rounds_after_every_term_is_refused(problem_of, monkeypat
 
     from backproof.backends import jax_autograd
 
-    monkeypatch.setattr(jax_autograd.training, "rounded_once", lambda function: function)
+    monkeypatch.setattr(jax_autograd.layers, "rounded_once", lambda function: function)
     jax.clear_caches()
     problem = problem_of(dtype, **SUMS)
     judgement = judge(problem, jax_autograd.run(problem))

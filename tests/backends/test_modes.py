@@ -74,7 +74,7 @@ def test_sixteen_bits_are_rounded_between_operations_that_are_fused(problem_of, 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tap_changes_no_bit(problems, dtype):
     """Not the sign of a zero either."""
-    taps = compiled._zero_taps(problems[dtype], torch.tensor(problems[dtype].inputs))
+    taps = compiled.zero_taps({"input": (2,), "hidden": (3,)}, torch.tensor(problems[dtype].inputs))
     zeros = torch.tensor([0.0, -0.0], dtype=getattr(torch, dtype))
     for tap in taps.values():
         assert tap.dtype == zeros.dtype

@@ -186,7 +186,6 @@ def spellings(framework: str) -> dict[str, Spelling]:
     tables = [source.table(name) for name in ("LAYERS", "LOSSES", "PENALTIES", "OPTIMIZERS", schedules)]
     by_value = "clip.kind == 'value'"
     others = {
-        "dense": source.branch("forward", "isinstance(layer, Dense)"),
         "value": source.branch("clip_gradients", by_value),
         "norm": source.branch("clip_gradients", by_value, taken=False),
     }

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
-SETTINGS = {"layer", "optimizer", "loss", "schedule", "clip"}  # what a rule calls the concept whose settings it takes
+SETTINGS = {"optimizer", "loss", "schedule", "clip"}  # what a rule calls the concept whose settings it takes
 
 
 class Spelling(NamedTuple):
@@ -185,13 +185,6 @@ class _WithoutPrefix(ast.NodeTransformer):
         of_settings = isinstance(node.value, ast.Name) and node.value.id in SETTINGS
         of_torch = node.attr in ("param_groups", "defaults")
         return ast.Name(node.attr) if of_settings and not of_torch else self.generic_visit(node)
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        """`weight` for `numbers[f"{layer.name}.weight"]`."""
-        match node:
-            case ast.Subscript(ast.Name("numbers"), ast.JoinedStr([_, ast.Constant(name)])):
-                return ast.Name(name.removeprefix("."))
-        return self.generic_visit(node)
 
 
 def _written(node: ast.AST) -> str:

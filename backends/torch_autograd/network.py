@@ -1,0 +1,54 @@
+"""The walk over a network in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from backproof.backends.torch_autograd.layers import row
+from backproof.cases.network import Node
+
+Tensors = dict[str, Tensor]
+Network = tuple[tuple[Node, Callable], ...]
+
+
+def resolve(nodes: tuple[Node, ...]) -> Network:
+    """Find the row of each node in the table of layers, once, and give it its settings.
+
+    Raises:
+        Unsupported: if there is none.
+    """
+    return tuple((node, partial(row(node.kind), **node.settings)) for node in nodes)
+
+
+def forward(
+    network: Network,
+    numbers: Tensors,
+    inputs: Tensor,
+    taps: Tensors | None = None,
+    *,
+    training: bool,
+) -> tuple[Tensors, Tensors]:
+    """Compute every value, (samples, *positions, features), from the inputs on.
+
+    `numbers` holds parameters, masks and buffers by path. Where there are taps, for `input` and each
+    node one of the shape of its value, they are added to the values.
+
+    Returns:
+        The values by name, `input` first; and the buffers behind a step of training by path.
+    """
+    values, buffers = {"input": inputs + taps["input"] if taps else inputs}, {}
+    for node, rule in network:
+        xs = [values[name] for name in node.inputs]
+        named = {keyword: numbers.get(path) for keyword, path in node.masks.items()}
+        if node.buffers:
+            named |= {keyword: numbers[path] for keyword, path in node.buffers.items()}
+            named["training"] = training
+        y = rule(*xs, *[numbers[path] for path in node.parameters], **named)
+        if node.buffers and training:
+            y, after = y
+            buffers |= {path: after[keyword].detach() for keyword, path in node.buffers.items()}
+        values[node.name] = y + taps[node.name] if taps else y
+    return values, buffers
