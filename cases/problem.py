@@ -12,9 +12,9 @@ from numpy.random import Generator, RandomState
 
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.losses import Loss, Penalty
+from backproof.cases.format.network import Network, Node
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.cases.format.schema import Case, Normal, Published, Tie, Tolerance, Uniform
-from backproof.cases.network import Network, Node
 
 MEMORY_FOR_RECORDS = 256 * 2**20
 
@@ -63,12 +63,6 @@ class Problem:
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     clip: Clip | None = None
     schedule: AnySchedule | None = None
-    buffers: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of `input` and of the value of every node, of one sample (a stand-in)."""
-        return {"input": self.inputs.shape[1:]} | {node.name: node.shape for node in self.network}
 
     @cached_property
     def graph(self) -> Network:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.combining import add, in_any_order
 from backproof.reference.formulas.layers import Nodes, layer_backward, layer_forward, named, resolved

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["cases", "reference", "backends", "report", "backproof", "tests"]  # each may import from those before it
 BARE = {*FOLDERS} - {"tests", "backproof"}
 ADAPTER = "backproof.backends.numpy_reference"
-SHARED = {"backproof.backends", "backproof.backends.registry", "backproof.backends.trajectory"}
+SHARED = {"backproof.backends.added", "backproof.backends", "backproof.backends.registry", "backproof.backends.trajectory"}
 PACKAGES = {"torch": {"torch"}, "jax": {"jax", "optax"}}
 FRAMEWORKS = set().union(*PACKAGES.values())
 ROOMS = {"report": (6, 4), "reference": (4, 4)}  # the arrows between their rooms at most, and the floors
@@ -160,12 +160,6 @@ def test_numbers_import_nothing_of_training(module):
 def test_no_file_is_longer_than_one_reads(path):
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= MOST_LINES
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("backproof.reference.numbers")])
-def test_numbers_import_nothing_of_training(module):
-    ours = [name for name in GRAPH[module] if folder(name) in FOLDERS]
-    assert all(name.startswith("backproof.reference.numbers") for name in ours), ours
 
 
 HELP = """

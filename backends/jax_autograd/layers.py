@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jax import Array
 
+from backproof.backends.added import added_layers
 from backproof.backends.jax_autograd.activations import ACTIVATIONS
 from backproof.backends.jax_autograd.arithmetic import rounded_once
-from backproof.backends.registry import Unsupported
 
 
 def dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -22,15 +20,4 @@ def dropout(x: Array, rate: float, mask: Array | None) -> Array:
     return x if mask is None else jnp.where(mask != 0, x / (1 - rate), 0)
 
 
-LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": jnp.add}
-
-
-def row(kind: str) -> Callable:
-    """Return what computes a layer of this kind.
-
-    Raises:
-        Unsupported: if nothing does.
-    """
-    if kind not in LAYERS:
-        raise Unsupported(f"this backend has no layer {kind}")
-    return LAYERS[kind]
+LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": jnp.add} | added_layers("jax")

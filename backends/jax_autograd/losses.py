@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from backproof.backends.added import added_losses, row
 from backproof.backends.jax_autograd.arithmetic import rounded_once
 from backproof.cases.format.losses import Loss
 
@@ -65,7 +66,7 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "squared_hinge": lambda _, output, targets: jnp.square(jax.nn.relu(1 - targets * output)),
     "gaussian_nll": gaussian_nll,
     "cosine": lambda _, output, targets: rounded_once(optax.cosine_distance)(output, targets),
-}
+} | added_losses("jax")
 
 
 def where_real(real: Array | None, values: Array) -> Array:
@@ -75,7 +76,7 @@ def where_real(real: Array | None, values: Array) -> Array:
 
 def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array | None) -> Array:
     """The factor times the sum of the terms of the real samples, divided by their number for a mean."""
-    terms = LOSSES[loss.kind](loss, output, targets)
+    terms = row(LOSSES, "loss", loss.kind)(loss, output, targets)
     total = loss.factor * jnp.sum(where_real(real, terms))
     if loss.reduction == "sum":
         return total

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from backproof.backends.jax_autograd.recipe import Recipe
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 
 Arrays = dict[str, Array]
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from backproof.backends.added import added_optimizers
 from backproof.cases.format.optimizers import Adadelta, Optimizer
 
 
@@ -196,6 +197,25 @@ def radam(optimizer: Optimizer) -> optax.GradientTransformation:
     return along(optimizer, of_rule(optimizer, rule))
 
 
+def of_added(step: Callable, optimizer: Optimizer) -> optax.GradientTransformation:
+    """An optimizer that a package adds: what a function of w, g, t and its memory returns is subtracted from w."""
+
+    def rule(g: Array, w: Array, t: Array, *memory: Array) -> tuple[Array, ...]:
+        rate = optimizer.learning_rate
+        rate = jnp.asarray(rate(t - 1), w.dtype) if callable(rate) else rate
+        down, memory = step(optimizer.model_copy(update={"learning_rate": rate}), w, g, t, *memory)
+        return down, *memory
+
+    return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0), *_decoupled(optimizer))
+
+
+def _decoupled(optimizer: Optimizer) -> list[optax.GradientTransformation]:
+    """The decay of an added optimizer that does not pass through the gradient."""
+    if not getattr(optimizer, "weight_decay", 0) or not optimizer.is_decoupled:
+        return []
+    return [optax.add_decayed_weights(-optimizer.learning_rate * optimizer.weight_decay)]
+
+
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
@@ -217,7 +237,7 @@ OPTIMIZERS = {
     ),
     "nadam": nadam,
     "radam": radam,
-}
+} | {kind: partial(of_added, step) for kind, step in added_optimizers("jax").items()}
 STATE = {  # optax' names for what an optimizer remembers
     "velocity": "trace", "first_moment": "mu", "second_moment": "nu", "infinity_norm": "nu", "mean_square": "nu",
     "mean_gradient": "mu", "accumulator": "sum_of_squares",

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import optax
 
-from backproof.backends.jax_autograd.layers import row
+from backproof.backends.added import row
+from backproof.backends.jax_autograd.layers import LAYERS
 from backproof.backends.jax_autograd.optimizers import OPTIMIZERS
 from backproof.backends.jax_autograd.schedules import clip_gradients, schedule_of
 from backproof.cases.format.losses import Loss, Penalty
+from backproof.cases.format.network import Node
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.cases.format.schema import Tie
-from backproof.cases.network import Node
 from backproof.cases.problem import Problem
 
 
@@ -52,7 +53,7 @@ class Recipe(NamedTuple):
         is_coupled = decay and not optimizer.is_decoupled
         coupled = [optax.add_decayed_weights(decay)] if is_coupled else []
         clip = [clip_gradients(self.clip)] if self.clip else []
-        return optax.chain(*clip, *coupled, OPTIMIZERS[optimizer.kind](optimizer))
+        return optax.chain(*clip, *coupled, row(OPTIMIZERS, "optimizer", optimizer.kind)(optimizer))
 
     def with_tied(self, parameters: dict) -> dict:
         """Add the parameters that are another one."""
@@ -68,7 +69,7 @@ def recipe_of(problem: Problem) -> Recipe:
     samples = (problem.batches >= 0).sum(axis=1)
     is_padded = bool((samples < problem.batches.shape[1]).any())
     made = {
-        "network": tuple((hashable(node), row(node.kind)) for node in problem.network),
+        "network": tuple((hashable(node), row(LAYERS, "layer", node.kind)) for node in problem.network),
         "tied": tuple(problem.tied.items()),
         "sizes": tuple(np.unique(samples).tolist()) if is_padded else (),
     }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from backproof.backends.registry import Unsupported
+from backproof.backends.added import added_layers
 from backproof.backends.torch_autograd.activations import ACTIVATIONS
 
 
@@ -21,15 +19,4 @@ def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * (mask / (1 - rate))
 
 
-LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add}
-
-
-def row(kind: str) -> Callable:
-    """Return what computes a layer of this kind.
-
-    Raises:
-        Unsupported: if nothing does.
-    """
-    if kind not in LAYERS:
-        raise Unsupported(f"this backend has no layer {kind}")
-    return LAYERS[kind]
+LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add} | added_layers("torch")

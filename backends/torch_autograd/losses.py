@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from torch import Tensor
 
+from backproof.backends.added import added_losses
 from backproof.cases.format.losses import Loss
 
 PENALTIES = {"l1": torch.abs, "l2": torch.square}
@@ -39,6 +40,11 @@ def of_terms(terms: Callable) -> Callable:
         return loss.factor * each.sum() / number
 
     return loss_of_batch
+
+
+def of_added(terms: Callable) -> Callable:
+    """Make a loss that a package adds, of its terms."""
+    return lambda loss, output, targets: of_terms(partial(terms, loss))(loss, output, targets)
 
 
 def log_cosh(output: Tensor, targets: Tensor) -> Tensor:
@@ -108,4 +114,4 @@ LOSSES = {
     "squared_hinge": of_terms(lambda output, targets: F.relu(1 - targets * output).square()),
     "gaussian_nll": of_terms(gaussian_nll),
     "cosine": of_terms(lambda output, targets: 1 - F.cosine_similarity(output, targets, dim=-1, eps=0.0)),
-}
+} | {kind: of_added(terms) for kind, terms in added_losses("torch").items()}

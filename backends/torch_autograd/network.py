@@ -7,8 +7,9 @@ from functools import partial
 
 from torch import Tensor
 
-from backproof.backends.torch_autograd.layers import row
-from backproof.cases.network import Node
+from backproof.backends.added import row
+from backproof.backends.torch_autograd.layers import LAYERS
+from backproof.cases.format.network import Node
 
 Tensors = dict[str, Tensor]
 Network = tuple[tuple[Node, Callable], ...]
@@ -20,7 +21,7 @@ def resolve(nodes: tuple[Node, ...]) -> Network:
     Raises:
         Unsupported: if there is none.
     """
-    return tuple((node, partial(row(node.kind), **node.settings)) for node in nodes)
+    return tuple((node, partial(row(LAYERS, "layer", node.kind), **node.settings)) for node in nodes)
 
 
 def forward(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from backproof.backends.added import added_optimizers
 from backproof.backends.registry import Unsupported
 from backproof.cases.format.optimizers import Optimizer
 
@@ -102,6 +104,35 @@ def of_moments(kind: type) -> Callable:
     return make
 
 
+class OfStep(torch.optim.Optimizer):
+    """An optimizer that a package adds: what a function of w, g, t and its memory returns is subtracted from w."""
+
+    def __init__(self, step: Callable, settings: Optimizer, parameters: list[Tensor]):
+        super().__init__(parameters, {"lr": settings.learning_rate})
+        self.function, self.settings, self.updates = step, settings, 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update of every parameter."""
+        self.updates += 1
+        for group in self.param_groups:
+            settings = self.settings.model_copy(update={"learning_rate": group["lr"]})
+            for w in group["params"]:
+                self._advance(settings, w)
+
+    def _advance(self, settings: Optimizer, w: Tensor) -> None:
+        starts = {STATE.get(name, name): start for name, start in settings.starts.items()}
+        memory = [self.state[w].get(name, torch.full_like(w, start)) for name, start in starts.items()]
+        decay, g = getattr(settings, "weight_decay", 0), w.grad
+        if decay and not settings.is_decoupled:
+            g = g + decay * w
+        down, memory = self.function(settings, w, g, self.updates, *memory)
+        if decay and settings.is_decoupled:
+            w.mul_(1 - settings.learning_rate * decay)
+        w.sub_(down)
+        self.state[w].update(zip(starts, memory, strict=True))
+
+
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
@@ -132,7 +163,7 @@ OPTIMIZERS = {
     "radam": lambda optimizer, parameters: of_moments(torch.optim.RAdam)(
         optimizer, parameters, decoupled_weight_decay=optimizer.decoupled
     ),
-}  # fmt: skip
+} | {kind: partial(OfStep, step) for kind, step in added_optimizers("torch").items()}  # fmt: skip
 STATE = {  # torch's names for what an optimizer remembers
     "velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq",
     "largest_second_moment": "max_exp_avg_sq", "infinity_norm": "exp_inf", "accumulator": "sum",
@@ -148,7 +179,7 @@ def state_of(
 ) -> dict[str, Tensor]:
     """Name the state `NAME/PARAM`; torch makes most of it at the first step."""
     return {
-        f"{name}/{path}": torch.as_tensor(optimizer.state[w].get(STATE[name], start), dtype=w.dtype).expand_as(w)
+        f"{name}/{path}": torch.as_tensor(optimizer.state[w].get(STATE.get(name, name), start), dtype=w.dtype).expand_as(w)
         for name, start in (settings.starts if settings else {}).items()
         for path, w in parameters.items()
     }

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from backproof.backends.added import row
 from backproof.backends.torch_autograd.arrays import to_array, to_arrays, to_gradients, to_tensor, to_tensors
 from backproof.backends.torch_autograd.losses import LOSSES, PENALTIES
 from backproof.backends.torch_autograd.network import Network, Tensors, forward, resolve
@@ -35,7 +36,7 @@ def look(
     """
     tied = {path: tie.of(parameters) for path, tie in problem.tied.items()}
     values, buffers = forward(network, parameters | tied | others, inputs, taps, training=training)
-    loss = LOSSES[problem.loss.kind](problem.loss, values[problem.network[-1].name], targets)
+    loss = row(LOSSES, "loss", problem.loss.kind)(problem.loss, values[problem.output], targets)
     for penalty in problem.penalties:
         for path in penalty.parameters:
             loss = loss + penalty.coefficient * PENALTIES[penalty.kind](parameters[path]).sum()
@@ -74,7 +75,7 @@ def _train(problem: Problem, take_gradients: Callable | None) -> Trajectory:
     trained = {path: parameters[path].requires_grad_() for path in problem.trained}
     settings, optimizer = problem.optimizer, None
     if settings:
-        optimizer = OPTIMIZERS[settings.kind](settings, [*trained.values()])
+        optimizer = row(OPTIMIZERS, "optimizer", settings.kind)(settings, [*trained.values()])
     scheduler = problem.schedule and scheduler_of(problem.schedule, optimizer)
 
     def snapshot(when: str) -> dict[str, dict]:

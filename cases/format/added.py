@@ -14,7 +14,6 @@ from types import ModuleType
 
 from backproof.cases.format.concept import Concept
 
-
 REFUSED: list[str] = []  # what could not be added and why, for the message about a kind that is not there
 
 

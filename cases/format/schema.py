@@ -31,9 +31,9 @@ from backproof.cases.format.concept import Concept, Count, Line, Positive
 from backproof.cases.format.fields import Array, OneOf, Part, Printed, again
 from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Loss, Penalty
+from backproof.cases.format.network import Network
 from backproof.cases.format.objectives import Objective, lowered
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
-from backproof.cases.network import Network
 
 CASES = Path(__file__).resolve().parents[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from types import ModuleType
 
 from backproof.cases.format import losses, optimizers
@@ -71,5 +71,10 @@ def _by_outputs(forward: Callable) -> Callable:
 
 
 def added_optimizers() -> dict[str, Callable]:
-    """Collect the rule of every added optimizer, by kind."""
-    return {optimizer.kind: module.rule for optimizer, module in optimizers.ADDED.items()}
+    """Collect the rule of every added optimizer, by kind: its `step` is subtracted from w."""
+    return {optimizer.kind: partial(_subtracted, module.step) for optimizer, module in optimizers.ADDED.items()}
+
+
+def _subtracted(step: Callable, optimizer, w, g, t, *memory):
+    down, memory = step(optimizer, w, g, t, *memory)
+    return w - down, memory

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.added import added_layers
 from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import Arrays, Trajectory
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.layers import layer_backward, layer_forward

@@ -55,10 +55,10 @@ def test_all_backends_are_certified(package, case):
         ("scored", "return x @ weight", "return x @ weight.T", ("value", "attention.scores")),
         ("centre", "(1 - momentum) * m.detach()", "momentum * m.detach()", ("buffer", "centre1.mean")),
         ("quartic", "return (y - t) ** 2 * (y - t) ** 2", "return (y - t) ** 2", ("loss", "loss")),
-        ("half_momentum", "torch_rule = jax_rule = rule", RULE := (
-            "def torch_rule(optimizer, w, g, t, velocity):\n"
+        ("half_momentum", "torch_step = jax_step = step", (
+            "def torch_step(optimizer, w, g, t, velocity):\n"
             "    v = velocity + g\n"
-            "    return w - optimizer.learning_rate * v, (v,)\n\n\njax_rule = rule"
+            "    return optimizer.learning_rate * v, (v,)\n\n\njax_step = step"
         ), ("state", "velocity/hidden.weight")),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA
 from backproof.report.judging.mistakes.formulas import OTHERS, Backward, layer_backward, layer_forward
 from backproof.report.judging.mistakes.layers import PRODUCTS, SETTINGS, other_settings

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from backproof.cases.format.layers.table import KINDS
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.reference.formulas import layers
 from backproof.reference.formulas.activations import ACTIVATIONS
 

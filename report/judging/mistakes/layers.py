@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from scipy.special import erf
 
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.training import operands

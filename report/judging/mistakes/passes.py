@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import forward

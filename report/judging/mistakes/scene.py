@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import Arrays, Trajectory, cut
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update

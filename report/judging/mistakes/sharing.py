@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from backproof.cases.format.losses import L1, L2, Penalty
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from backproof.report.judging.mistakes import passes
 from backproof.report.judging.mistakes.formulas import Backward, layer_backward
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene

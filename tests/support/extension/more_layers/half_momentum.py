@@ -12,10 +12,10 @@ class HalfMomentum(Updating):
         return {"velocity": 0.0}
 
 
-def rule(optimizer, w, g, t, velocity):
-    """The new parameter, and what is remembered of it; any kind of number, and a tensor of any framework."""
+def step(optimizer, w, g, t, velocity):
+    """What is subtracted from w, and what is remembered; of any kind of number, and of tensors of any framework."""
     v = velocity / 2 + g
-    return w - optimizer.learning_rate * v, (v,)
+    return optimizer.learning_rate * v, (v,)
 
 
-torch_rule = jax_rule = rule
+torch_step = jax_step = step

@@ -5,7 +5,6 @@ from scipy.special import expit
 from backproof import LayerConcept, contract
 
 
-
 class Scored(LayerConcept):
     """y = x sigmoid(z), with the scores z = x W as a part, and W `NAME.weight` (features, features)."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 from scipy.special import erfc, expit
+from tests.test_moves import BY_NAME, OF_TWO, SHAPE
 
 from backproof.reference.formulas.activations import ACTIVATIONS, softmax_backward, softmax_forward
 from backproof.reference.formulas.layers import dense_backward, dense_forward
@@ -26,7 +27,6 @@ from backproof.reference.numbers.protocol import (
 from backproof.reference.numbers.sums import mean, scatter_add
 from backproof.reference.numbers.tape import DERIVATIVES, WITHOUT_DERIVATIVE, derivative
 from tests.reference.numbers.test_bounded import assert_sound, draws
-from tests.test_moves import BY_NAME, OF_TWO, SHAPE
 from tests.trial.bounds import DTYPES, budgets, given
 from tests.trial.oracle import activations, name_of, rules_of
 

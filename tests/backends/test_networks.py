@@ -15,7 +15,7 @@ from backproof.backends.torch_autograd import layers as of_torch
 from backproof.backends.torch_autograd.losses import LOSSES
 from backproof.backends.trajectory import flat
 from backproof.cases.format.losses import SquaredError
-from backproof.cases.network import Node
+from backproof.cases.format.network import Node
 from tests.trial.oracle import criteria, name_of, outputs_for, targets_for
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
