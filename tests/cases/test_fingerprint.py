@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backproof.cases.fingerprint import DIGITS, OF_THE_JUDGE, fingerprint
-from backproof.cases.format.layers import Tanh
+from backproof.cases.format.layers.activations import Tanh
 from backproof.cases.format.losses import L1, SquaredError
 from backproof.cases.format.optimizers import Norm, Sgd, StepDecay
 from backproof.cases.format.schema import Published, Tie, Tolerance
@@ -15,7 +15,7 @@ WEIGHT = np.array([[0.5, -0.3, 0.9], [0.1, 0.6, -1.1]])
 
 OTHERS = {
     "dtype": np.dtype("float32"),
-    "network": (Tanh(name="tanh1"),),
+    "layers": (Tanh(name="tanh1"),),
     "loss": SquaredError(factor=0.5, reduction="mean"),
     "optimizer": Sgd(learning_rate=0.3000001),
     "parameters": {"hidden.weight": WEIGHT},
@@ -26,7 +26,8 @@ OTHERS = {
     "trained": ("hidden.weight",),
     "tied": {"readout.weight": Tie(parameter="hidden.weight")},
     "penalties": (L1(coefficient=0.1, parameters=("hidden.weight",)),),
-    "masks": {"dropout1": np.ones((1, 3, 3))},
+    "masks": {"dropout1.mask": np.ones((1, 3, 3))},
+    "buffers": {"norm1.mean": np.zeros(3)},
     "clip": Norm(maximum=1.0),
     "schedule": StepDecay(every=3, factor=0.5),
 }

@@ -16,7 +16,9 @@ from pydantic import BaseModel
 from backproof.cases.__main__ import json_schema
 from backproof.cases.console.command import run_command
 from backproof.cases.format.concept import Concept
-from backproof.cases.format.layers import Activation, Layer, LayerConcept
+from backproof.cases.format.layers.activations import Activation
+from backproof.cases.format.layers.layer import LayerConcept
+from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Criterion, Loss, Parametric, Penalty
 from backproof.cases.format.objectives import Objective
 from backproof.cases.format.optimizers import AnySchedule, Clip, Decaying, Optimizer, Schedule, Updating

@@ -34,13 +34,17 @@ class Skip(LayerConcept):
         """
         x, other = before
         if other != x:
-            found = f"{quoted(self.source)} has {_width(other)}"
-            raise ValueError(f"expected a layer of {_width(x)}, as the one before the skip; {found}")
+            first = quoted(self.inputs[0]) if self.inputs else "the one before the skip"
+            width, found = _told(x, other)
+            raise ValueError(f"expected a layer of {width}, as {first}; {quoted(self.source)} has {found}")
         return x
 
 
-def _width(shape: Shape) -> str:
-    return f"width {shape[0]}" if len(shape) == 1 else f"shape {shape}"
+def _told(x: Shape, other: Shape) -> tuple[str, str]:
+    """The two shapes in words: widths alone where there are no positions."""
+    if len(x) == len(other) == 1:
+        return f"width {x[0]}", f"{other[0]}"
+    return f"shape {x} a sample", f"{other}"
 
 
 class Dropout(LayerConcept):
