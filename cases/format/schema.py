@@ -266,6 +266,24 @@ class Case(Concept):
         """The network with the shapes of its values."""
         return Network(self.network, np.shape(self.data.inputs)[1:])
 
+    @cached_property
+    def problems(self) -> dict[str, Any]:
+        """What `materialise` has made of it, by dtype."""
+        return {}
+
+    def __copy__(self) -> Case:
+        """Copy what was written; what is derived from it is derived anew."""
+        copied = super().__copy__()
+        copied.__dict__ = self._written()
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process gets what was written alone."""
+        return super().__getstate__() | {"__dict__": self._written()}
+
+    def _written(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in type(self).model_fields}
+
     @property
     def output_shape(self) -> tuple[int, ...]:
         """The shape of the last layer's value, of one sample."""
@@ -296,4 +314,3 @@ class Case(Concept):
         if self.training is None:
             return 1
         return self.training.steps or self.training.epochs * self.steps_per_epoch
-

@@ -1,5 +1,7 @@
 """A case becomes the same arrays as the NumPy programs that it quotes."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,36 @@ def training(**settings) -> dict:
 
 def same(actual: np.ndarray, desired: np.ndarray) -> bool:
     return actual.dtype == desired.dtype and np.array_equal(actual, desired)
+
+
+# ---------------------------------------------------------------- once
+
+
+def test_a_case_is_drawn_once_a_dtype():
+    one = case()
+    assert materialise(one, "float32") is materialise(one, "float32")
+    assert materialise(one, "float32") is not materialise(one, "float64")
+
+
+def test_a_changed_copy_of_a_case_is_drawn_anew():
+    """And has a graph of its own."""
+    one = case()
+    problem, weight = materialise(one, "float64"), np.ones((3, 4))
+    other = one.model_copy(update={"parameters": one.parameters | {"hidden.weight": weight}})
+    assert same(materialise(other, "float64").parameters["hidden.weight"], weight)
+    fewer = one.model_copy(update={"network": one.network[:1]})
+    assert (one.output_shape, fewer.output_shape) == ((1,), (4,))
+    assert materialise(one, "float64") is problem
+
+
+def test_what_was_drawn_does_not_travel():
+    """The case does, and is drawn there: what it takes to send it stays small."""
+    one = case()
+    before = len(pickle.dumps(one))
+    problem = materialise(one, "float64")
+    sent = pickle.dumps(one)
+    assert len(sent) == before
+    assert materialise(pickle.loads(sent), "float64").fingerprint == problem.fingerprint  # noqa: S301 (our own)
 
 
 # ---------------------------------------------------------------- draws
@@ -195,10 +227,12 @@ def test_given_masks_are_taken_in_turn():
     assert np.array_equal(problem.masks_at(steps)["dropout1.mask"], masks[[0, 0, 2]])
 
 
-def test_masks_cannot_be_changed():
+def test_no_number_can_be_changed():
     problem = materialise(case(**dropping(), **training(steps=3)), "float64")
-    with pytest.raises(ValueError, match="read-only"):
-        problem.masks["dropout1.mask"][0] = 0
+    named = [*problem.parameters.values(), *problem.masks.values(), *problem.buffers.values()]
+    for array in (problem.inputs, problem.targets, problem.batches, problem.recorded, *named):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
 
 
 def test_a_tied_parameter_has_no_value_and_a_frozen_one_no_gradient():
