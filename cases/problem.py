@@ -72,12 +72,12 @@ class Problem:
         """The layers with the shapes of their values."""
         return Network(self.layers, self.inputs.shape[1:])
 
-    @property
+    @cached_property
     def network(self) -> tuple[Node, ...]:
         """The operations in the order in which they are computed."""
         return self.graph.nodes
 
-    @property
+    @cached_property
     def output(self) -> str:
         """The name of the last layer."""
         return self.graph.output
@@ -97,6 +97,16 @@ class Problem:
         parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in OF_THE_JUDGE}
         parts["network"] = parts.pop("layers")
         return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
+
+    @cached_property
+    def positions(self) -> int:
+        """How many positions the output of a sample has."""
+        return math.prod(self.output_shape[:-1])
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the output, of one sample."""
+        return self.graph.shapes[self.output]
 
     def masks_at(self, steps: int | np.ndarray) -> dict[str, np.ndarray]:
         """The masks by path at a step, (size, *shape), or at many, (steps, size, *shape)."""
