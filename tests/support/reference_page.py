@@ -39,7 +39,9 @@ TITLE = """# Reference: every kind
 This page is written by `make reference`, and a test compares it with the sources; [docs/reference.md](../reference.md)
 says how to read it.
 """
-NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
+NAMES = """Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind. It
+takes the value of the layer before it, unless `inputs` names others: `input`, or layers above. Values are (samples,
+*positions, features); a layer that says nothing of positions does the same at each."""
 LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.
 JAX spells the terms. In PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-
 name), bring in the factor, the reduction and the weights of classes."""
@@ -176,8 +178,8 @@ SECTIONS = [
     Section("Objectives", OBJECTIVES, members(Objective)),
 ]
 FRAMEWORKS = {
-    "PyTorch": (Source(ROOT / "backends" / "torch_autograd.py"), "SCHEDULERS"),
-    "JAX": (Source(ROOT / "backends" / "jax_autograd.py"), "SCHEDULES"),
+    "PyTorch": (Source(ROOT / "backends" / "torch_autograd"), "SCHEDULERS"),
+    "JAX": (Source(ROOT / "backends" / "jax_autograd"), "SCHEDULES"),
 }
 
 
@@ -188,7 +190,6 @@ def spellings(framework: str) -> dict[str, Spelling]:
     tables = [source.table(name) for name in ("LAYERS", "LOSSES", "PENALTIES", "OPTIMIZERS", schedules)]
     by_value = "clip.kind == 'value'"
     others = {
-        "dense": source.branch("forward", "isinstance(layer, Dense)"),
         "value": source.branch("clip_gradients", by_value),
         "norm": source.branch("clip_gradients", by_value, taken=False),
     }
