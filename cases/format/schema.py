@@ -70,8 +70,8 @@ Parameter = Annotated[Annotated[Array, Tag("literal")] | Annotated[Draw, Tag("dr
 class Random(Concept):
     """The one stream of random numbers: the drawn parameters in the order written, then one permutation an epoch.
 
-    Before the permutations come the drawn masks, layer by layer, each as `uniform(size=(steps, batch, units)) >= rate`.
-    `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
+    Before the permutations come the drawn masks, layer by layer, each as `uniform(size=(steps, batch, *positions,
+    units)) >= rate`. `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
     `numpy.random.default_rng(seed)`. Numbers are drawn in float64 and rounded once to the dtype.
     """
 

@@ -10,7 +10,7 @@ from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 
 class Skip(LayerConcept):
-    """y = x + s, s the value of `source`, a layer before or `input`, of the same width: a residual connection."""
+    """y = x + s, s the value of `source`, a layer before or `input`, of the same shape: a residual connection."""
 
     takes: ClassVar[int] = 2
     shaping: ClassVar[tuple[str, ...]] = ("source",)
@@ -50,8 +50,8 @@ def _told(x: Shape, other: Shape) -> tuple[str, str]:
 class Dropout(LayerConcept):
     """y = m x / (1 - rate), of masks m of 0 and 1; y = x where the output of all samples is taken after the last step.
 
-    `mask` is one for every step, (samples of a batch, units), or one for each step in turn, (steps, samples of a batch,
-    units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
+    `mask` is one for every step, (samples of a batch, *positions, units), or one for each step in turn, (steps, samples
+    of a batch, *positions, units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
     """
 
     rate: Share
