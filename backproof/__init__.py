@@ -23,6 +23,19 @@ PLACES = {
     "Unsupported": "backproof.backends.registry",
     "Judgement": "backproof.report.judging.judge",
     "judge": "backproof.report.judging.judge",
+    # what a layer, a loss or an optimizer of one's own is made of (docs/extending.md)
+    "LayerConcept": "backproof.cases.format.layers.layer",
+    "Criterion": "backproof.cases.format.losses",
+    "Updating": "backproof.cases.format.optimizers",
+    "Name": "backproof.cases.format.concept",
+    "Count": "backproof.cases.format.concept",
+    "Positive": "backproof.cases.format.concept",
+    "Share": "backproof.cases.format.concept",
+    "beside": "backproof.reference.formulas.positions",
+    "contract": "backproof.reference.numbers.contraction",
+    "gather": "backproof.reference.numbers.moves",
+    "elementary": "backproof.reference.numbers.protocol",
+    "positive": "backproof.reference.numbers.protocol",
 }
 __all__ = [*PLACES]  # noqa: PLE0604, the names as they are
 

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["cases", "reference", "backends", "report", "backproof", "tests"]  # each may import from those before it
 BARE = {*FOLDERS} - {"tests", "backproof"}
 ADAPTER = "backproof.backends.numpy_reference"
-FRAMEWORKS = {"torch", "jax", "optax"}
+SHARED = {"backproof.backends", "backproof.backends.registry", "backproof.backends.trajectory"}
+PACKAGES = {"torch": {"torch"}, "jax": {"jax", "optax"}}
+FRAMEWORKS = set().union(*PACKAGES.values())
 ROOMS = {"report": (6, 4), "reference": (4, 4)}  # the arrows between their rooms at most, and the floors
 MOST_LINES = 400
 
@@ -60,6 +62,15 @@ def folder(module: str) -> str:
 def room(module: str) -> str:
     """`judging` of `backproof.report.judging.judge`, and the module itself where it lies in no room."""
     return module.split(".")[2]
+
+
+OF_BACKENDS = [module for module in MODULES if folder(module) == "backends"]
+MODES = {room(where): framework(name) for name, where in BACKENDS.items() if framework(name) in PACKAGES}
+
+
+def framework_of(module: str) -> str:
+    """`torch` for what lies in the room of the backend torch or of a mode of it; empty for what is nobody's."""
+    return MODES.get(room(module), "") if module in OF_BACKENDS and module != "backproof.backends" else ""
 
 
 def arrows(of: str) -> dict[str, set[str]]:
@@ -114,28 +125,20 @@ def test_no_cycle_between_rooms(of):
     assert floors(arrows(of))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if folder(module) == "backends"])
+@pytest.mark.parametrize("module", OF_BACKENDS)
 def test_backends_are_independent(module):
-    """Only the adapter sees the reference, and no backend sees another one but that of its own framework."""
-    frameworks = {room(where) for where in BACKENDS.values()}
-    seen = {name for name in GRAPH[module] if folder(name) == "reference" or room_of_a_backend(name) in frameworks}
-    own = {framework(name) for name, where in BACKENDS.items() if room(where) == room_of_a_backend(module)}
-    modes = {room(where) for name, where in BACKENDS.items() if framework(name) in own}
-    assert all((module == ADAPTER and folder(name) == "reference") or room(name) in modes for name in seen), seen
+    """Only the adapter sees the reference; a framework sees itself, its modes, and what all backends share."""
+    seen = {name for name in GRAPH[module] if folder(name) in ("reference", "backends")} - SHARED
+    if home := framework_of(module):
+        assert all(framework_of(name) == home for name in seen), seen
+    else:
+        assert not [name for name in seen if framework_of(name) or name == ADAPTER]
+        assert module == ADAPTER or "reference" not in map(folder, seen)
 
 
-def room_of_a_backend(module: str) -> str:
-    return room(module) if folder(module) == "backends" and module != "backproof.backends" else ""
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_knows_one_framework(name):
-    """A mode takes the tables of its framework, and imports no other one."""
-    packages = {"torch": {"torch"}, "jax": {"jax", "optax"}}.get(framework(name), set())
-    own, plain = room(BACKENDS[name]), room(BACKENDS[framework(name)])
-    seen = {seen for module in GRAPH if room_of_a_backend(module) == own for seen in GRAPH[module]}
-    assert {package(module) for module in seen} & FRAMEWORKS <= packages
-    assert own == plain or plain in {room_of_a_backend(module) for module in seen}
+@pytest.mark.parametrize("module", OF_BACKENDS)
+def test_a_backend_knows_one_framework(module):
+    assert {package(name) for name in GRAPH[module]} & FRAMEWORKS <= PACKAGES.get(framework_of(module), set())
 
 
 def test_no_cycle():
@@ -147,10 +150,22 @@ def test_mathematics_without_frameworks(module):
     assert not {package(name) for name in GRAPH[module]} & FRAMEWORKS
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("backproof.reference.numbers")])
+def test_numbers_import_nothing_of_training(module):
+    ours = [name for name in GRAPH[module] if folder(name)]
+    assert all(name.startswith("backproof.reference.numbers") for name in ours), ours
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if "tests" not in path.parts], ids=lambda path: path.name)
 def test_no_file_is_longer_than_one_reads(path):
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= MOST_LINES
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("backproof.reference.numbers")])
+def test_numbers_import_nothing_of_training(module):
+    ours = [name for name in GRAPH[module] if folder(name) in FOLDERS]
+    assert all(name.startswith("backproof.reference.numbers") for name in ours), ours
 
 
 HELP = """

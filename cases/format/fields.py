@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from backproof.cases.format.added import REFUSED
 from backproof.cases.format.words import nearest
 
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
@@ -145,7 +146,7 @@ def _no_such_kind(sort: OneOf, kinds: list[str], found: str) -> str:
     else:
         meant, sections = f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};", [sort.section]
     links = " and ".join(f"{REFERENCE}#{section}" for section in sections)
-    return f"there is no {sort.one} {quoted(found)}; {meant} see {links}"
+    return "; ".join([f"there is no {sort.one} {quoted(found)}", f"{meant} see {links}", *REFUSED])
 
 
 def _kind(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from backproof.cases.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
+from backproof.reference.formulas.added import added_layers
 from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward
 from backproof.reference.formulas.dense import dense_backward, dense_forward
 
@@ -24,7 +25,7 @@ LAYERS: dict[str, tuple[Callable, Callable]] = {
     "dense": (dense_forward, dense_backward),
     "dropout": (dropout_forward, dropout_backward),
     "skip": (skip_forward, skip_backward),
-} | ACTIVATIONS
+} | ACTIVATIONS | added_layers()
 
 
 class Operation(NamedTuple):

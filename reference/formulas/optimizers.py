@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from backproof.cases.format.optimizers import Clip, Optimizer
+from backproof.reference.formulas.added import added_optimizers
 from backproof.reference.numbers.protocol import (
     by_any_form,
     mixture,
@@ -285,7 +286,7 @@ OPTIMIZERS = {
     "adamax": adamax,
     "nadam": nadam,
     "radam": radam,
-}
+} | added_optimizers()
 WITH_DECAY = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}  # other forms, of the gradient without decay
 
 

@@ -37,8 +37,9 @@ def contract(subscripts: str, a, b):
     Raises:
         ValueError: with what is expected and what is found, where the subscripts are malformed or a shape does not fit.
     """
+    product = _plan(subscripts, a.ndim, b.ndim)
     try:
-        return _plan(subscripts, a.ndim, b.ndim)(a, b)
+        return product(a, b)
     except ValueError:
         _check(_read(subscripts, a.ndim, b.ndim), a.shape, b.shape)  # tells it in words
         raise
@@ -89,7 +90,7 @@ def _check(letters: _Letters, shape_a: tuple, shape_b: tuple) -> None:
             raise ValueError(
                 f'contract("{letters.subscripts}"): expected one size of {axis}, found {shape_a[in_a]} and '
                 f"{shape_b[in_b]} in the shapes {shape_a} and {shape_b}"
-            )
+            ) from None
 
 
 # ---------------------------------------------------------------- how it is done

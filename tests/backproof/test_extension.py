@@ -1,0 +1,102 @@
+"""A package of one's own adds layers, a loss and an optimizer: read, run on three backends, judged, and blamed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "tests" / "support" / "extension"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, to be changed."""
+    return Path(shutil.copytree(PACKAGE, tmp_path / "package"))
+
+
+def run(package: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (package, ROOT)))}
+    options = {"env": environment, "cwd": package, "capture_output": True, "text": True, "check": False}
+    return subprocess.run([sys.executable, "-m", "backproof", *arguments], **options)
+
+
+def report(package: Path, case: str, *options: str) -> tuple[int, list[dict]]:
+    done = run(package, "report", case, "--executor", "inline", "--output", "results", *options)
+    assert not done.stderr or "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads((package / "results" / "report.json").read_text())["results"]
+
+
+def changed(package: Path, module: str, old: str, new: str) -> None:
+    file = package / "more_layers" / f"{module}.py"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("case", ["case.yaml", "positions.yaml"])
+def test_all_backends_are_certified(package, case):
+    """Layers with two inputs, buffers, parts and positions, a loss and an optimizer; most derivatives are derived."""
+    code, results = report(package, case)
+    assert {row["backend"] for row in results} == {"numpy", "torch", "jax"}
+    assert {row["verdict"] for row in results} == {"certified"}
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "where"),
+    [
+        ("gate", "a * torch.sigmoid(b * sharpness)", "a * torch.sigmoid(b / sharpness)", ("value", "gate1")),
+        ("gate", "a * torch.sigmoid(b * sharpness)", "a.detach() * torch.sigmoid(b * sharpness)", ("cotangent", "tanh1")),
+        ("scored", "return x @ weight", "return x @ weight.T", ("value", "attention.scores")),
+        ("centre", "(1 - momentum) * m.detach()", "momentum * m.detach()", ("buffer", "centre1.mean")),
+        ("quartic", "return (y - t) ** 2 * (y - t) ** 2", "return (y - t) ** 2", ("loss", "loss")),
+        ("half_momentum", "torch_rule = jax_rule = rule", RULE := (
+            "def torch_rule(optimizer, w, g, t, velocity):\n"
+            "    v = velocity + g\n"
+            "    return w - optimizer.learning_rate * v, (v,)\n\n\njax_rule = rule"
+        ), ("state", "velocity/hidden.weight")),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_framework_is_named(package, module, old, new, where):
+    changed(package, module, old, new)
+    _, results = report(package, "case.yaml", "--backend", "torch", "--dtype", "float64")
+    (row,) = results
+    assert row["verdict"] == "differs"
+    assert (row["where"]["phase"], row["where"]["tensor"]) == where
+
+
+def test_a_framework_that_lacks_it_is_unsupported(package):
+    changed(package, "gate", "def torch_forward", "def torch_backward")
+    _, results = report(package, "case.yaml", "--backend", "torch", "--dtype", "float64")
+    assert [row["verdict"] for row in results] == ["unsupported"]
+    assert "gate" in results[0]["message"]
+
+
+def test_its_mistakes_have_places(package):
+    (package / "wrong.yaml").write_text((package / "case.yaml").read_text().replace("by: hidden", "by: readout"))
+    done = run(package, "cases", "wrong.yaml")
+    assert done.returncode == 2
+    assert "wrong.yaml:7:" in done.stderr
+    assert "readout" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("class Gate(LayerConcept)", "class Relu(LayerConcept)", "there is a relu already"),
+        ("class Gate(LayerConcept)", "class Gate", "expected one subclass of LayerConcept in it, found 0"),
+        ("import numpy as np", "import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_what_cannot_be_added_is_told_in_a_line(package, old, new, told):
+    changed(package, "gate", old, new)
+    done = run(package, "cases", "case.yaml")
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert "more_layers.gate" in done.stderr

@@ -1,0 +1,1 @@
+"""Layers, a loss and an optimizer that no table of backproof has."""
