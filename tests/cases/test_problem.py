@@ -288,7 +288,8 @@ def test_a_graph_over_positions():
                 {"skip": {"name": "d", "source": "b"}},
             ],
             parameters={
-                "a.weight": np.ones((2, 4)).tolist(), "a.bias": [0] * 4, "c.weight": np.eye(4).tolist(), "c.bias": [0] * 4,
+                "a.weight": np.ones((2, 4)).tolist(), "a.bias": [0] * 4,
+                "c.weight": np.eye(4).tolist(), "c.bias": [0] * 4,
             },
             data={"inputs": np.ones((5, 3, 2)).tolist(), "targets": np.ones((5, 3, 4)).tolist()},
             **training(steps=7, batch={"size": 2}),

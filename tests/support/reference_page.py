@@ -1,4 +1,4 @@
-"""`python -m tests.support.reference_page` writes `docs/generated/reference.md`: every kind of a case, and its spellings."""
+"""`python -m tests.support.reference_page` writes `docs/generated/reference.md`: every kind, and its spellings."""
 
 from __future__ import annotations
 

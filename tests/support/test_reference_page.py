@@ -23,7 +23,8 @@ def test_an_entry_is_complete(entry: Entry):
     """Equation, settings, both spellings, and shipped cases: those that the page names do use it."""
     assert re.search(r"\w", entry.equation)
     assert entry.equation != entry.concept.__base__.__doc__
-    assert set(entry.concept.model_fields) <= {"name", "inputs", "factor", "reduction", *re.findall(r"`(\w+)`:", entry.settings)}
+    settings = {"name", "inputs", "factor", "reduction", *re.findall(r"`(\w+)`:", entry.settings)}
+    assert set(entry.concept.model_fields) <= settings
     assert entry.torch.code
     assert entry.jax.code
     text = PAGE.read_text(encoding="utf-8").partition(f"### `{entry.concept.kind}`\n")[2].partition("\n#")[0]
