@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from backproof.backends.trajectory import PHASES, Incomplete, Trajectory, dtype_name, flat, of_arrays, seconds_of
-from backproof.cases.fingerprint import fingerprint
 from backproof.cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
@@ -53,7 +52,7 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: _plain(name, array) for name, array in flat(run).items()}
-    header = {"backproof": FORMAT, "case": problem.name, "problem": fingerprint(problem), "dtype": problem.dtype.name}
+    header = {"backproof": FORMAT, "case": problem.name, "problem": problem.fingerprint, "dtype": problem.dtype.name}
     header |= {"scope": f"{run.scope}", "seconds": repr(seconds_of(run.seconds))}
     header |= {"borrowed": ", ".join(sorted(run.borrowed))} if run.borrowed else {}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -93,7 +92,7 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
     """
     file = _opened(path)
     header = _header(path, file.metadata() or {})
-    if header.problem and header.problem != fingerprint(problem):
+    if header.problem and header.problem != problem.fingerprint:
         raise NotARun(f"{path}: {changed(header)}")
     arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
     try:

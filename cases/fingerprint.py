@@ -1,42 +1,26 @@
-"""What a run depends on, as one short text: a file of a run knows its problem by it, whatever the case is called."""
+"""The content of a thing as one short text: two are the same where their numbers, texts and settings are."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
-from backproof.cases.problem import Problem
-
-OF_THE_JUDGE = ("name", "published", "tolerance")  # a run is the same without them
 DIGITS = 40
 
 
-def fingerprint(problem: Problem) -> str:
-    """Name everything that a run of this problem depends on: it differs wherever one number or setting does.
-
-    What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it. What a
-    case leaves out and what it leaves at its default are no parts either: a new setting changes no old fingerprint.
-    """
-    parts = {part.name: getattr(problem, part.name) for part in fields(problem) if part.name not in OF_THE_JUDGE}
-    parts["network"] = parts.pop("layers")
-    return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
-
-
 def digest_of(thing: Any) -> str:
-    """Name a thing by its content: numbers, texts, arrays, concepts, and mappings (in any order) and lists of them."""
+    """Name a thing by its content: numbers, texts, arrays, concepts, and mappings (in any order) and lists of them.
+
+    What a concept leaves out and what it leaves at its default are the same: a new setting changes no old name.
+    """
     digest = hashlib.sha256()
     for piece in _pieces(thing):
         digest.update(len(piece).to_bytes(8, "little") + piece)
     return digest.hexdigest()[:DIGITS]
-
-
-def _is_nothing(part: Any) -> bool:
-    return part is None or (isinstance(part, tuple | dict) and not part)
 
 
 def _pieces(thing: Any) -> Iterator[bytes]:

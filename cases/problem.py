@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ml_dtypes import bfloat16
 from numpy.random import Generator, RandomState
 
+from backproof.cases.fingerprint import digest_of
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.network import Network, Node
@@ -17,6 +19,7 @@ from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.cases.format.schema import Case, Normal, Published, Tie, Tolerance, Uniform
 
 MEMORY_FOR_RECORDS = 256 * 2**20
+OF_THE_JUDGE = ("name", "published", "tolerance")  # a run is the same without them
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,17 @@ class Problem:
         return {path: tuple(range(-values.ndim, 0)) for path, values in self.parameters.items()}
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Everything that a run depends on, as one short text: it differs wherever one number or setting does.
+
+        What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it,
+        nor has what is empty.
+        """
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in OF_THE_JUDGE}
+        parts["network"] = parts.pop("layers")
+        return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
+
+    @cached_property
     def positions(self) -> int:
         """How many positions the output of a sample has."""
         return math.prod(self.output_shape[:-1])
@@ -109,8 +123,18 @@ class Problem:
         return self.graph.shapes
 
 
+def _is_nothing(part: Any) -> bool:
+    return part is None or (isinstance(part, tuple | dict) and not part)
+
+
 def materialise(case: Case, dtype: str) -> Problem:
-    """Draw the case's random numbers and round everything once to `dtype`."""
+    """Draw the case's random numbers and round everything once to `dtype`; asked again, give the same problem."""
+    if dtype not in case.problems:
+        case.problems[dtype] = _drawn(case, dtype)
+    return case.problems[dtype]
+
+
+def _drawn(case: Case, dtype: str) -> Problem:
     random, shapes = _generator(case), case.parameter_shapes()
     parameters = {path: rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
     masks = _masks(case, random)
@@ -138,7 +162,7 @@ def materialise(case: Case, dtype: str) -> Problem:
     )
     problem = replace(problem, recorded=_recorded(case, problem))
     arrays = (problem.inputs, problem.targets, problem.batches, problem.recorded)
-    for array in (*problem.parameters.values(), *problem.masks.values(), *arrays):
+    for array in (*arrays, *problem.parameters.values(), *problem.masks.values(), *problem.buffers.values()):
         array.flags.writeable = False  # one backend must not change what the next one is given
     return problem
 

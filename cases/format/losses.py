@@ -16,7 +16,8 @@ OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
 class Criterion(Concept):
     """L = factor * sum of terms over a batch, one for each output and sample unless it says `a sample`.
 
-    `mean` divides the sum by the number of terms, `batch_mean` by the number of samples.
+    `mean` divides the sum by the number of terms, `batch_mean` by the number of samples. An output with positions has
+    the terms of a sample at each of them.
     """
 
     by_sample: ClassVar[bool] = False

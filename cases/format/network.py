@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from backproof.cases.format.fields import hint, quoted
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 
+Key = tuple[int | str, ...]
+"""Where a layer names a value that it takes: `("inputs", 1)`, `("source",)`; () for the one before it."""
+
 
 class Node(NamedTuple):
     """One operation of a network: a layer, or a part of one.
@@ -46,48 +49,67 @@ class Node(NamedTuple):
 NOTHING: dict[str, Any] = {}
 
 
+class Misfit(NamedTuple):
+    """What does not fit in a list of layers.
+
+    Attributes:
+        place: the keys and indices that lead there: `(3, "skip", "source")`, `(4, "dense", "inputs", 1)`.
+        message: what was expected there, and found.
+    """
+
+    place: tuple[int | str, ...]
+    message: str
+
+
 class Network:
     """The nodes of a list of layers, all named, and the shapes of what belongs to them, of inputs of one shape.
 
     Attributes:
         layers: in order.
-        taken: by layer, the shapes of the values that it takes.
-        shapes: of `input` and of the value of every node, of one sample, in order.
-        misfits: by place of a layer, in words what does not fit there: a shape, or a value that is not there before it.
+        names: `input` and every node, in order.
+        shapes: of their values, of one sample.
+        sources: by layer, the names of the values that it takes.
+        taken: by layer, the shapes of these values.
+        misfits: what does not fit: names, numbers and shapes of the values that layers take. What rests on such a
+            mistake is not in `shapes` and `taken`.
     """
 
     def __init__(self, layers: Iterable[LayerConcept], inputs: Shape):
         self.layers = tuple(layers)
+        self.names = ["input"]
         self.shapes: dict[str, Shape] = {"input": tuple(inputs)}
+        self.sources: dict[str, tuple[str, ...]] = {}
         self.taken: dict[str, tuple[Shape, ...]] = {}
-        self.misfits: dict[int, str] = {}
+        self.misfits: list[Misfit] = []
         for place, layer in enumerate(self.layers):
-            self._add(place, layer)
+            sources = self.sources[layer.name] = layer.sources(self.names[-1])
+            wrong = [*self._unknown(layer, sources)] or [*_wrong_number(layer, sources)] or [*self._add(layer, sources)]
+            self.misfits += [Misfit((place, layer.kind, *key), message) for key, message in wrong]
+            self.names += [*(f"{layer.name}.{part}" for part in layer.parts if part), layer.name]
 
-    def _add(self, place: int, layer: LayerConcept) -> None:
-        """Add the shapes of one layer; where something does not fit, its value is taken for that before it."""
-        *_, before = self.shapes
-        sources = layer.sources(before)
-        if unknown := [name for name in sources if name not in self.shapes]:
-            valid = hint(unknown[0], self.shapes)
-            self.misfits[place] = f"there is no layer {quoted(unknown[0])} before this one{valid}"
-        elif len(sources) != layer.takes:
-            self.misfits[place] = f"expected {layer.takes} values that it takes, found {len(sources)}"
-        known = [self.shapes.get(name, self.shapes[before]) for name in sources]
-        taken = self.taken[layer.name] = (*known, *[self.shapes[before]] * layer.takes)[: layer.takes]
+    def _unknown(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+        """Tell which values a layer takes that are not there before it."""
+        for key, name in zip(_keys(layer, sources), sources, strict=True):
+            if name not in self.names:
+                yield key, f"there is no layer {quoted(name)} before this one{hint(name, self.names)}"
+
+    def _add(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+        """Add the shapes of a layer, or tell why they do not fit; of what rests on a mistake neither is known."""
+        if not self.shapes.keys() >= {*sources}:
+            return
+        taken = tuple(self.shapes[name] for name in sources)
         try:
             parts, shape = layer.part_shapes(*taken), layer.shape(*taken)
         except ValueError as misfit:
-            self.misfits.setdefault(place, str(misfit))
-            parts, shape = dict.fromkeys(filter(None, layer.parts), taken[0]), taken[0]
-        self.shapes |= {f"{layer.name}.{part}": shape for part, shape in parts.items()} | {layer.name: shape}
+            yield _keys(layer, sources)[-1][:1], str(misfit)
+        else:
+            self.taken[layer.name] = taken
+            self.shapes |= {f"{layer.name}.{part}": of_part for part, of_part in parts.items()} | {layer.name: shape}
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The operations in the order in which they are computed."""
-        names = ("input", *(layer.name for layer in self.layers))
-        pairs = zip(self.layers, names, strict=False)
-        return tuple(node for layer, before in pairs for node in self._nodes_of(layer, layer.sources(before)))
+        return tuple(node for layer in self.layers for node in self._nodes_of(layer, self.sources[layer.name]))
 
     def _nodes_of(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[Node]:
         before = self.taken[layer.name]
@@ -115,6 +137,7 @@ class Network:
         return {
             f"{layer.name}.{name}": of_it
             for layer in self.layers
+            if layer.name in self.taken
             for name, of_it in getattr(layer, what)(*self.taken[layer.name]).items()
         }
 
@@ -138,3 +161,32 @@ class Network:
         """The name of the last layer."""
         return self.layers[-1].name
 
+
+# ---------------------------------------------------------------- what a layer takes
+
+
+def _keys(layer: LayerConcept, sources: tuple[str, ...]) -> list[Key]:
+    """Where a layer names each of its sources: in `inputs`, or in a key of its own."""
+    keys: list[Key] = [("inputs", place) for place in range(len(layer.inputs))] or [()]
+    own = {value: (key,) for key, value in layer if isinstance(value, str) and key != "name"}
+    return [*keys, *(own.get(name, ()) for name in sources[len(keys) :])]
+
+
+def _wrong_number(layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+    """Tell that a layer takes more or fewer values than it is a function of."""
+    if len(sources) == layer.takes:
+        return
+    inputs, takes = layer.inputs, f"{layer.kind} takes {_count(layer.takes, 'value')}"
+    others = [f"`{key}`" for key, *_ in filter(None, _keys(layer, sources)[max(len(inputs), 1) :])]
+    expected, beside = layer.takes - len(others), f" beside {' and '.join(others)}" if others else ""
+    twice = [place for place, name in enumerate(inputs) if name in inputs[:place]]
+    if not inputs:
+        yield (), f"{takes}: name {_count(expected, 'layer')} in `inputs`{beside}"
+    elif twice:
+        yield ("inputs", twice[0]), f"{quoted(inputs[twice[0]])} is listed twice: {takes}"
+    else:
+        yield ("inputs",), f"expected {_count(expected, 'name')}{beside}, found {len(inputs)}: {takes}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

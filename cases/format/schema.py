@@ -70,8 +70,8 @@ Parameter = Annotated[Annotated[Array, Tag("literal")] | Annotated[Draw, Tag("dr
 class Random(Concept):
     """The one stream of random numbers: the drawn parameters in the order written, then one permutation an epoch.
 
-    Before the permutations come the drawn masks, layer by layer, each as `uniform(size=(steps, batch, units)) >= rate`.
-    `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
+    Before the permutations come the drawn masks, layer by layer, each as `uniform(size=(steps, batch, *positions,
+    units)) >= rate`. `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
     `numpy.random.default_rng(seed)`. Numbers are drawn in float64 and rounded once to the dtype.
     """
 
@@ -266,6 +266,24 @@ class Case(Concept):
         """The network with the shapes of its values."""
         return Network(self.network, np.shape(self.data.inputs)[1:])
 
+    @cached_property
+    def problems(self) -> dict[str, Any]:
+        """What `materialise` has made of it, by dtype."""
+        return {}
+
+    def __copy__(self) -> Case:
+        """Copy what was written; what is derived from it is derived anew."""
+        copied = super().__copy__()
+        copied.__dict__ = self._written()
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process gets what was written alone."""
+        return super().__getstate__() | {"__dict__": self._written()}
+
+    def _written(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in type(self).model_fields}
+
     @property
     def output_shape(self) -> tuple[int, ...]:
         """The shape of the last layer's value, of one sample."""
@@ -296,4 +314,3 @@ class Case(Concept):
         if self.training is None:
             return 1
         return self.training.steps or self.training.epochs * self.steps_per_epoch
-

@@ -100,7 +100,7 @@ CALLED = {
     "loss": "criterion, cost, loss_fn",
     "training": "train, fit",
     "data": "dataset",
-    "inputs": "x, features, images, samples",
+    "inputs": "from, bottom, predecessors, inbound_nodes",
     "targets": "y, labels, outputs",
     "optimizer": "optim, solver",
     "schedule": "scheduler, lr_scheduler, lr_schedule",
@@ -110,7 +110,7 @@ CALLED = {
     "title": "name",
     "penalties": "regularization, regularizer, weight_decay",
     "tied": "ties, shared",
-    "source": "from, inputs, url, reference",
+    "source": "from, url, reference",
     "published": "expected, expect",
     "tolerance": "rtol, atol",
 }  # fmt: skip
@@ -136,6 +136,7 @@ ELSEWHERE = {
         "training",
         "batch_size, shuffle, order, drop_last",
     ): "batches are `batch: {size: ..., order: shuffled, last: drop}`",
+    ("data", "x, features, images, samples"): "did you mean 'inputs'?",
     ("training", "seed"): "it stands in `random`, beside `training`",
     (
         "case",

@@ -13,28 +13,46 @@ from ml_dtypes import finfo
 
 from backproof.cases.format.concept import Concept, Unread
 from backproof.cases.format.fields import KEY, hint, quoted
-from backproof.cases.format.losses import OF_SIGNS, GaussianNll
+from backproof.cases.format.losses import OF_SIGNS
 from backproof.cases.format.optimizers import Asgd, Rprop
 from backproof.cases.format.schema import Case, Uniform
+from backproof.cases.reading.layers import (
+    MATRIX,
+    MOST_INDICES,
+    graph,
+    layer_names,
+    masks,
+    names_of_their_own,
+    parameters,
+    target_shape,
+    tied,
+)
 from backproof.cases.reading.partly import Unreadable, without
 from backproof.cases.reading.quotations import consistent, fitting
 
 if TYPE_CHECKING:
     from backproof.cases.reading.document import Place
 
-MOST_PARAMETERS = 10_000_000
 MOST_STEPS = 10_000_000
-MOST_INDICES = 100_000_000
 
 Mistakes = Iterator[tuple["Place", str]]
 
 
 def check(case: Case) -> list[tuple[Place, str]]:
     """All mistakes of a case, or of what can be read of it; what rests on broken foundations is not looked at."""
-    found = [*_told(case, _inputs, _targets, _rows_of_both, _layer_names, _training, _batch)]
-    sound = reduce(without, (place for place, _ in found), case)
-    looks = (_graph, _target_shape, _loss, _masks, _tied, _parameters, _frozen, _penalties, _steps, fitting, _range)
-    return [*found, *_told(sound, *looks), *_told(case, consistent, _dtypes, _tolerance, _random, _draws)]
+    found, sound = [], case
+    for looks in _looks():
+        wrong = [*_told(sound, *looks)]
+        found += wrong
+        sound = reduce(without, (place for place, _ in wrong), sound)
+    return [*found, *_told(case, consistent, _dtypes, _tolerance, _random, _draws)]
+
+
+def _looks() -> Iterator[tuple[Callable[[Case], Iterator], ...]]:
+    """What is looked at in turn: each rests on those before."""
+    yield _inputs, _targets, _rows_of_both, layer_names, _training, _batch
+    yield graph, names_of_their_own
+    yield target_shape, _loss, masks, tied, parameters, _frozen, _penalties, _steps, fitting, _range
 
 
 def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
@@ -44,16 +62,16 @@ def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
             yield from look(case)
 
 
-# ---------------------------------------------------------------- data and network
+# ---------------------------------------------------------------- data and loss
 
 
 def _inputs(case: Case) -> Mistakes:
-    if len(shape := np.shape(case.data.inputs)) < 2:
-        yield ("data", "inputs"), f"expected a matrix with a row a sample, or more axes, found shape {shape}"
+    if len(shape := np.shape(case.data.inputs)) < MATRIX:
+        more = "with positions it is (samples, positions, features)"
+        yield ("data", "inputs"), f"expected a matrix with a row a sample, found shape {shape}; {more}"
 
 
 def _targets(case: Case) -> Mistakes:
-    """A row a sample; a class index alone has no more axes than there are positions."""
     shape = np.shape(case.data.targets)
     if len(shape) == 0 or (len(shape) == 1 and not case.loss.by_class):
         expected = "a class index a sample, or a matrix" if case.loss.by_class else "a matrix"
@@ -67,111 +85,19 @@ def _rows_of_both(case: Case) -> Mistakes:
         yield ("data", "targets"), f"expected as many rows as inputs has, {inputs}, found {targets}"
 
 
-def _layer_names(case: Case) -> Mistakes:
-    taken = dict.fromkeys(("input", "output"), "is reserved")
-    for layer in case.network:
-        owned = *layer.parameters((1,) * 4, *[(1,) * 4] * 3), *layer.given_masks(), *layer.buffers((1,) * 4), *layer.parts
-        taken |= {f"{layer.name}.{own}": f"is that of {layer.name}'s {own}" for own in owned}
-    for i, layer in enumerate(case.network):
-        if layer.name in taken:
-            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} {taken[layer.name]}"
-        taken[layer.name] = "is taken by an earlier layer"
-
-
-def _graph(case: Case) -> Mistakes:
-    """A layer takes values that are there already, of shapes that fit; and every value is taken by some layer."""
-    for i, misfit in case.graph.misfits.items():
-        layer = case.network[i]
-        key = next((key for key in ("inputs", "source") if getattr(layer, key, None)), None)
-        yield ("network", i, layer.kind, *filter(None, [key])), misfit
-    used = {name for node in case.graph.nodes for name in node.inputs} if not case.graph.misfits else {*case.graph.shapes}
-    for i, name in enumerate(["input", *(layer.name for layer in case.network[:-1])]):
-        if name not in used:
-            place = ("network", i - 1, case.network[i - 1].kind) if i else ("network",)
-            yield place, f"nothing takes the value of {name}, so nothing is learnt through it"
-
-
-def _target_shape(case: Case) -> Mistakes:
-    """Targets have the shape of the output, or are class indices; of a distribution there are two outputs a target."""
-    output, name, targets = case.output_shape, case.graph.output, case.data.targets
-    if case.loss.by_class and targets.ndim == len(output):
-        yield from _classes(output, targets)
-        return
-    *positions, width = output
-    if isinstance(case.loss, GaussianNll) and targets.shape[1:-1] == (*positions,) and targets.ndim == len(output) + 1:
-        if width != 2 * targets.shape[-1]:
-            yield ("data", "targets"), f"expected half the width {width} of the last layer, found {targets.shape[-1]}"
-    elif len(output) == 1 == targets.ndim - 1 and width != targets.shape[-1]:
-        yield ("data", "targets"), f"expected width {width}, that of the last layer, {name!r}, found {targets.shape[-1]}"
-    elif targets.shape[1:] != output:
-        expected = f"expected {output} a sample, the shape of the last layer, {name!r}"
-        yield ("data", "targets"), f"{expected}, found {targets.shape[1:]}"
-
-
-def _classes(output: tuple[int, ...], targets: np.ndarray) -> Mistakes:
-    *positions, classes = output
-    if targets.shape[1:] != (*positions,):
-        yield ("data", "targets"), f"expected a class index a position, {(*positions,)} a sample, found {targets.shape[1:]}"
-    elif (wrong := np.argwhere(~np.isin(targets, range(classes)))).size:
-        place = tuple(map(int, wrong[0]))
-        yield ("data", "targets", *place), f"expected class indices from 0 to {classes - 1}, found {targets[place]:g}"
-
-
 def _loss(case: Case) -> Mistakes:
     """What a loss asks of its targets and of the layer before it."""
     kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.output_shape, case.network[-1]
     if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
-    if (kind == "kl_divergence" or case.loss.by_class) and targets.ndim > len(case.output_shape) and (targets < 0).any():
+    probabilities = targets.ndim > len(case.output_shape) and (case.loss.by_class or kind == "kl_divergence")
+    if probabilities and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
     if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
         message = f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
         yield ("loss", kind), f"{kind} {message}; of logits use sigmoid_binary_cross_entropy"
     if (weights := getattr(case.loss, "class_weights", None)) and len(weights) != width:
         yield ("loss", kind, "class_weights"), f"expected {width} weights, one a class, found {len(weights)}"
-
-
-def _masks(case: Case) -> Mistakes:
-    drawn = 0
-    for i, layer in enumerate(case.network):
-        shapes = layer.masks(*case.graph.taken[layer.name])
-        for name, mask in layer.given_masks().items():
-            each, place = (case.batch.size, *shapes[name]), ("network", i, layer.kind)
-            drawn += case.steps * math.prod(each) if mask is None else 0
-            if mask is None and drawn > MOST_INDICES:
-                count = f"{case.steps:,} masks of {each}"
-                yield place, f"{count}; at most {MOST_INDICES:,} numbers are drawn for all masks"
-            elif mask is not None:
-                yield from (((*place, name), wrong) for wrong in _wrong_mask(mask, each, case.steps))
-
-
-def _wrong_mask(mask: np.ndarray, each: tuple[int, ...], steps: int) -> Iterator[str]:
-    """What is wrong with a mask that should be one of a step, or one for each."""
-    if mask.shape[-len(each) :] != each or mask.ndim > len(each) + 1:
-        yield f"expected shape {each} or ({', '.join(map(str, ('steps', *each)))}), found {mask.shape}"
-    elif not np.isin(mask, (0, 1)).all():
-        yield "expected a mask of 0 and 1"
-    elif mask.ndim > len(each) and len(mask) > steps:
-        yield f"expected at most {steps} masks, one a step, found {len(mask)}"
-
-
-def _tied(case: Case) -> Mistakes:
-    """A tie leads from a layer's parameter to one that has a value of its own, of the same shape."""
-    shapes, own = case.graph.parameters, case.parameter_shapes()
-    for path, tie in case.tied.items():
-        other = own.get(tie.parameter, ())
-        if path not in shapes:
-            yield ("tied", path, KEY), f"there is no parameter {quoted(path)}{hint(path, shapes)}"
-        elif not other:
-            message = f"there is no parameter {quoted(tie.parameter)} that is not tied itself"
-            yield ("tied", path, "parameter"), message + hint(tie.parameter, own)
-        elif tie.transposed and len(other) < 2:
-            yield ("tied", path), f"{path}: a vector has no transpose"
-        elif (expected := other[::-1] if tie.transposed else other) != shapes[path]:
-            how = "the transpose of " if tie.transposed else ""
-            yield ("tied", path), f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}"
-        if path in case.parameters:
-            yield ("parameters", path, KEY), f"{path} is tied to {tie.parameter}, so it has no value of its own"
 
 
 def _frozen(case: Case) -> Mistakes:
@@ -198,23 +124,6 @@ def _penalties(case: Case) -> Mistakes:
                 yield place, f"there is no parameter {quoted(path)}{hint(path, shapes)}"
             elif path in penalty.parameters[:j]:
                 yield place, f"{path} is listed twice"
-
-
-def _parameters(case: Case) -> Mistakes:
-    shapes = case.parameter_shapes()
-    if not case.graph.parameters:
-        yield ("network",), "no layer has a parameter, so there is no gradient to compare: add a dense layer"
-    if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
-        yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
-    for name in (name for name in shapes if name not in case.parameters):
-        yield ("parameters",), f"missing parameter {name!r} of shape {shapes[name]}"
-    for name, value in case.parameters.items():
-        if name not in shapes:
-            if name not in case.tied:
-                yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
-        elif isinstance(value, np.ndarray) and value.shape != shapes[name]:
-            axes = {1: " = (units,)", 2: " = (inputs, units)"}.get(len(shapes[name]), "")
-            yield ("parameters", name), f"{name}: expected shape {shapes[name]}{axes}, found {value.shape}"
 
 
 # ---------------------------------------------------------------- training
@@ -325,7 +234,7 @@ def _of_parameters(case: Case) -> Numbers:
 def _of_loss(case: Case) -> Numbers:
     for i, penalty in enumerate(case.penalties):
         yield from _settings(penalty, "penalties", i)
-    terms = case.batch.size * np.shape(case.data.targets)[-1]
+    terms = case.batch.size * math.prod(np.shape(case.data.targets)[1:])
     for path, value, shares in _settings(case.loss, "loss"):
         yield path, value, terms if path[-1] == "factor" else shares
 

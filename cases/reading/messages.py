@@ -85,6 +85,8 @@ def _remedy(what: str, found: Any) -> str:
         return "; write it without quotes"
     if what == "text" and not isinstance(found, list | dict | None):
         return "; put it in quotes"
+    if what == "a list" and isinstance(found, str) and re.fullmatch(NAME, found):
+        return f"; in brackets it is one, [{found}]"
     return ""
 
 

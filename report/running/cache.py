@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backproof.backends.registry import BACKENDS
-from backproof.cases.fingerprint import digest_of, fingerprint
+from backproof.cases.fingerprint import digest_of
 from backproof.cases.problem import Problem
 from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
 from backproof.report.telling.environment import processor
@@ -143,7 +143,7 @@ def run_key(problem: Problem, backend: str) -> str | None:
     if backend not in BACKENDS:
         return None
     module = BACKENDS[backend]
-    return key_of(problem.name, fingerprint(problem), backend, sources(module), packages(module), machine())
+    return key_of(problem.name, problem.fingerprint, backend, sources(module), packages(module), machine())
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:

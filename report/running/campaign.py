@@ -15,7 +15,7 @@ from backproof.backends.registry import BACKENDS, describe, label
 from backproof.backends.trajectory_files import Header, load_run
 from backproof.cases.console.terminal import cut
 from backproof.cases.format.schema import Case
-from backproof.cases.problem import Problem, materialise
+from backproof.cases.problem import materialise
 from backproof.cases.reading.load import Mistake
 from backproof.reference.exact_run import BITS, ExactRun, exact_run
 from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
@@ -94,18 +94,12 @@ class _Open:
     units: list[Unit]
     done: dict[int, Done] = field(default_factory=dict)
     keys: dict[int, str | None] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-
-    def problem(self, dtype: str) -> Problem:
-        """The case at this dtype."""
-        if dtype not in self.problems:
-            self.problems[dtype] = materialise(self.case, dtype)
-        return self.problems[dtype]
 
     def comparisons(self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]) -> list[Comparison]:
         """What came of it at each dtype."""
         return [
-            Comparison(self.case, self.problem(dtype), found, pairs.get(dtype, [])) for dtype, found in results.items()
+            Comparison(self.case, materialise(self.case, dtype), found, pairs.get(dtype, []))
+            for dtype, found in results.items()
         ]
 
 
@@ -143,7 +137,7 @@ class Work:
         """Begin a unit, unless it need not be done again."""
         unit = one.units[position]
         if unit.file is None and self.cache:
-            problem = one.problem(unit.dtype)
+            problem = materialise(unit.case, unit.dtype)
             run = run_key(problem, unit.backend)
             kept = run and self.cache.run(run)
             key = run and judgement_key(run, kept.digest if kept else "", problem)
@@ -170,7 +164,7 @@ class Work:
         if run and done.result.verdict in KEPT:
             kept = done.file and self.cache.keep_run(run, done.file)
             done = done._replace(file=kept and kept.file)
-            key = judgement_key(run, kept.digest if kept else "", one.problem(one.units[position].dtype))
+            key = judgement_key(run, kept.digest if kept else "", materialise(one.case, one.units[position].dtype))
             self.cache.put(key, done.result)
             one.keys[position] = key
         else:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from backproof.backends.registry import label
 from backproof.backends.trajectory_files import SUFFIX, Header, NotARun, changed, read_header
-from backproof.cases.fingerprint import fingerprint
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.telling.places import saved_run
@@ -67,14 +66,14 @@ class Saved:
         """The file of a backend's run: wherever it lies, or where one with mistakes or none at all would lie."""
         runs = [run for run in self.runs if (run.name, run.header.dtype) == (label(name), dtype)]
         runs.sort(key=lambda run: (run.header.problem, *_unlike(case.name, run.header.case)))
-        problem = fingerprint(materialise(case, dtype))
+        problem = materialise(case, dtype).fingerprint
         its_own = [run.file for run in runs if run.header.problem == problem]
         of_its_name = [run.file for run in runs if run.header.case == case.name]  # without a fingerprint, or changed
         return next(iter([*its_own, *of_its_name]), saved_run(self.folder, case, dtype, name))
 
 
 def _fingerprints(case: Case) -> list[str]:
-    return [fingerprint(materialise(case, dtype)) for dtype in case.dtypes]
+    return [materialise(case, dtype).fingerprint for dtype in case.dtypes]
 
 
 def _unlike(name: str, other: str) -> tuple[bool, bool]:
@@ -85,4 +84,4 @@ def _unlike(name: str, other: str) -> tuple[bool, bool]:
 def _is_of(header: Header, case: Case) -> bool:
     if not header.problem:
         return header.case == case.name
-    return header.problem == fingerprint(materialise(case, header.dtype))
+    return header.problem == materialise(case, header.dtype).fingerprint

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from backproof.backends.registry import label
 from backproof.backends.trajectory_files import SUFFIX
-from backproof.cases.fingerprint import fingerprint
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 
@@ -33,7 +32,7 @@ def _escaped(case: Case) -> str:
 
 def saved_run(folder: Path, case: Case, dtype: str, name: str) -> Path:
     """Where a report leaves a run that it saves; the fingerprint tells cases apart that have had one name."""
-    problem = "" if case.is_shipped else f".{fingerprint(materialise(case, dtype))[:DIGITS]}"
+    problem = "" if case.is_shipped else f".{materialise(case, dtype).fingerprint[:DIGITS]}"
     return runs_of(folder, case) / f"{dtype}{problem}-{label(name)}{SUFFIX}"
 
 

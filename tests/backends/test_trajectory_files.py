@@ -14,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 from backproof.backends import numpy_reference
 from backproof.backends.trajectory import Incomplete
 from backproof.backends.trajectory_files import NotARun, load_run, read_header, save_run
-from backproof.cases.fingerprint import fingerprint
 from backproof.cases.format.schema import CASES, Dtype
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
@@ -400,7 +399,7 @@ def test_saved_runs_are_found_whatever_else_is_named(monkeypatch):
     files = sorted(Path("results/runs").rglob("*.*"))
     assert [str(file.parent) for file in files] == ["results/runs/c"] * 2
     assert {file.name for file in files} == {
-        f"float64.{fingerprint(materialise(load(f'{folder}/c.yaml'), 'float64'))[:8]}-numpy.safetensors"
+        f"float64.{materialise(load(f'{folder}/c.yaml'), 'float64').fingerprint[:8]}-numpy.safetensors"
         for folder in ("w1", "w2")
     }
     monkeypatch.setattr(numpy_reference, "run", None)

@@ -1,5 +1,7 @@
 """A case becomes the same arrays as the NumPy programs that it quotes."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,36 @@ def training(**settings) -> dict:
 
 def same(actual: np.ndarray, desired: np.ndarray) -> bool:
     return actual.dtype == desired.dtype and np.array_equal(actual, desired)
+
+
+# ---------------------------------------------------------------- once
+
+
+def test_a_case_is_drawn_once_a_dtype():
+    one = case()
+    assert materialise(one, "float32") is materialise(one, "float32")
+    assert materialise(one, "float32") is not materialise(one, "float64")
+
+
+def test_a_changed_copy_of_a_case_is_drawn_anew():
+    """And has a graph of its own."""
+    one = case()
+    problem, weight = materialise(one, "float64"), np.ones((3, 4))
+    other = one.model_copy(update={"parameters": one.parameters | {"hidden.weight": weight}})
+    assert same(materialise(other, "float64").parameters["hidden.weight"], weight)
+    fewer = one.model_copy(update={"network": one.network[:1]})
+    assert (one.output_shape, fewer.output_shape) == ((1,), (4,))
+    assert materialise(one, "float64") is problem
+
+
+def test_what_was_drawn_does_not_travel():
+    """The case does, and is drawn there: what it takes to send it stays small."""
+    one = case()
+    before = len(pickle.dumps(one))
+    problem = materialise(one, "float64")
+    sent = pickle.dumps(one)
+    assert len(sent) == before
+    assert materialise(pickle.loads(sent), "float64").fingerprint == problem.fingerprint  # noqa: S301 (our own)
 
 
 # ---------------------------------------------------------------- draws
@@ -165,22 +197,20 @@ def test_masks_are_drawn_between_the_parameters_and_the_permutations():
     random = np.random.RandomState(10)
     random.uniform(size=3 * 4 + 4 * 1)
     expected = {
-        name: random.uniform(size=(6, 2, units)) >= rate
-        for name, units, rate in (("dropout1", 4, 0.25), ("dropout2", 1, 0.5))
+        path: random.uniform(size=(6, 2, units)) >= rate
+        for path, units, rate in (("dropout1.mask", 4, 0.25), ("dropout2.mask", 1, 0.5))
     }
-    assert {name: same(problem.masks[name], mask.astype(np.float32)) for name, mask in expected.items()} == {
-        "dropout1": True,
-        "dropout2": True,
-    }
+    assert list(problem.masks) == list(expected)
+    assert all(same(problem.masks[path], mask.astype(np.float32)) for path, mask in expected.items())
     order = np.concatenate([random.permutation(SAMPLES) for _ in range(2)])
     assert np.array_equal(problem.batches[problem.batches >= 0], order)
-    assert all(layer.mask is None for layer in problem.network if layer.kind == "dropout")
+    assert all(layer.mask is None for layer in problem.layers if layer.kind == "dropout")
 
 
 def test_a_rate_of_0_drops_nothing():
     problem = materialise(case(**dropping(a={"rate": 0.0}), **training(steps=3)), "float64")
-    assert problem.masks["dropout1"].all()
-    assert not problem.masks["dropout2"].all()
+    assert problem.masks["dropout1.mask"].all()
+    assert not problem.masks["dropout2.mask"].all()
 
 
 def test_given_masks_are_taken_in_turn():
@@ -197,10 +227,12 @@ def test_given_masks_are_taken_in_turn():
     assert np.array_equal(problem.masks_at(steps)["dropout1.mask"], masks[[0, 0, 2]])
 
 
-def test_masks_cannot_be_changed():
+def test_no_number_can_be_changed():
     problem = materialise(case(**dropping(), **training(steps=3)), "float64")
-    with pytest.raises(ValueError, match="read-only"):
-        problem.masks["dropout1"][0] = 0
+    named = [*problem.parameters.values(), *problem.masks.values(), *problem.buffers.values()]
+    for array in (problem.inputs, problem.targets, problem.batches, problem.recorded, *named):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
 
 
 def test_a_tied_parameter_has_no_value_and_a_frozen_one_no_gradient():
@@ -238,8 +270,58 @@ def test_an_objective_is_a_network_of_one_layer(objective, loss, targets, start)
     assert problem.parameters["x.weight"].tolist() == [[5, 7]]
     assert problem.targets.tolist() == targets
     assert problem.batches.tolist() == [[step % len(targets)] for step in range(5)]
-    (layer,) = problem.network
+    (layer,) = problem.layers
     assert (layer.kind, layer.name, layer.units, layer.bias) == ("dense", "x", 2, False)
+
+
+# ---------------------------------------------------------------- positions and graphs
+
+
+def test_a_graph_over_positions():
+    """Inputs, targets and masks have an axis of positions; parameters have none."""
+    problem = materialise(
+        case(
+            network=[
+                {"dense": {"name": "a", "units": 4}},
+                {"dropout": {"name": "b", "rate": 0.5}},
+                {"dense": {"name": "c", "units": 4, "inputs": ["a"]}},
+                {"skip": {"name": "d", "source": "b"}},
+            ],
+            parameters={
+                "a.weight": np.ones((2, 4)).tolist(), "a.bias": [0] * 4,
+                "c.weight": np.eye(4).tolist(), "c.bias": [0] * 4,
+            },
+            data={"inputs": np.ones((5, 3, 2)).tolist(), "targets": np.ones((5, 3, 4)).tolist()},
+            **training(steps=7, batch={"size": 2}),
+        ),
+        "bfloat16",
+    )  # fmt: skip
+    assert [(node.name, node.inputs) for node in problem.network] == [
+        ("a", ("input",)), ("b", ("a",)), ("c", ("a",)), ("d", ("c", "b")),
+    ]  # fmt: skip
+    assert problem.shapes == {"input": (3, 2)} | dict.fromkeys("abcd", (3, 4))
+    assert {path: values.shape for path, values in problem.parameters.items()} == {
+        "a.weight": (2, 4), "a.bias": (4,), "c.weight": (4, 4), "c.bias": (4,),
+    }  # fmt: skip
+    assert problem.masks["b.mask"].shape == (7, 2, 3, 4)
+    assert problem.targets.shape == (5, 3, 4)
+
+
+def test_class_indices_of_positions_become_a_number_a_class():
+    indices = [[0, 2], [1, 1], [2, 0]]
+    problem = materialise(
+        case(
+            network=[{"dense": {"name": "readout", "units": 3, "bias": False}}],
+            parameters={"readout.weight": [[1, 2, 3]]},
+            random=None,
+            data={"inputs": [[[1], [2]]] * 3, "targets": indices},
+            loss={"softmax_cross_entropy": {"reduction": "mean"}},
+        ),
+        "float32",
+    )
+    assert problem.targets.shape == (3, 2, 3)
+    assert problem.targets.argmax(axis=-1).tolist() == indices
+    assert problem.targets.sum(axis=-1).tolist() == [[1, 1]] * 3
 
 
 def test_every_step_of_a_published_sum_is_recorded():

@@ -18,7 +18,6 @@ import pytest
 from backproof.backends import numpy_reference, registry
 from backproof.backends.trajectory import PHASES
 from backproof.cases.console.terminal import MOST
-from backproof.cases.fingerprint import fingerprint
 from backproof.cases.format.layers import (
     HardSigmoid,
     Identity,
@@ -469,7 +468,7 @@ def test_runs_are_saved_inside_of_the_folder_and_found_there(monkeypatch):
     cases = ("../../up.yaml", "../same.yaml", "../same.yml")
     assert report(*cases, "--no-exact", "--save-runs", "--output", "out") == 0
     runs = {path.relative_to("out").as_posix() for path in Path("out").rglob("*.safetensors")}
-    digits = fingerprint(materialise(load("../same.yaml"), "float64"))[:8]
+    digits = materialise(load("../same.yaml"), "float64").fingerprint[:8]
     assert runs == {f"runs/{name}/float64.{digits}-numpy.safetensors" for name in ("up", "same.yaml", "same.yml")}
     assert not [*Path("..").glob("*.safetensors"), *Path("../runs").glob("*")]
     assert report(*cases, "--no-exact", "--from-runs", "out", names=()) == 0

@@ -1,4 +1,4 @@
-"""`python -m tests.support.reference_page` writes `docs/generated/reference.md`: every kind of a case, and its spellings."""
+"""`python -m tests.support.reference_page` writes `docs/generated/reference.md`: every kind, and its spellings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pydantic import BaseModel
 from backproof.cases.__main__ import json_schema
 from backproof.cases.console.command import run_command
 from backproof.cases.format.concept import Concept
-from backproof.cases.format.layers import Activation, Layer, LayerConcept
+from backproof.cases.format.layers.activations import Activation
+from backproof.cases.format.layers.layer import LayerConcept
+from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Criterion, Loss, Parametric, Penalty
 from backproof.cases.format.objectives import Objective
 from backproof.cases.format.optimizers import AnySchedule, Clip, Decaying, Optimizer, Schedule, Updating
@@ -37,7 +39,9 @@ TITLE = """# Reference: every kind
 This page is written by `make reference`, and a test compares it with the sources; [docs/reference.md](../reference.md)
 says how to read it.
 """
-NAMES = "Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind."
+NAMES = """Every layer may have a `name`; without one it is `dense1`, `sigmoid1`, ...: the how-manieth of its kind. It
+takes the value of the layer before it, unless `inputs` names others: `input`, or layers above. Values are (samples,
+*positions, features); a layer that says nothing of positions does the same at each."""
 LOSSES = """Every loss has a `factor` > 0 (1) and a `reduction`: `sum`, `mean` or `batch_mean`, which must be said.
 JAX spells the terms. In PyTorch `of_torch`, `of_terms` and `by_class`, [below](#functions-that-the-pytorch-spellings-
 name), bring in the factor, the reduction and the weights of classes."""
@@ -174,8 +178,8 @@ SECTIONS = [
     Section("Objectives", OBJECTIVES, members(Objective)),
 ]
 FRAMEWORKS = {
-    "PyTorch": (Source(ROOT / "backends" / "torch_autograd.py"), "SCHEDULERS"),
-    "JAX": (Source(ROOT / "backends" / "jax_autograd.py"), "SCHEDULES"),
+    "PyTorch": (Source(ROOT / "backends" / "torch_autograd"), "SCHEDULERS"),
+    "JAX": (Source(ROOT / "backends" / "jax_autograd"), "SCHEDULES"),
 }
 
 

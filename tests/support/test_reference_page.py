@@ -23,7 +23,8 @@ def test_an_entry_is_complete(entry: Entry):
     """Equation, settings, both spellings, and shipped cases: those that the page names do use it."""
     assert re.search(r"\w", entry.equation)
     assert entry.equation != entry.concept.__base__.__doc__
-    assert set(entry.concept.model_fields) <= {"name", "factor", "reduction", *re.findall(r"`(\w+)`:", entry.settings)}
+    settings = {"name", "inputs", "factor", "reduction", *re.findall(r"`(\w+)`:", entry.settings)}
+    assert set(entry.concept.model_fields) <= settings
     assert entry.torch.code
     assert entry.jax.code
     text = PAGE.read_text(encoding="utf-8").partition(f"### `{entry.concept.kind}`\n")[2].partition("\n#")[0]
@@ -95,7 +96,7 @@ def test_kinks_of_an_activation(kind):
     """A derivative jumps where the schema says what it is there, and nowhere else."""
 
     def derivative_of(layer):
-        own = [np.full(shape, SETTING) for shape in layer.parameter_shapes(2).values()]
+        own = [np.full(shape, SETTING) for shape in layer.parameters((2,)).values()]
         rule = rules_of(layer)[1]
         return lambda x: rule(np.stack([x, 0 * x + 0.7], axis=-1), *own, np.tile([1, 0.3], (len(x), 1)))[0]
 

@@ -10,7 +10,7 @@ from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 
 class Skip(LayerConcept):
-    """y = x + s, s the value of `source`, a layer before or `input`, of the same width: a residual connection."""
+    """y = x + s, s the value of `source`, a layer before or `input`, of the same shape: a residual connection."""
 
     takes: ClassVar[int] = 2
     shaping: ClassVar[tuple[str, ...]] = ("source",)
@@ -34,20 +34,24 @@ class Skip(LayerConcept):
         """
         x, other = before
         if other != x:
-            found = f"{quoted(self.source)} has {_width(other)}"
-            raise ValueError(f"expected a layer of {_width(x)}, as the one before the skip; {found}")
+            first = quoted(self.inputs[0]) if self.inputs else "the one before the skip"
+            width, found = _told(x, other)
+            raise ValueError(f"expected a layer of {width}, as {first}; {quoted(self.source)} has {found}")
         return x
 
 
-def _width(shape: Shape) -> str:
-    return f"width {shape[0]}" if len(shape) == 1 else f"shape {shape}"
+def _told(x: Shape, other: Shape) -> tuple[str, str]:
+    """The two shapes in words: widths alone where there are no positions."""
+    if len(x) == len(other) == 1:
+        return f"width {x[0]}", f"{other[0]}"
+    return f"shape {x} a sample", f"{other}"
 
 
 class Dropout(LayerConcept):
     """y = m x / (1 - rate), of masks m of 0 and 1; y = x where the output of all samples is taken after the last step.
 
-    `mask` is one for every step, (samples of a batch, units), or one for each step in turn, (steps, samples of a batch,
-    units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
+    `mask` is one for every step, (samples of a batch, *positions, units), or one for each step in turn, (steps, samples
+    of a batch, *positions, units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
     """
 
     rate: Share

@@ -31,7 +31,7 @@ class LayerConcept(Concept):
     parts: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     name: Name | None = None
-    inputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    inputs: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] = ()
 
     def sources(self, before: str) -> tuple[str, ...]:
         """The names of the values that it takes, where `before` is that of the layer before it."""
@@ -83,4 +83,3 @@ class LayerConcept(Concept):
         """What its formula takes by keyword."""
         left_out = {"name", "inputs", *self.shaping, *self.given_masks()}
         return {name: value for name, value in self if name not in left_out}
-

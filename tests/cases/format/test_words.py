@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from backproof.cases.__main__ import json_schema
-from backproof.cases.format.layers import Layer
+from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.cases.format.schema import Dtype
@@ -136,6 +136,7 @@ def test_functions_that_the_backends_call():
         ("- sigmoid", "- dense: {units: 2, activation: relu}", "an activation is a layer of its own"),
         ("size: 2", "size: 2}\n  clip: {clip_norm: {maximum: 1}", "there is no clip 'clip_norm'; "),
         ("size: 2", "size: 2}\n  schedule: {constant: {}", "the schedules are step_decay, "),
+        ("  inputs:", "  x:", "unknown key 'x'; did you mean 'inputs'?"),
         ("training:", "seed: 3\ntraining:", "unknown key 'seed'; it stands in `random: {"),
         ("training:", "optimizer: 3\ntraining:", "unknown key 'optimizer'; it stands in `training`"),
     ],
