@@ -7,7 +7,7 @@ import pytest
 from backproof.cases.format.layers.combining import Skip
 from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.layers.layer import LayerConcept, Shape
-from backproof.cases.network import Network
+from backproof.cases.format.network import Network
 
 
 class Bilinear(LayerConcept):
