@@ -325,7 +325,7 @@ def _of_parameters(case: Case) -> Numbers:
 def _of_loss(case: Case) -> Numbers:
     for i, penalty in enumerate(case.penalties):
         yield from _settings(penalty, "penalties", i)
-    terms = case.batch.size * np.shape(case.data.targets)[-1]
+    terms = case.batch.size * math.prod(np.shape(case.data.targets)[1:])
     for path, value, shares in _settings(case.loss, "loss"):
         yield path, value, terms if path[-1] == "factor" else shares
 

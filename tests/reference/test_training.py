@@ -269,14 +269,15 @@ def test_the_values_of_another_network_are_refused():
     """Where a value is missing, no layer is silently left out."""
     problem, step = case(), next(train(case()))
     values = {name: value for name, value in step.values.items() if name != "sigmoid2"}
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(KeyError, match="sigmoid2"):
         backward(problem.network, problem.parameters, values, step.cotangents["sigmoid2"])
 
 
 def test_forward_and_backward_by_themselves():
     """They are what a step is made of."""
     problem, step = case(), next(train(case()))
-    values = forward(problem.network, problem.parameters, problem.inputs)
+    values, buffers = forward(problem.network, problem.parameters, problem.inputs)
+    assert buffers == {}
     dy = loss_backward(problem.loss, values["sigmoid2"], problem.targets)
     cotangents, gradients = backward(problem.network, problem.parameters, values, dy)
     for actual, desired in ((values, step.values), (cotangents, step.cotangents), (gradients, step.gradients)):
