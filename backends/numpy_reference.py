@@ -14,7 +14,7 @@ from backproof.backends.returned import WrongReturn, checked, checked_update
 from backproof.backends.trajectory import Recorder, Trajectory
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.half import half
-from backproof.reference.training import Derivatives, derivatives, forward, operands, total_loss, train
+from backproof.reference.training import Derivatives, forward, operands, total_loss, train
 
 PACKAGES = ("numpy", "scipy")
 # What the reference computes beside somebody's own function.
@@ -24,7 +24,7 @@ BESIDE_UPDATE = frozenset({"value", "loss", "cotangent", "gradient", "learning r
 
 def run(problem: Problem) -> Trajectory:
     """Train by the hand-written backward pass."""
-    return _run(problem, derivatives, _of_all_samples)
+    return _run(problem, None, _of_all_samples)
 
 
 def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False) -> Trajectory:
@@ -84,7 +84,7 @@ def run_update(problem: Problem, function: Callable) -> Trajectory:
         after = {path: half(np.array(values)) for path, values in found.items()}
         return parameters | after, {name: half(np.array(values)) for name, values in state.items()}
 
-    run = _run(problem, derivatives, _of_all_samples, advance)
+    run = _run(problem, None, _of_all_samples, advance)
     run = replace(run, learning_rates=None, borrowed=BESIDE_UPDATE)
     return run if has_state else replace(run, state_before={}, state_after={})
 
@@ -95,13 +95,18 @@ def _own(arrays: dict) -> dict[str, np.ndarray]:
 
 
 def _run(
-    problem: Problem, differentiate: Callable, of_all_samples: Callable, advance: Callable | None = None
+    problem: Problem, differentiate: Callable | None, of_all_samples: Callable, advance: Callable | None = None
 ) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
         for number, step in enumerate(train(problem, half, float, differentiate, advance)):
             if number in record.wanted:
-                record.add(**{field: _plain(numbers) for field, numbers in step._asdict().items()})
+                record.add(
+                    step.loss, step.learning_rate, values=step.values, cotangents=step.cotangents,
+                    gradients=step.gradients, before=step.before, after=step.after,
+                    state_before=step.state_before, state_after=step.state_after,
+                    buffers_before=step.buffers_before, buffers_after=step.buffers_after,
+                )  # fmt: skip
         values, loss = of_all_samples(problem, step.after, step.buffers_after)
     return record.trajectory(problem, _plain(values), _plain(loss), time.perf_counter() - start)
 

@@ -17,7 +17,7 @@ Somebody's own code needs no place in the table: `mine=path/to/file.py:function`
 installed package adds backends by the entry points of the group `backproof.backends`, each a module like those here
 or a function like theirs. What such code returns may be any mapping of arrays, of any framework (`returned.py`).
 
-A framework may be there in several modes, `torch-compile` beside `torch`, which share its tables: the same formulas,
+A framework may be there in several modes, `torch-compile` beside `torch`, which share its folder: the same tables,
 executed in another way. Modules are imported when they are asked for, so that a missing framework hurts nobody else.
 """
 
@@ -34,8 +34,8 @@ BACKENDS = {
     "numpy": "backproof.backends.numpy_reference",
     "torch": "backproof.backends.torch_autograd",
     "jax": "backproof.backends.jax_autograd",
-    "torch-compile": "backproof.backends.torch_compile",
-    "jax-eager": "backproof.backends.jax_eager",
+    "torch-compile": "backproof.backends.torch_autograd.compiled",
+    "jax-eager": "backproof.backends.jax_autograd.eager",
 }
 DEFAULT = ("numpy", "torch", "jax")  # the others run when they are asked for
 

@@ -184,28 +184,33 @@ class Recorder:
 
     def __init__(self, problem: Problem):
         self.wanted = frozenset(problem.recorded.tolist())
-        self.count, self.size = len(problem.recorded), problem.batches.shape[1]
-        self.row = 0
-        self.alone: dict[str, list] = {"loss": [], "learning_rates": []}
-        self.tensors: dict[str, Arrays] = {group: {} for group in BY_SAMPLE}
+        self.count, self.size, self.row = len(problem.recorded), problem.batches.shape[1], 0
+        self.losses: list = []
+        self.rates: list = []
+        self.groups: dict[str, Arrays] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
 
     def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
         """Keep one step: its loss, its rate, and dictionaries of arrays named like the fields of `Trajectory`."""
-        self.alone["loss"].append(loss)
-        self.alone["learning_rates"].append(learning_rate)
+        self.losses.append(loss)
+        self.rates.append(learning_rate)
         for group, arrays in groups.items():
-            kept = self.tensors.setdefault(group, {})
+            buffers, row = self.groups[group], self._row(group, arrays)
             for name, array in arrays.items():
-                if name not in kept:
-                    shape = (self.size, *array.shape[1:]) if group in BY_SAMPLE else array.shape
-                    kept[name] = np.zeros((self.count, *shape), array.dtype)
-                kept[name][(self.row, slice(len(array))) if group in BY_SAMPLE else self.row] = array
+                if name not in buffers:
+                    rows = [self.size] if group in BY_SAMPLE else []
+                    buffers[name] = np.zeros((self.count, *rows, *array.shape[len(rows) :]), array.dtype)
+                buffers[name][row] = array
         self.row += 1
+
+    def _row(self, group: str, arrays: Arrays) -> int | tuple[int, slice]:
+        """Where the arrays of this step go; behind a short batch zeros stay."""
+        samples = len(next(iter(arrays.values()))) if group in BY_SAMPLE and arrays else self.size
+        return self.row if samples == self.size else (self.row, slice(samples))
 
     def trajectory(self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float) -> Trajectory:
         """Everything kept."""
-        rates = np.array(self.alone["learning_rates"], np.float64) if problem.schedule else None
+        rates = np.array(self.rates, np.float64) if problem.schedule else None
         return Trajectory(
-            steps=problem.recorded, loss=np.stack(self.alone["loss"]), final_values=final_values,
-            final_loss=final_loss, learning_rates=rates, seconds=seconds, **self.tensors,
+            steps=problem.recorded, loss=np.stack(self.losses), final_values=final_values, final_loss=final_loss,
+            learning_rates=rates, seconds=seconds, **self.groups,
         )  # fmt: skip

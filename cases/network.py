@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from backproof.cases.format.fields import hint, quoted
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 
-class Node(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Node:
     """One operation of a network: a layer, or a part of one.
 
     Attributes:
@@ -35,16 +37,15 @@ class Node(NamedTuple):
     buffers: dict[str, str]
     layer: str
 
-    def operands(self, numbers: Mapping[str, Any]) -> list:
-        """What its formula takes in order, values and parameters, out of all numbers by name."""
-        return [numbers[name] for name in (*self.inputs, *self.parameters)]
-
     def keywords(self, numbers: Mapping[str, Any], *, training: bool = True) -> dict[str, Any]:
-        """What its formula takes by keyword; `training` as well, where it has buffers."""
+        """What its formula takes by keyword beside its settings: masks, buffers, and with buffers `training`."""
         if not (self.masks or self.buffers):
-            return self.settings
+            return NOTHING
         named = {keyword: numbers.get(path) for keyword, path in (self.masks | self.buffers).items()}
-        return self.settings | named | ({"training": training} if self.buffers else {})
+        return named | ({"training": training} if self.buffers else {})
+
+
+NOTHING: dict[str, Any] = {}
 
 
 class Network:

@@ -69,12 +69,12 @@ class Problem:
         """The layers with the shapes of their values."""
         return Network(self.layers, self.inputs.shape[1:])
 
-    @property
+    @cached_property
     def network(self) -> tuple[Node, ...]:
         """The operations in the order in which they are computed."""
         return self.graph.nodes
 
-    @property
+    @cached_property
     def output(self) -> str:
         """The name of the last layer."""
         return self.graph.output
@@ -83,6 +83,16 @@ class Problem:
     def axes(self) -> dict[str, tuple[int, ...]]:
         """The axes of every parameter, counted from the end."""
         return {path: tuple(range(-values.ndim, 0)) for path, values in self.parameters.items()}
+
+    @cached_property
+    def positions(self) -> int:
+        """How many positions the output of a sample has."""
+        return math.prod(self.output_shape[:-1])
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the output, of one sample."""
+        return self.graph.shapes[self.output]
 
     def masks_at(self, steps: int | np.ndarray) -> dict[str, np.ndarray]:
         """The masks by path at a step, (size, *shape), or at many, (steps, size, *shape)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,8 +10,8 @@ import numpy as np
 
 from backproof.cases.network import Node
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.combining import add
-from backproof.reference.formulas.layers import layer_backward, layer_forward
+from backproof.reference.formulas.combining import add, in_any_order
+from backproof.reference.formulas.layers import Nodes, layer_backward, layer_forward, named, resolved
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.positions import rows
@@ -53,14 +51,15 @@ class Step(NamedTuple):
 
 def operands(problem: Problem, parameters: dict, *others: dict) -> dict:
     """Collect by name what layers take beside values: parameters, tied ones too, masks and buffers of a step."""
-    tied = {path: tie.of(parameters) for path, tie in problem.tied.items()}
-    numbers = parameters | tied
+    numbers = dict(parameters)
+    for path, tie in problem.tied.items():
+        numbers[path] = tie.of(parameters)
     for more in others:
-        numbers |= more
+        numbers.update(more)
     return numbers
 
 
-def forward(network: tuple[Node, ...], numbers: dict, inputs, *, training: bool = True) -> tuple[dict, dict]:
+def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> tuple[dict, dict]:
     """Compute the values of `input` and of every node, in order, and the buffers after the step.
 
     Args:
@@ -69,50 +68,40 @@ def forward(network: tuple[Node, ...], numbers: dict, inputs, *, training: bool 
         inputs: (..., samples, *positions, features).
         training: False after the last step, where there are no masks, and buffers stay as they are.
     """
-    values, after = {"input": inputs}, {}
-    given = ChainMap(values, numbers)
-    for node in network:
-        values[node.name], buffers = layer_forward(node, given, training=training)
-        after |= buffers
+    given, values, after = {**numbers, "input": inputs}, {"input": inputs}, {}
+    for one in resolved(network):
+        if one.same:
+            y = one.forward(*map(given.__getitem__, one.taken))
+        else:
+            y, buffers = layer_forward(one, given, training=training)
+            after |= buffers
+        given[one.name] = values[one.name] = y
     return values, after
 
 
 def total_loss(problem: Problem, parameters: dict, y, t):
     """Compute the loss of outputs y for targets t, (..., samples, *positions, outputs), and the penalties."""
-    loss = loss_forward(problem.loss, *_by_row(problem, y, t), positions_of(problem))
-    return loss + penalty_forward(problem.penalties, parameters, problem.axes)
+    loss = loss_forward(problem.loss, _by_row(problem, y), _by_row(problem, t), problem.positions)
+    return loss + penalty_forward(problem.penalties, parameters, problem.axes) if problem.penalties else loss
 
 
 def loss_cotangent(problem: Problem, y, t, slope: Callable = loss_backward):
     """Compute the cotangent of the outputs y."""
-    dy = slope(problem.loss, *_by_row(problem, y, t), positions_of(problem))
-    return dy if dy.shape == y.shape else np.reshape(dy, y.shape)
+    dy = slope(problem.loss, _by_row(problem, y), _by_row(problem, t), problem.positions)
+    return dy if problem.positions == 1 else np.reshape(dy, y.shape)
 
 
-def positions_of(problem: Problem) -> int:
-    """How many positions the output has."""
-    return math.prod(problem.shapes[problem.output][:-1])
-
-
-def _by_row(problem: Problem, *values):
-    """Outputs and targets as (..., rows, outputs), a row for each sample and position."""
-    positions = len(problem.shapes[problem.output]) - 1
-    return (rows(value, len(value.shape) - positions - 2) for value in values)
+def _by_row(problem: Problem, x):
+    """Outputs or targets as (..., rows, outputs), a row for each sample and position."""
+    positions = len(problem.output_shape) - 1
+    return rows(x, len(x.shape) - positions - 2) if positions else x
 
 
 # ---------------------------------------------------------------- backward
 
 
-class Passed(NamedTuple):
-    """What the way back has found at a node: its whole cotangent, and the gradients that its own parameters get here."""
-
-    name: str
-    cotangent: Any
-    gradients: dict[str, Any]
-
-
 def way_back(
-    network: tuple[Node, ...],
+    network: Nodes,
     numbers: Mapping[str, Any],
     dy,
     *,
@@ -120,8 +109,8 @@ def way_back(
     outputs: Mapping[str, Any] | None = None,
     rules: Mapping[str, Backward] | None = None,
     training: bool = True,
-) -> Iterator[Passed]:
-    """Walk the chain rule from the last node back to `input`.
+) -> Iterator[tuple[Node, dict[str, Any]]]:
+    """Walk the chain rule from the last node back to the first.
 
     Args:
         network: the nodes.
@@ -131,33 +120,42 @@ def way_back(
         outputs: values by name that a node's own backward formula takes for y.
         rules: by name of a node, another formula in the place of its own.
         training: False after the last step.
+
+    Yields:
+        Each node behind which the walk stands, and the sums so far: by name the cotangents of values, and by path the
+        gradients of what nodes take. Those of the node itself, and of its value, are whole.
     """
     sums: dict[str, Any] = {network[-1].name: dy}
-    for node in reversed(network):
-        cotangent, gradients = sums.pop(node.name), {}
-        taken = recorded[node.name] if recorded else cotangent
-        y = (outputs or numbers)[node.name]
-        rule = (rules or {}).get(node.name, partial(layer_backward, training=training))
-        for name, derivative in rule(node, numbers, y, taken):
-            add(gradients if name in node.parameters else sums, name, derivative)
-        yield Passed(node.name, cotangent, gradients)
-    yield Passed("input", sums["input"], {})
+    taken, values, rules = recorded or sums, outputs or numbers, rules or {}
+    at = numbers.__getitem__
+    for one in reversed(resolved(network)):
+        y, dy = values[one.name], taken[one.name]
+        if one.name in rules:
+            found = rules[one.name](one.node, numbers, y, dy)
+        elif one.same:
+            found = named(one, one.backward(*map(at, one.inputs), y, dy, *map(at, one.parameters)))
+        else:
+            found = layer_backward(one, numbers, y, dy, training=training)
+        for name, derivative in found:
+            sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
+        yield one.node, sums
 
 
-def backward(network: tuple[Node, ...], numbers: dict, values: dict, dy, *, training: bool = True) -> tuple[dict, dict]:
+def backward(network: Nodes, numbers: dict, values: dict, dy, **how) -> tuple[dict, dict]:
     """Compute the cotangents of every node and of `input`, from the last one's dy back, and the gradients by path.
 
-    The gradient of a tied parameter is that of the layer which takes it.
+    The gradient of a tied parameter is that of the layer which takes it. `how` is that of `way_back`.
     """
-    cotangents, gradients = {}, {}
-    for name, cotangent, own in way_back(network, ChainMap(values, numbers), dy, training=training):
-        cotangents[name] = cotangent
-        gradients |= own
-    return cotangents, gradients
+    sums: dict[str, Any] = {}
+    for _, sums in way_back(network, {**numbers, **values}, dy, **how):  # noqa: B007
+        pass
+    return {name: sums.pop(name) for name in values}, sums
 
 
 def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[str, ...]) -> dict:
     """Compute the whole gradients of the parameters of these paths: those of tied ones added, and of penalties."""
+    if not (problem.tied or problem.penalties):
+        return {path: gradients[path] for path in paths}
     sums: dict = {}
     for path, gradient in gradients.items():
         tie = problem.tied.get(path)
@@ -172,14 +170,31 @@ def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[st
 
 
 def derivatives(
-    problem: Problem, parameters: dict, masks: dict, x, t, buffers: dict | None = None, *, training: bool = True
+    problem: Problem,
+    parameters: dict,
+    masks: dict,
+    x,
+    t,
+    buffers: dict | None = None,
+    *,
+    training: bool = True,
+    network: Nodes | None = None,
 ) -> Derivatives:
-    """Go forward and backward on a batch of inputs x and targets t; after the last step not in `training`."""
-    numbers = operands(problem, parameters, masks, buffers or {})
-    values, buffers_after = forward(problem.network, numbers, x, training=training)
+    """Go forward and backward on a batch.
+
+    Args:
+        problem: that is run.
+        parameters: by path.
+        masks, buffers: of the step, by path.
+        x, t: inputs and targets, (..., samples, *positions, features).
+        training: False after the last step.
+        network: the problem's, if it is resolved already.
+    """
+    network, numbers = network or problem.network, operands(problem, parameters, masks, buffers or {})
+    values, buffers_after = forward(network, numbers, x, training=training)
     y = values[problem.output]
     dy = loss_cotangent(problem, y, t)
-    cotangents, gradients = backward(problem.network, numbers, values, dy, training=training)
+    cotangents, gradients = backward(network, numbers, values, dy, training=training)
     gradients = trained(problem, parameters, gradients, problem.trained)
     return Derivatives(total_loss(problem, parameters, y, t), values, cotangents, gradients, buffers_after)
 
@@ -188,7 +203,7 @@ def train(
     problem: Problem,
     number: Callable[[np.ndarray], Any] = np.asarray,
     real: Callable[[float], Any] = float,
-    differentiate: Callable[..., Derivatives] = derivatives,
+    differentiate: Callable[..., Derivatives] | None = None,
     advance: Callable[..., tuple[dict, dict]] | None = None,
 ) -> Iterator[Step]:
     """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
@@ -196,15 +211,16 @@ def train(
     `real` does so with the learning rates of a schedule, one by one; `differentiate` and `advance`, which makes an
     update, may be somebody else's.
     """
+    differentiate = differentiate or partial(derivatives, network=resolved(problem.network))
     inputs, targets = number(problem.inputs), number(problem.targets)
     parameters = {path: number(values) for path, values in problem.parameters.items()}
     buffers = {path: number(values) for path, values in problem.buffers.items()}
     state = init(problem.optimizer, {path: parameters[path] for path in problem.trained})
     rates = learning_rates(problem, range(problem.steps), real) or [None] * problem.steps
-    for number_of_step, (batch, rate) in enumerate(zip(problem.batches, rates, strict=True)):
-        samples = batch[batch >= 0]
-        x, t = inputs[samples], targets[samples]
-        masks = {path: number(mask[: len(samples)]) for path, mask in problem.masks_at(number_of_step).items()}
+    sizes = (problem.batches >= 0).sum(axis=1).tolist()
+    for number_of_step, (batch, size, rate) in enumerate(zip(problem.batches, sizes, rates, strict=True)):
+        x, t = (numbers.take(batch[:size], axis=0) for numbers in (inputs, targets))
+        masks = {path: number(mask[:size]) for path, mask in problem.masks_at(number_of_step).items()}
         found = differentiate(problem, parameters, masks, x, t, buffers)
         used = clipped(problem.clip, found.gradients, problem.axes)
         after, state_after = (advance or update)(

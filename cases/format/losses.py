@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
 
+from backproof.cases.format.added import added
 from backproof.cases.format.concept import Concept, Positive
 from backproof.cases.format.fields import OneOf
 
@@ -111,26 +112,13 @@ class Cosine(Criterion):
     by_sample: ClassVar[bool] = True
 
 
-Loss = Annotated[
-    WeightedSum
-    | WeightedSquares
-    | SquaredError
-    | AbsoluteError
-    | Huber
-    | SmoothL1
-    | LogCosh
-    | BinaryCrossEntropy
-    | SigmoidBinaryCrossEntropy
-    | SoftmaxCrossEntropy
-    | NegativeLogLikelihood
-    | KlDivergence
-    | Poisson
-    | Hinge
-    | SquaredHinge
-    | GaussianNll
-    | Cosine,
-    OneOf("loss", "losses", "losses"),
-]
+OURS = (
+    WeightedSum, WeightedSquares, SquaredError, AbsoluteError, Huber, SmoothL1, LogCosh, BinaryCrossEntropy,
+    SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, NegativeLogLikelihood, KlDivergence, Poisson, Hinge, SquaredHinge,
+    GaussianNll, Cosine,
+)  # fmt: skip
+ADDED = added("backproof.losses", Criterion, OURS)
+Loss = Annotated[Union[(*OURS, *ADDED)], OneOf("loss", "losses", "losses")]
 
 
 # ---------------------------------------------------------------- penalties

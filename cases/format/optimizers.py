@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Union
 
 from pydantic import Field
 
+from backproof.cases.format.added import added
 from backproof.cases.format.concept import Concept, Count, Fraction, Positive, Share, Small
 from backproof.cases.format.fields import OneOf
 
@@ -275,10 +276,9 @@ class Radam(OfMoments):
         return self.decoupled
 
 
-Optimizer = Annotated[
-    Sgd | Momentum | Asgd | Lion | Rprop | Adagrad | Adadelta | Rmsprop | Adam | Adamw | Adamax | Nadam | Radam,
-    OneOf("optimizer", "optimizers", "optimizers"),
-]
+OURS = (Sgd, Momentum, Asgd, Lion, Rprop, Adagrad, Adadelta, Rmsprop, Adam, Adamw, Adamax, Nadam, Radam)
+ADDED = added("backproof.optimizers", Updating, OURS)
+Optimizer = Annotated[Union[(*OURS, *ADDED)], OneOf("optimizer", "optimizers", "optimizers")]
 
 
 # ---------------------------------------------------------------- gradient clipping

@@ -20,6 +20,7 @@ def dense_forward(x, weight, bias=None):
 def dense_backward(x, y, dy, weight, bias=None):
     """dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ dy over the samples and positions."""
     steps = len(weight.shape) - 2
-    dx = contract("o,io->i", dy, weight)
-    dweight = contract("ni,no->io", rows(x, steps), rows(dy, steps))
-    return (dx, dweight) if bias is None else (dx, dweight, over_rows(dy, bias))
+    dx, dbias = contract("o,io->i", dy, weight), () if bias is None else (over_rows(dy, bias),)
+    if len(x.shape) > steps + 2:
+        x, dy = rows(x, steps), rows(dy, steps)
+    return dx, contract("ni,no->io", x, dy), *dbias

@@ -11,11 +11,13 @@ allowed everywhere. Nothing here asks what its numbers are: floats of any precis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from backproof.cases.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
+from backproof.reference.formulas.added import added_layers
 from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward
 from backproof.reference.formulas.dense import dense_backward, dense_forward
 
@@ -23,10 +25,46 @@ LAYERS: dict[str, tuple[Callable, Callable]] = {
     "dense": (dense_forward, dense_backward),
     "dropout": (dropout_forward, dropout_backward),
     "skip": (skip_forward, skip_backward),
-} | ACTIVATIONS
+} | ACTIVATIONS | added_layers()
 
 
-def layer_forward(node: Node, numbers: Mapping[str, Any], *, training: bool = True) -> tuple[Any, dict[str, Any]]:
+class Operation(NamedTuple):
+    """A node with its formulas at hand, as plain functions of arrays.
+
+    Attributes:
+        name, inputs, parameters, taken: those of the node; `taken` are inputs and parameters.
+        forward, backward: its formulas, with its settings.
+        node: itself.
+        same: its formulas take nothing else, so that they are the same at every step.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    taken: tuple[str, ...]
+    forward: Callable
+    backward: Callable
+    node: Node
+    same: bool
+
+
+Nodes = Sequence[Node] | Sequence[Operation]
+
+
+def resolved(network: Nodes) -> Sequence[Operation]:
+    """Look the formulas of all nodes up; what is resolved stays as it is."""
+    return network if isinstance(network[0], Operation) else [*map(_resolved, network)]
+
+
+def _resolved(node: Node) -> Operation:
+    formulas = LAYERS[node.kind]
+    same = not (node.masks or node.buffers)
+    if node.settings:
+        formulas = [partial(formula, **node.settings) for formula in formulas]
+    return Operation(node.name, node.inputs, node.parameters, (*node.inputs, *node.parameters), *formulas, node, same)
+
+
+def layer_forward(node: Node | Operation, numbers: Mapping[str, Any], *, training: bool = True) -> tuple[Any, dict]:
     """Compute the value of a node, and by path its buffers after the step.
 
     Args:
@@ -34,16 +72,17 @@ def layer_forward(node: Node, numbers: Mapping[str, Any], *, training: bool = Tr
         numbers: values, parameters, masks and buffers by name.
         training: False after the last step.
     """
-    keywords = node.keywords(numbers, training=training)
-    formula, _ = LAYERS[node.kind]
-    y = formula(*node.operands(numbers), **keywords)
-    if not (node.buffers and training):
+    one = node if isinstance(node, Operation) else _resolved(node)
+    y = one.forward(*[numbers[name] for name in one.taken], **one.node.keywords(numbers, training=training))
+    if not (one.node.buffers and training):
         return y, {}
     y, after = y
-    return y, {node.buffers[keyword]: buffer for keyword, buffer in after.items()}
+    return y, {one.node.buffers[keyword]: buffer for keyword, buffer in after.items()}
 
 
-def layer_backward(node: Node, numbers: Mapping[str, Any], y, dy, *, training: bool = True) -> list[tuple[str, Any]]:
+def layer_backward(
+    node: Node | Operation, numbers: Mapping[str, Any], y, dy, *, training: bool = True
+) -> Iterable[tuple[str, Any]]:
     """Compute the derivatives by what a node takes, each with the name of a value or the path of a parameter.
 
     Args:
@@ -53,8 +92,12 @@ def layer_backward(node: Node, numbers: Mapping[str, Any], y, dy, *, training: b
         dy: the derivative of the loss by it.
         training: False after the last step.
     """
-    xs, parameters = ([numbers[name] for name in names] for names in (node.inputs, node.parameters))
-    _, formula = LAYERS[node.kind]
-    found = formula(*xs, y, dy, *parameters, **node.keywords(numbers, training=training))
-    derivatives = found if isinstance(found, tuple) else (found,)
-    return list(zip((*node.inputs, *node.parameters), derivatives, strict=True))
+    one = node if isinstance(node, Operation) else _resolved(node)
+    xs, parameters = [numbers[name] for name in one.inputs], [numbers[path] for path in one.parameters]
+    found = one.backward(*xs, y, dy, *parameters, **one.node.keywords(numbers, training=training))
+    return named(one, found)
+
+
+def named(one: Operation, found: Any) -> Iterable[tuple[str, Any]]:
+    """Give the results of a backward formula the names of what it takes; one alone may come without a tuple."""
+    return zip(one.taken, found if isinstance(found, tuple) else (found,), strict=True)

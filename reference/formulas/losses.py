@@ -11,6 +11,7 @@ import numpy as np
 
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.reference.formulas.activations import log_softmax_backward, log_softmax_forward, softplus
+from backproof.reference.formulas.added import added_losses
 from backproof.reference.numbers.protocol import by_any_form, elementary, flushed_with, positive
 
 Axes = tuple[int, ...]
@@ -263,7 +264,7 @@ LOSSES = {
     "squared_hinge": (squared_hinge_forward, squared_hinge_backward),
     "gaussian_nll": (gaussian_nll_forward, gaussian_nll_backward),
     "cosine": (cosine_forward, cosine_backward),
-}
+} | added_losses()
 
 
 def loss_forward(loss: Loss, y, t, positions: int = 1):

@@ -14,11 +14,13 @@ knows that β was rounded. Weight decay, clipping and schedules are the same for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from backproof.cases.format.optimizers import Clip, Optimizer
+from backproof.reference.formulas.added import added_optimizers
 from backproof.reference.numbers.protocol import (
     by_any_form,
     mixture,
@@ -232,7 +234,7 @@ def _correction(decay: float, t, w):
 
 def decayed(optimizer: Optimizer, w, g):
     """Weight decay: (1 - η λ) w in the place of w if it is decoupled, else g + λ w in the place of g."""
-    decay = getattr(optimizer, "weight_decay", 0)
+    decay = _decay(optimizer)
     if not decay:
         return w, g
     if optimizer.is_decoupled:
@@ -284,7 +286,7 @@ OPTIMIZERS = {
     "adamax": adamax,
     "nadam": nadam,
     "radam": radam,
-}
+} | added_optimizers()
 WITH_DECAY = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}  # other forms, of the gradient without decay
 
 
@@ -302,23 +304,34 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
     """
     if optimizer is None:
         return parameters, state
+    names, rules = optimizer.state, _rules(optimizer)
     after, state_after = dict(parameters), {}
     for path, gradient in gradients.items():
-        memory = [state[f"{name}/{path}"] for name in optimizer.state]
-        after[path], remembered = _update(optimizer, parameters[path], gradient, step, memory)
-        state_after |= {f"{name}/{path}": new for name, new in zip(optimizer.state, remembered, strict=True)}
+        keys = [f"{name}/{path}" for name in names]
+        memory = [state[key] for key in keys]
+        after[path], remembered = _update(optimizer, rules, parameters[path], gradient, step, memory)
+        state_after.update(zip(keys, remembered, strict=True))
     return after, state_after
 
 
-def _update(optimizer: Optimizer, w, gradient, step, memory: list):
+def _decay(optimizer: Optimizer) -> float:
+    return optimizer.weight_decay if "weight_decay" in type(optimizer).model_fields else 0
+
+
+def _rules(optimizer: Optimizer) -> list[Callable]:
+    """The forms of the optimizer's rule, with weight decay if it has some."""
+    if not _decay(optimizer):
+        return [OPTIMIZERS[optimizer.kind]]
+    others = [WITH_DECAY[optimizer.kind]] if optimizer.kind in WITH_DECAY else []
+    return [_decoupled if optimizer.is_decoupled else _coupled, *others]
+
+
+def _update(optimizer: Optimizer, rules: list[Callable], w, gradient, step, memory: list):
     """The new value of one parameter and its new memory."""
     if getattr(optimizer.learning_rate, "shape", ()):
         optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
-    t, decay = _by_step(step, w) + 1, getattr(optimizer, "weight_decay", 0)
-    rules = [_decoupled if decay and optimizer.is_decoupled else _coupled]
-    if decay and optimizer.kind in WITH_DECAY:
-        rules.append(WITH_DECAY[optimizer.kind])
-    return by_any_form(w, *(partial(rule, optimizer, w, gradient, t, *memory) for rule in rules))
+    operands = optimizer, w, gradient, _by_step(step, w) + 1, *memory
+    return by_any_form(w, *(partial(rule, *operands) for rule in rules)) if rules[1:] else rules[0](*operands)
 
 
 def _by_step(number, w):

@@ -16,7 +16,7 @@ from flint import arb
 from scipy.special import erfc, expit
 
 from backproof.reference.numbers.moves import move_of
-from backproof.reference.numbers.sums import NAMED, mean, scattered
+from backproof.reference.numbers.sums import NAMED, is_beyond, mean, scattered
 
 
 @contextmanager
@@ -35,6 +35,8 @@ class Balls(np.ndarray):
     __array_priority__ = 1  # what is joined of balls is balls
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if is_beyond(Balls, map(type, inputs)):
+            return NotImplemented
         operands = [_plain(operand) for operand in inputs]
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
         return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
@@ -42,7 +44,8 @@ class Balls(np.ndarray):
     def __array_function__(self, function, types, arguments, options):
         if function in NAMED:
             return NAMED[function](*arguments, **options)
-        if (move := move_of(function, arguments, options)) is None:
+        move = None if is_beyond(Balls, types) else move_of(function, arguments, options)
+        if move is None:
             return NotImplemented
         return balls(move.make([balls(number).view(np.ndarray) for number in move.numbers], arb(0)))
 

@@ -52,12 +52,12 @@ from backproof.reference.numbers.moves import Move, index_of, move_of
 from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.numbers.protocol import number_like
 from backproof.reference.numbers.rules import Result, rounded, zero_stays
-from backproof.reference.numbers.sums import NAMED, mean
+from backproof.reference.numbers.sums import NAMED, Movable, is_beyond
 
 PARTS = ("value", "bound", "magnitude")
 
 
-class Bounded(NDArrayOperatorsMixin):
+class Bounded(Movable, NDArrayOperatorsMixin):
     """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
 
     `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as well
@@ -78,7 +78,9 @@ class Bounded(NDArrayOperatorsMixin):
     # ------------------------------------------------------------ operations
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        return self._by_rule((ufunc, method), inputs, options) if (ufunc, method) in RULES else NotImplemented
+        if (ufunc, method) not in RULES or is_beyond(Bounded, map(type, inputs)):
+            return NotImplemented
+        return self._by_rule((ufunc, method), inputs, options)
 
     def _by_rule(self, rule: tuple, operands: tuple, options: dict) -> Bounded:
         precision = _coarsest(operands)
@@ -91,12 +93,6 @@ class Bounded(NDArrayOperatorsMixin):
             result.find_grid = lambda result: grid(result, *operands, **options)
             result.parents = operands
         return result
-
-    def sum(self, axis=None, *, keepdims: bool = False) -> Bounded:
-        """The sum over one or more axes, of all by default."""
-        return np.add.reduce(self, axis=axis, keepdims=keepdims)
-
-    mean = mean
 
     def elementary(self) -> Bounded:
         """See `protocol.py`, and so for all hints."""
@@ -150,58 +146,16 @@ class Bounded(NDArrayOperatorsMixin):
     def __array_function__(self, function, types, arguments, options):
         if function in NAMED:
             return NAMED[function](*arguments, **options)
-        move = move_of(function, arguments, options)
+        move = None if is_beyond(Bounded, types) else move_of(function, arguments, options)
         return NotImplemented if move is None else _moved(move)
 
     def __getitem__(self, index) -> Bounded:
         return _moved(index_of(self, index))
 
-    def reshape(self, *shape) -> Bounded:
-        """The same numbers in another shape."""
-        return np.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
-
-    def transpose(self, *axes) -> Bounded:
-        """The axes in another order, by default reversed."""
-        return np.transpose(self, (axes[0] if isinstance(axes[0], tuple) else axes) if axes else None)
-
-    def swapaxes(self, one: int, other: int) -> Bounded:
-        """Two axes exchanged."""
-        return np.swapaxes(self, one, other)
-
-    def squeeze(self, axis=None) -> Bounded:
-        """Without axes of size 1."""
-        return np.squeeze(self, axis)
-
-    def ravel(self) -> Bounded:
-        """All numbers in a row."""
-        return np.ravel(self)
-
-    flatten = ravel
-
-    @property
-    def T(self) -> Bounded:  # noqa: N802, NumPy's name
-        """The axes reversed."""
-        return np.transpose(self)
-
-    @property
-    def mT(self) -> Bounded:  # noqa: N802, NumPy's name
-        """The matrix transpose."""
-        return _moved(Move([self], lambda parts, _: parts[0].mT))
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the values."""
         return self.value.shape
-
-    @property
-    def ndim(self) -> int:
-        """How many axes there are."""
-        return self.value.ndim
-
-    @property
-    def size(self) -> int:
-        """How many numbers there are."""
-        return self.value.size
 
     # ------------------------------------------------------------ what is known
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.reference.numbers.moves import move_of
-from backproof.reference.numbers.sums import NAMED, mean, scattered
+from backproof.reference.numbers.sums import NAMED, is_beyond, mean, scattered
 
 
 class Half(np.ndarray):
@@ -19,13 +19,16 @@ class Half(np.ndarray):
     __array_priority__ = 1  # what is joined of them is of their kind
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if is_beyond(Half, map(type, inputs)):
+            return NotImplemented
         operands = [operand.astype(np.float32) if _is_half(operand) else operand for operand in map(_plain, inputs)]
         return half(np.asarray(getattr(ufunc, method)(*operands, **options)).astype(self.dtype))
 
     def __array_function__(self, function, types, arguments, options):
         if function in NAMED:
             return NAMED[function](*arguments, **options)
-        if (move := move_of(function, arguments, options)) is None:
+        move = None if is_beyond(Half, types) else move_of(function, arguments, options)
+        if move is None:
             return NotImplemented
         return half(move.make([np.asarray(_plain(number)).astype(self.dtype) for number in move.numbers], 0))
 

@@ -66,7 +66,7 @@ def first_largest(x, axis: int):
     better = getattr(x, "first_largest", None)
     if better:
         return better(axis)
-    first = np.expand_dims(np.argmax(x, axis=axis), axis)
+    first = np.expand_dims(np.asarray(x).argmax(axis=axis), axis)
     places = np.arange(x.shape[axis]).reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
     return (places == first).astype(x.dtype).view(type(x))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
+
 import numpy as np
 
 from backproof.reference.numbers.moves import checked_index, split
@@ -48,8 +51,72 @@ def scattered(values: np.ndarray, index, size: int, axis: int, paired: int, *, i
     return result[(slice(None),) * axis + (slice(size),)]
 
 
-# What NumPy calls these. The functions that a kind of number has no own method for.
+class Movable:
+    """The methods of NumPy's arrays that move numbers and add them up, by NumPy's functions.
+
+    A kind of number that has them answers these functions, has a `shape` and takes an index.
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return prod(self.shape)
+
+    @property
+    def T(self):  # noqa: N802, NumPy's name
+        """The axes reversed."""
+        return np.transpose(self)
+
+    @property
+    def mT(self):  # noqa: N802, NumPy's name
+        """The matrix transpose."""
+        return np.swapaxes(self, -1, -2)
+
+    def reshape(self, *shape):
+        """The same numbers in another shape."""
+        return np.reshape(self, shape[0] if isinstance(shape[0], tuple | list) else shape)
+
+    def transpose(self, *axes):
+        """The axes in another order, by default reversed."""
+        return np.transpose(self, (axes[0] if isinstance(axes[0], tuple | list) else axes) if axes else None)
+
+    def swapaxes(self, one: int, other: int):
+        """Two axes exchanged."""
+        return np.swapaxes(self, one, other)
+
+    def squeeze(self, axis=None):
+        """Without axes of size 1."""
+        return np.squeeze(self, axis)
+
+    def ravel(self):
+        """All numbers in a row."""
+        return np.ravel(self)
+
+    flatten = ravel
+
+    def sum(self, axis=None, *, keepdims: bool = False):
+        """The sum over one or more axes, of all by default."""
+        return np.add.reduce(self, axis=axis, keepdims=keepdims)
+
+    mean = mean
+
+
+def is_beyond(own: type, kinds: Iterable[type]) -> bool:
+    """Whether there are numbers that contain others, of another kind than `own`: these know what to do."""
+    return any(kind is not own and issubclass(kind, Movable) for kind in kinds)
+
+
+# By the names that NumPy has for them.
 NAMED = {
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: x.ndim,
     np.sum: lambda x, axis=None, *, keepdims=False: x.sum(axis=axis, keepdims=keepdims),
     np.mean: mean,
     np.max: lambda x, axis=None, *, keepdims=False: np.maximum.reduce(x, axis=axis, keepdims=keepdims),

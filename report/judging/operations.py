@@ -163,19 +163,19 @@ def _backward_checks(
 
     What several nodes use has the sum of what comes back from each, and is judged with the first of them.
     """
-    dy, gradients = loss_cotangent(problem, values[problem.output], targets), {}
+    dy = loss_cotangent(problem, values[problem.output], targets)
     slope = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
-    first_user, nodes = _first_users(problem), {node.name: node for node in problem.network}
-    looks, given = {problem.output: slope}, ChainMap(values, numbers)
-    for name, cotangent, own in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
-        yield Check("cotangent", name, run.cotangents[name], cotangent, looks[name])
-        if node := nodes.get(name):
-            look = f"its cotangent is taken as recorded: look at the backward pass of the {node.kind} layer {name}"
-            looks |= dict.fromkeys(node.inputs, look)
-        gradients |= own
-        for path in first_user.get(name, ()):
+    first_user, own = _first_users(problem), problem.graph.parameters
+    looks, given = {problem.output: slope}, numbers | values
+    for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
+        yield Check("cotangent", node.name, run.cotangents[node.name], sums[node.name], looks[node.name])
+        look = f"its cotangent is taken as recorded: look at the backward pass of the {node.kind} layer {node.name}"
+        looks |= dict.fromkeys(node.inputs, look)
+        gradients = {path: sums[path] for path in own if path in sums}
+        for path in first_user[node.name]:
             gradient = trained(problem, numbers, gradients, (path,))[path]
             yield Check("gradient", path, run.gradients[path], gradient, look)
+    yield Check("cotangent", "input", run.cotangents["input"], sums["input"], looks["input"])
 
 
 def _first_users(problem: Problem) -> dict[str, list[str]]:

@@ -32,14 +32,14 @@ def function_of(name: str, function: str) -> Callable[[np.ndarray], np.ndarray]:
         case "torch":
             import torch
 
-            from backproof.backends.torch_autograd import _array, _tensor
+            from backproof.backends.torch_autograd.arrays import to_array, to_tensor
 
             rule = getattr(torch, function)
-            return lambda x: _array(rule(_tensor(x)))
+            return lambda x: to_array(rule(to_tensor(x)))
         case "jax":
             import jax
 
-            from backproof.backends.jax_autograd import ACTIVATIONS
+            from backproof.backends.jax_autograd.activations import ACTIVATIONS
 
             elsewhere = {"sigmoid": ACTIVATIONS["sigmoid"], "erfc": jax.scipy.special.erfc}
             rule = elsewhere.get(function) or getattr(jax.numpy, function)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 
-from backproof.backends import jax_autograd, torch_autograd
+from backproof.backends.jax_autograd import activations as of_jax
 from backproof.backends.registry import DEFAULT, backend
+from backproof.backends.torch_autograd import activations as of_torch
 from backproof.cases.format.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import Problem, materialise
@@ -64,12 +65,12 @@ def test_an_activation_is_certified_over_its_range(layer, name, dtype):
 
 
 NOT_USED = [  # docs/frameworks.md
-    ("torch", Gelu(name="a"), torch_autograd.gelu, lambda x, _: F.gelu(x), "value"),
-    ("torch", Softplus(name="a"), torch_autograd.softplus, F.softplus, "value"),
-    ("torch", HardSigmoid(name="a"), torch_autograd.hard_sigmoid, F.hardsigmoid, "cotangent"),
-    ("torch", Celu(name="a", alpha=0.7), torch_autograd.celu, F.celu, "cotangent"),
-    ("jax", LeakyRelu(name="a"), jax_autograd.leaky_relu, jax.nn.leaky_relu, "cotangent"),
-    ("jax", HardTanh(name="a"), jax_autograd.hard_tanh, jax.nn.hard_tanh, "cotangent"),
+    ("torch", Gelu(name="a"), of_torch.gelu, lambda x, _: F.gelu(x), "value"),
+    ("torch", Softplus(name="a"), of_torch.softplus, F.softplus, "value"),
+    ("torch", HardSigmoid(name="a"), of_torch.hard_sigmoid, F.hardsigmoid, "cotangent"),
+    ("torch", Celu(name="a", alpha=0.7), of_torch.celu, F.celu, "cotangent"),
+    ("jax", LeakyRelu(name="a"), of_jax.leaky_relu, jax.nn.leaky_relu, "cotangent"),
+    ("jax", HardTanh(name="a"), of_jax.hard_tanh, jax.nn.hard_tanh, "cotangent"),
 ]
 
 

@@ -258,7 +258,7 @@ def test_a_sum_that_xla_rounds_after_every_term_is_refused(problem_of, monkeypat
 
     from backproof.backends import jax_autograd
 
-    monkeypatch.setattr(jax_autograd, "rounded_once", lambda function: function)
+    monkeypatch.setattr(jax_autograd.training, "rounded_once", lambda function: function)
     jax.clear_caches()
     problem = problem_of(dtype, **SUMS)
     judgement = judge(problem, jax_autograd.run(problem))
@@ -268,11 +268,11 @@ def test_a_sum_that_xla_rounds_after_every_term_is_refused(problem_of, monkeypat
 
 def test_torch_takes_and_gives_every_bit():
     """bfloat16 too, which it shares with NumPy as integers only."""
-    from backproof.backends import torch_autograd
+    from backproof.backends.torch_autograd.arrays import to_array, to_tensor
 
     patterns = np.arange(2**16, dtype=np.uint16)
     for dtype in (np.dtype("float16"), np.dtype("bfloat16")):
-        there_and_back = torch_autograd._array(torch_autograd._tensor(patterns.view(dtype)))
+        there_and_back = to_array(to_tensor(patterns.view(dtype)))
         assert there_and_back.dtype == dtype
         assert np.array_equal(there_and_back.view(np.uint16), patterns)
 
@@ -282,9 +282,10 @@ def test_jax_compiles_once_for_problems_of_one_structure(problem_of, monkeypatch
     import jax
 
     from backproof.backends import jax_autograd
+    from backproof.backends.jax_autograd.layers import LAYERS
 
-    traced, tanh = [], jax_autograd.LAYERS["tanh"]
-    monkeypatch.setitem(jax_autograd.LAYERS, "tanh", lambda x: traced.append(x.shape) or tanh(x))
+    traced, tanh = [], LAYERS["tanh"]
+    monkeypatch.setitem(LAYERS, "tanh", lambda x: traced.append(x.shape) or tanh(x))
     jax.clear_caches()
     problem = problem_of()
     first = jax_autograd.run(problem)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from backproof.backends import jax_autograd, jax_eager, registry, torch_autograd, torch_compile
+from backproof.backends import jax_autograd, registry, torch_autograd
+from backproof.backends.jax_autograd import eager
+from backproof.backends.jax_autograd.layers import LAYERS
+from backproof.backends.torch_autograd import compiled
 from backproof.report.judging.judge import judge
 from backproof.report.judging.outcome import attempt
 from backproof.report.judging.structure import structure_mistakes
@@ -63,15 +66,15 @@ def test_sixteen_bits_are_rounded_between_operations_that_are_fused(problem_of, 
     data = {name: random.normal(size=(4, units)).tolist() for name, units in (("inputs", 2), ("targets", 1))}
     training = {"steps": 6, "batch": {"size": 2}, **SGD}
     problem = problem_of("float16", dtypes=["float16"], data=data, training=training)
-    assert judge(problem, torch_compile.run(problem)).verdict == "certified"
-    monkeypatch.delitem(torch_compile.OPTIONS, "emulate_precision_casts")
-    assert judge(problem, torch_compile.run(problem)).where.phase == "gradient"
+    assert judge(problem, compiled.run(problem)).verdict == "certified"
+    monkeypatch.delitem(compiled.OPTIONS, "emulate_precision_casts")
+    assert judge(problem, compiled.run(problem)).where.phase == "gradient"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tap_changes_no_bit(problems, dtype):
     """Not the sign of a zero either."""
-    taps = torch_compile._zero_taps(problems[dtype], torch.tensor(problems[dtype].inputs))
+    taps = compiled._zero_taps(problems[dtype], torch.tensor(problems[dtype].inputs))
     zeros = torch.tensor([0.0, -0.0], dtype=getattr(torch, dtype))
     for tap in taps.values():
         assert tap.dtype == zeros.dtype
@@ -81,7 +84,7 @@ def test_a_tap_changes_no_bit(problems, dtype):
 def test_steps_between_recorded_ones(problem_of):
     """JAX's loop in Python goes through them."""
     training = {"steps": 12, **SGD}
-    full, thinned = (jax_eager.run(problem_of(training=training, record=record)) for record in (None, {"every": 5}))
+    full, thinned = (eager.run(problem_of(training=training, record=record)) for record in (None, {"every": 5}))
     assert thinned.steps.tolist() == [0, 5, 10, 11]
     for path, after in thinned.after.items():
         assert np.array_equal(after, full.after[path][thinned.steps])
@@ -89,9 +92,9 @@ def test_steps_between_recorded_ones(problem_of):
 
 def test_operations_are_not_jitted_together(problem_of, monkeypatch):
     """An activation sees numbers, where jit would show it a symbol once."""
-    seen, tanh = [], jax_autograd.LAYERS["tanh"]
-    monkeypatch.setitem(jax_autograd.LAYERS, "tanh", lambda x: seen.append(x) or tanh(x))
-    jax_eager.run(problem_of(training={"steps": 3, **SGD}))
+    seen, tanh = [], LAYERS["tanh"]
+    monkeypatch.setitem(LAYERS, "tanh", lambda x: seen.append(x) or tanh(x))
+    eager.run(problem_of(training={"steps": 3, **SGD}))
     assert len(seen) == 3 + 1 + 1  # and once for the shapes of a record
 
 

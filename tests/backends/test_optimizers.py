@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from backproof.backends import torch_autograd
 from backproof.backends.registry import DEFAULT, Unsupported, backend
+from backproof.backends.torch_autograd.optimizers import OPTIMIZERS as RULES
 from backproof.cases.format.optimizers import (
     Adadelta,
     Adagrad,
@@ -112,7 +112,7 @@ def test_the_reference_is_the_library_s(optimizer):
     """Over 50 steps with gradients of all sizes, zeros among them."""
     start, gradients = start_and_gradients()
     tensor = torch.tensor(start, requires_grad=True)
-    theirs = torch_autograd.OPTIMIZERS[optimizer.kind](optimizer, [tensor])
+    theirs = RULES[optimizer.kind](optimizer, [tensor])
     for g, (w, state) in zip(gradients, ours(optimizer, start, gradients), strict=True):
         tensor.grad = torch.tensor(g)
         theirs.step()

@@ -10,6 +10,8 @@ import torch
 from flint import arb
 
 from backproof.backends import jax_autograd, numpy_reference, torch_autograd
+from backproof.backends.jax_autograd.schedules import schedule_of
+from backproof.backends.torch_autograd.schedules import last_change, scheduler_of
 from backproof.cases.format.optimizers import (
     CosineDecay,
     ExponentialDecay,
@@ -52,16 +54,16 @@ def of_torch(schedule, steps: int) -> np.ndarray:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE)
     rates = []
     with warnings.catch_warnings(action="ignore"):  # the optimizer makes no step
-        scheduler = torch_autograd.scheduler_of(schedule, optimizer)
+        scheduler = scheduler_of(schedule, optimizer)
         for number in range(steps):
             rates.append(optimizer.param_groups[0]["lr"])
-            if number < torch_autograd.last_change(schedule):
+            if number < last_change(schedule):
                 scheduler.step()
     return np.array(rates)
 
 
 def of_optax(schedule, steps: int) -> np.ndarray:
-    return np.asarray(jax.vmap(jax_autograd.schedule_of(schedule, RATE))(np.arange(steps)))
+    return np.asarray(jax.vmap(schedule_of(schedule, RATE))(np.arange(steps)))
 
 
 def of_floats(schedule, steps: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How a backend spells each kind, read from the tables of its source, which is neither imported nor run."""
+"""How a backend spells each kind, read from the tables of its sources, which is neither imported nor run."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Spelling(NamedTuple):
 
 
 class Source:
-    """A backend's file."""
+    """The files of a backend's folder, as one text."""
 
-    def __init__(self, path: Path):
-        self.text = path.read_text(encoding="utf-8")
+    def __init__(self, folder: Path):
+        files = sorted(folder.glob("*.py"))
+        self.text = "\n".join(file.read_text(encoding="utf-8") for file in files)
         tree = ast.parse(self.text)
         self.own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         self.assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}

@@ -17,7 +17,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from scipy.special import erf, expit
 
-from backproof.backends import jax_autograd, numpy_reference, torch_autograd
+from backproof.backends import numpy_reference
+from backproof.backends.jax_autograd import activations as jax_activations
+from backproof.backends.jax_autograd import losses as jax_losses
+from backproof.backends.jax_autograd import optimizers as jax_optimizers
+from backproof.backends.torch_autograd import losses as torch_losses
+from backproof.backends.torch_autograd import optimizers as torch_optimizers
+from backproof.backends.torch_autograd import training as torch_training
 from backproof.reference import training
 from backproof.reference.formulas import activations, layers, losses, optimizers
 from backproof.reference.numbers.bounded import exact
@@ -587,33 +593,33 @@ MUTANTS = [
            final(lambda run: replace(run, final_values=one("identity1", np.flipud)(run.final_values))),
            "value identity1", step=9),
     # ------------------------------------------------------------ PyTorch
-    Mutant("torch: no zero_grad", torch_autograd.gradients_of, without_zero_grad, "gradient readout.weight",
+    Mutant("torch: no zero_grad", torch_training.gradients_of, without_zero_grad, "gradient readout.weight",
            step=1, backend="torch"),
-    Mutant("torch: SGD with momentum", torch_autograd.sgd,
+    Mutant("torch: SGD with momentum", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters, lr=RATE, momentum=0.9)),
            "update hidden.weight", step=1, backend="torch"),
-    Mutant("torch: SGD with weight_decay", torch_autograd.sgd,
+    Mutant("torch: SGD with weight_decay", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters, lr=RATE, weight_decay=1e-4)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: SGD with Nesterov's momentum", torch_autograd.sgd,
+    Mutant("torch: SGD with Nesterov's momentum", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters, lr=RATE, momentum=0.9, nesterov=True)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: SGD with maximize", torch_autograd.sgd,
+    Mutant("torch: SGD with maximize", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters, lr=RATE, maximize=True)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: Adam for SGD", torch_autograd.sgd,
+    Mutant("torch: Adam for SGD", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.Adam(parameters, lr=RATE)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: a layer left out of the optimizer", torch_autograd.sgd,
+    Mutant("torch: a layer left out of the optimizer", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters[2:], lr=RATE)),
            "update hidden.weight", backend="torch"),
-    Mutant("torch: mse_loss with reduction sum", torch_autograd.LOSSES["squared_error"],
+    Mutant("torch: mse_loss with reduction sum", torch_losses.LOSSES["squared_error"],
            instead(lambda loss, y, t: loss.factor * F.mse_loss(y, t, reduction="sum")), "loss", backend="torch"),
-    Mutant("torch: l1_loss", torch_autograd.LOSSES["squared_error"],
+    Mutant("torch: l1_loss", torch_losses.LOSSES["squared_error"],
            instead(lambda loss, y, t: loss.factor * F.l1_loss(y, t)), "loss", backend="torch"),
-    Mutant("torch: smooth_l1_loss", torch_autograd.LOSSES["squared_error"],
+    Mutant("torch: smooth_l1_loss", torch_losses.LOSSES["squared_error"],
            instead(lambda loss, y, t: 2 * loss.factor * F.smooth_l1_loss(y, t)), "loss", backend="torch"),
-    Mutant("torch: output detached in the loss", torch_autograd.LOSSES["squared_error"],
+    Mutant("torch: output detached in the loss", torch_losses.LOSSES["squared_error"],
            lambda right: lambda loss, y, t: right(loss, y.detach() + 0 * y, t), "cotangent identity1", backend="torch"),
     Mutant("torch: silu for sigmoid", torch.sigmoid, instead(F.silu), "value sigmoid1", backend="torch"),
     Mutant("torch: sigmoid in half precision", torch.sigmoid,
@@ -627,23 +633,23 @@ MUTANTS = [
     Mutant("torch: dropout left on", F.relu,
            instead(lambda x: F.relu(x) * (torch.arange(3) != 1)), "value relu1", backend="torch"),
     # ------------------------------------------------------------ JAX
-    Mutant("jax: optax.l2_loss, which halves", jax_autograd.of_real_samples,
+    Mutant("jax: optax.l2_loss, which halves", jax_losses.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], optax.l2_loss(y, t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)),
            "loss", backend="jax"),
-    Mutant("jax: mean over the padding too", jax_autograd.of_real_samples,
+    Mutant("jax: mean over the padding too", jax_losses.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) ** 2, 0)) / y.size), "loss", step=2, backend="jax"),
-    Mutant("jax: momentum in optax.sgd", jax_autograd.sgd,
+    Mutant("jax: momentum in optax.sgd", jax_optimizers.sgd,
            instead(lambda optimizer: optax.sgd(RATE, momentum=0.9)), "update hidden.weight", step=1, backend="jax"),
-    Mutant("jax: optax.add_decayed_weights", jax_autograd.sgd,
+    Mutant("jax: optax.add_decayed_weights", jax_optimizers.sgd,
            instead(lambda optimizer: optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(RATE))),
            "update hidden.weight", backend="jax"),
     Mutant("jax: stop_gradient behind tanh", jnp.tanh,
            instead(lambda x: jax.lax.stop_gradient(jnp.tanh(x))), "cotangent hidden", backend="jax"),
     Mutant("jax: maximum for relu at the kink", jax.nn.relu,
            instead(lambda x: jnp.maximum(x, 0)), "cotangent gate", on="kink", backend="jax"),
-    Mutant("jax: sigmoid through bfloat16", jax_autograd.ACTIVATIONS["sigmoid"],
+    Mutant("jax: sigmoid through bfloat16", jax_activations.ACTIVATIONS["sigmoid"],
            instead(lambda x: jax.nn.sigmoid(x.astype(jnp.bfloat16)).astype(x.dtype)), "value sigmoid1", backend="jax"),
     *ACTIVATION_MUTANTS,
     *LOSS_MUTANTS,
@@ -678,12 +684,12 @@ EQUIVALENT = [
     Mutant("loss: derivative -2 (t - y)", loss_slope, loss(lambda y, t, factor, n: -2 * factor * (t - y) / n), ""),
     Mutant("loss: ½ and 2 cancelled", loss_slope, loss(lambda y, t, factor, n: y - t), "", on="sum"),
     Mutant("sgd: the step added with its sign", sgd, step(lambda w, g: w + -RATE * g), ""),
-    Mutant("sgd: a momentum of nothing", torch_autograd.sgd,
+    Mutant("sgd: a momentum of nothing", torch_optimizers.sgd,
            instead(lambda optimizer, parameters: torch.optim.SGD(parameters, lr=RATE, momentum=0.0, foreach=True)), "",
            backend="torch"),
     Mutant("torch: softplus' derivative for sigmoid", torch.sigmoid, instead(
         lambda x: torch.exp(F.logsigmoid(x))), "", backend="torch"),
-    Mutant("jax: loss as a product with itself", jax_autograd.of_real_samples,
+    Mutant("jax: loss as a product with itself", jax_losses.of_real_samples,
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) * (y - t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)), "", backend="jax"),
     *SAME_IN_OTHER_WORDS,

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from backproof.backends import jax_autograd, torch_autograd
+from backproof.backends.jax_autograd import schedules as jax_schedules
+from backproof.backends.torch_autograd import schedules as torch_schedules
 from backproof.reference import training
 from backproof.reference.formulas import layers, losses, optimizers, schedules
 from tests.trial.examples import SCHEDULES
@@ -181,7 +182,7 @@ SHARING_MUTANTS = [
     clip("value", "by the norm", lambda clip, found: {
         p: g * min(1, clip.maximum / lengths(found)).astype(g.dtype) for p, g in found.items()}),
     clip("value", "signs of the maximum", lambda clip, found: {p: np.sign(g) * g.dtype.type(clip.maximum) for p, g in found.items()}),
-    Mutant("torch: clip_grad_norm_, which has an epsilon", torch_autograd.clip_gradients,
+    Mutant("torch: clip_grad_norm_, which has an epsilon", torch_schedules.clip_gradients,
            instead(lambda clip, parameters: torch.nn.utils.clip_grad_norm_(parameters, clip.maximum)),
            "update hidden.weight", on="clipped by norm", backend="torch", blind=BELOW),
     # ------------------------------------------------------------ schedules
@@ -202,8 +203,8 @@ SHARING_MUTANTS = [
     schedule("warm_up", "from 0", lambda right, s, k: k / s.steps if k < s.steps else right(s, k, float)),
     Mutant("schedule: the optimizer does not see it", optimizers.at_rate, instead(lambda optimizer, rate: optimizer),
            "update hidden.weight", step=1, on="exponential_decay"),
-    Mutant("jax: a schedule of an integer count, which is float32", jax_autograd.schedule_of,
-           instead(lambda schedule, rate: lambda count: jax_autograd.SCHEDULES[schedule.kind](schedule, rate)(
+    Mutant("jax: a schedule of an integer count, which is float32", jax_schedules.schedule_of,
+           instead(lambda schedule, rate: lambda count: jax_schedules.SCHEDULES[schedule.kind](schedule, rate)(
                count).astype(float)), "update hidden.weight", on="exponential_decay", backend="jax",
            blind="there it is no mistake"),
 ]  # fmt: skip

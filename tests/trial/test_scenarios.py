@@ -14,8 +14,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 
-from backproof.backends import numpy_reference, torch_autograd
+from backproof.backends import numpy_reference
 from backproof.backends.registry import DEFAULT
+from backproof.backends.torch_autograd.losses import LOSSES
+from backproof.backends.torch_autograd.optimizers import sgd
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
@@ -241,10 +243,10 @@ def of_all_but_the_last(loss, output, targets):
     return total / output.numel() if loss.reduction == "mean" else total
 
 
-SQUARED_ERROR = torch_autograd.LOSSES["squared_error"]
+SQUARED_ERROR = LOSSES["squared_error"]
 FINDINGS = {  # a rule of the backend, the wrong one; the layers, samples and steps that it needs, and where it shows
     "tanh 1e-4 too large": (torch.tanh, lambda x: 1.0001 * torch.tanh(x), (["dense", "tanh"], 1, 1), "tanh1"),
-    "momentum": (torch_autograd.sgd, momentum, (["dense"], 1, 1), "dense1.weight"),
+    "momentum": (sgd, momentum, (["dense"], 1, 1), "dense1.weight"),
     "sum for mean": (
         SQUARED_ERROR,
         lambda _, y, t: ((y - t) ** 2).sum(),

@@ -13,7 +13,7 @@ from backproof.reference.numbers.balls import working_precision
 from backproof.reference.numbers.functions import ULPS_OF_ELEMENTARY_FUNCTIONS, extended_erfc
 from backproof.reference.numbers.moves import Move, index_of, move_of
 from backproof.reference.numbers.protocol import first_largest, number_like
-from backproof.reference.numbers.sums import NAMED, mean, scattered
+from backproof.reference.numbers.sums import NAMED, Movable, is_beyond, scattered
 
 
 @dataclass
@@ -77,7 +77,7 @@ ROUNDINGS = {np.divide: 2} | dict.fromkeys(COPIES, 0)
 EXTENDED = {erfc: extended_erfc}
 
 
-class Program(NDArrayOperatorsMixin):
+class Program(Movable, NDArrayOperatorsMixin):
     """Numbers of a program that computes the formulas it is given as badly as a correct program may.
 
     It divides by multiplying with the reciprocal, its elementary functions are 8 ulp off, and a sum may begin with
@@ -88,6 +88,8 @@ class Program(NDArrayOperatorsMixin):
         self.values, self.arithmetic, self.terms = np.asarray(values, np.longdouble), arithmetic, terms
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if is_beyond(Program, map(type, inputs)):
+            return NotImplemented
         programs = (operand for operand in inputs if isinstance(operand, Program))
         coarsest = max(programs, key=lambda operand: operand.arithmetic.half_ulp)
         if coarsest.arithmetic.half_ulp > self.arithmetic.half_ulp:
@@ -131,29 +133,9 @@ class Program(NDArrayOperatorsMixin):
     def __getitem__(self, index):
         return self._moved(index_of(self, index))
 
-    def reshape(self, *shape):
-        return np.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
-
-    def transpose(self, axes):
-        return np.transpose(self, axes)
-
     @property
     def shape(self):
         return self.values.shape
-
-    @property
-    def ndim(self):
-        return self.values.ndim
-
-    @property
-    def size(self):
-        return self.values.size
-
-    @property
-    def mT(self):  # noqa: N802
-        return np.swapaxes(self, -1, -2)
-
-    mean = mean
 
     def elementary(self):
         return Program(self.arithmetic.rounded(self.values, self.arithmetic.roundings_of_functions), self.arithmetic)
@@ -170,8 +152,9 @@ class Program(NDArrayOperatorsMixin):
         places = np.arange(index.size).reshape(index.shape)
         total = scattered(np.zeros_like(self.values), *how)
         for place in range(index.size):
-            one = scattered(self.values, np.where(places == place, index, -1), size, axis, paired)
-            total = self.arithmetic.inner.rounded(total + one)
+            here = np.where(places == place, index, -1), size, axis, paired
+            longer = self.arithmetic.inner.rounded(total + scattered(self.values, *here))
+            total = np.where(scattered(np.ones_like(self.values), *here) > 0, longer, total)
         return Program(
             total if self.arithmetic.inner is self.arithmetic else self.arithmetic.rounded(total), self.arithmetic
         )
@@ -199,9 +182,6 @@ class Program(NDArrayOperatorsMixin):
         if self.arithmetic.dtype == np.float64:
             return result
         return Program(self.arithmetic.rounded(result.values), self.arithmetic)
-
-    def sum(self, axis=None, **options):
-        return np.add.reduce(self, axis=axis, **options)
 
     def _operand(self, operand) -> "Program":
         if isinstance(operand, Program):

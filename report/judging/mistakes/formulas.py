@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,9 +50,9 @@ def as_rule(backward: Backward) -> Callable:
 
 def with_settings(node: Node, **changed) -> Node:
     """The node with other settings."""
-    return node._replace(settings=node.settings | changed)
+    return replace(node, settings=node.settings | changed)
 
 
 def in_place_of(node: Node, other: Node) -> Node:
     """Another kind of layer, that stands where the node does."""
-    return other._replace(name=node.name, inputs=node.inputs, shape=node.shape, layer=node.layer)
+    return replace(other, name=node.name, inputs=node.inputs, shape=node.shape, layer=node.layer)

@@ -5,7 +5,6 @@ Judged locally, the values and cotangents are the recorded ones; end to end they
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import Precision, precision_of
-from backproof.reference.training import forward, loss_cotangent, operands, total_loss, trained, way_back
+from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained
 from backproof.report.judging.following import values_of
 from backproof.report.judging.mistakes.formulas import Backward, as_rule
 from backproof.report.judging.operations import Check, checks_of_steps
@@ -278,12 +277,11 @@ class Scene:
     ) -> tuple[Arrays, Arrays]:
         """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
         dy = loss_cotangent(problem, values[self.last], targets, slope)
-        given, recorded = ChainMap(values, numbers), self.cotangents if self.run.has_layers else None
+        recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
-        cotangents, found = {}, {}
-        for name, cotangent, own in way_back(network or problem.network, given, dy, recorded=recorded, rules=changed):
-            cotangents[name] = cotangent
-            found |= own
+        cotangents, found = backward(
+            network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
+        )
         return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:

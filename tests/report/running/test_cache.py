@@ -164,8 +164,8 @@ def test_files_of_a_package_are_told_apart(tmp_path, monkeypatch):
     (folder / "two.py").touch()
     seen.append(files_of.__wrapped__("some_framework"))
     assert len({*seen, files_of.__wrapped__("no_such_package")}) == 5
-    assert {"jax", "jaxlib", "optax", "numpy"} <= named_packages("backproof.backends.jax_eager")
-    assert not {"torch", "backends", "os", "__future__"} & named_packages("backproof.backends.jax_eager")
+    assert {"jax", "jaxlib", "optax", "numpy"} <= named_packages("backproof.backends.jax_autograd.eager")
+    assert not {"torch", "backends", "os", "__future__"} & named_packages("backproof.backends.jax_autograd.eager")
 
 
 def test_where_the_cache_is(tmp_path, monkeypatch):

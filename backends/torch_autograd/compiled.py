@@ -15,7 +15,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from backproof.backends import torch_autograd
 from backproof.backends.registry import Missing
-from backproof.backends.torch_autograd import PACKAGES
+from backproof.backends.torch_autograd import PACKAGES, training
 from backproof.backends.trajectory import Trajectory
 from backproof.cases.problem import Problem
 
@@ -33,15 +33,25 @@ Tensors = dict[str, Tensor]
 
 
 def look(
-    problem: Problem, parameters: Tensors, inputs: Tensor, targets: Tensor, masks: Tensors, taps: Tensors
+    problem: Problem,
+    parameters: Tensors,
+    inputs: Tensor,
+    targets: Tensor,
+    masks: Tensors,
+    taps: Tensors,
 ) -> tuple[Tensor, Tensors]:
     """The loss and the values of a batch: what is compiled, and its backward pass with it."""
-    values = torch_autograd.forward(problem, torch_autograd.with_tied(problem, parameters) | masks, inputs, taps)
-    return torch_autograd.loss_of(problem, parameters, values, targets), values
+    values = training.forward(problem, training.with_tied(problem, parameters) | masks, inputs, taps)
+    return training.loss_of(problem, parameters, values, targets), values
 
 
 def gradients_of(
-    compiled: Callable, problem: Problem, parameters: Tensors, inputs: Tensor, targets: Tensor, masks: Tensors
+    compiled: Callable,
+    problem: Problem,
+    parameters: Tensors,
+    inputs: Tensor,
+    targets: Tensor,
+    masks: Tensors,
 ) -> tuple[Tensor, Tensors]:
     """The loss and the values of a batch, each with its gradient in `.grad`: what a tap added to it has there.
 
@@ -70,7 +80,7 @@ def run(problem: Problem) -> Trajectory:
     torch.compiler.reset()  # torch compiles a function for eight problems at most
     compiled = torch.compile(partial(look, problem), fullgraph=True, dynamic=False, options=OPTIONS)
     try:
-        return torch_autograd.run(problem, partial(gradients_of, compiled))
+        return training.run(problem, partial(gradients_of, compiled))
     except BackendCompilerFailed as error:
         said = getattr(error.inner_exception, "output", error)  # by the C++ compiler, behind a long command
         raise RuntimeError(f"inductor failed: {said}") from error
@@ -88,4 +98,7 @@ def settings() -> dict[str, str]:
     compiler = _compiler()
     told = subprocess.check_output([compiler, "--version"], text=True)  # noqa: S603, torch found it
     version = re.search(r"\d+\.[\d.]+", told)
-    return {**torch_autograd.settings(), "compiler": " ".join(filter(None, [compiler, version and version.group()]))}
+    return {
+        **torch_autograd.settings(),
+        "compiler": " ".join(filter(None, [compiler, version and version.group()])),
+    }

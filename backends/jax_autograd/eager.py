@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backproof.backends import jax_autograd
-from backproof.backends.jax_autograd import PACKAGES, Loops, settings
+from backproof.backends.jax_autograd import PACKAGES, settings, training
 from backproof.backends.trajectory import Trajectory
 from backproof.cases.problem import Problem
 
@@ -33,11 +32,11 @@ def fori_loop(first: int, last: int, step: Callable, carry: Any) -> Any:
     return carry
 
 
-def train(recipe: jax_autograd.Recipe, *arrays: Any) -> tuple:
+def train(recipe: training.Recipe, *arrays: Any) -> tuple:
     """Train on arrays of JAX: those of NumPy would be computed with by NumPy."""
-    return jax_autograd.train(Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays))
+    return training.train(training.Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays))
 
 
 def run(problem: Problem) -> Trajectory:
     """Train by jax.grad without jit; only what JAX itself is written with is compiled, at XLA's defaults."""
-    return jax_autograd.run(problem, train)
+    return training.run(problem, train)
