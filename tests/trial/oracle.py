@@ -173,7 +173,8 @@ def textbook_values(network: tuple[Node, ...], numbers: dict) -> dict:
     """Add the value of every node to the numbers by name."""
     known = dict(numbers)
     for node in network:
-        known[node.name] = TEXTBOOK_LAYERS[node.kind](*node.operands(known), **node.keywords(known))
+        taken = (known[name] for name in (*node.inputs, *node.parameters))
+        known[node.name] = TEXTBOOK_LAYERS[node.kind](*taken, **node.settings, **node.keywords(known))
     return known
 
 

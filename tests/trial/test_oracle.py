@@ -93,11 +93,11 @@ def test_a_wrong_value_is_refused():
 
 
 def test_a_derivative_that_is_missing_is_refused():
-    def by_values_alone(node, *operands, **more):
-        return layer_backward(node, *operands, **more)[: len(node.inputs)]
+    def of_values_alone(one, found):
+        return [*named(one, found)][: len(one.inputs)]
 
-    layer_backward = layers.layer_backward
-    with planted(layer_backward, by_values_alone), pytest.raises(LookupError, match="layer0.weight"):
+    named = layers.named
+    with planted(named, of_values_alone), pytest.raises(LookupError, match="layer0.weight"):
         wrong_in("networks of tanh", SERIES)
 
 
