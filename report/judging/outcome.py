@@ -143,10 +143,10 @@ def failed(name: str, error: BaseException) -> Result:
 def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
     """The share of all samples whose largest final output is that of their class; None where there is no class."""
     output, targets = trajectory.final_values.get(problem.output), problem.targets
-    one_class = problem.loss.by_class and np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all()
+    one_class = problem.loss.by_class and np.isin(targets, (0, 1)).all() and (targets.sum(axis=-1) == 1).all()
     if output is None or not one_class or not np.isfinite(output).all():
         return None
-    return float((output.argmax(axis=1) == targets.argmax(axis=1)).mean())
+    return float((output.argmax(axis=-1) == targets.argmax(axis=-1)).mean())
 
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:

@@ -64,7 +64,7 @@ def _samples(scene: Scene) -> str:
     seen = floats(scene.trajectory.values["input"][scene.row])
     inputs, batch = floats(scene.problem.inputs), scene.batch
     padding = [not row.any() for row in seen]
-    places = [np.flatnonzero((inputs == row).all(axis=1)) for row in seen]
+    places = [np.flatnonzero((inputs == row).all(axis=tuple(range(1, inputs.ndim)))) for row in seen]
     last = max((i for i, empty in enumerate(padding) if not empty), default=-1)
     if all(len(place) for place in places[: last + 1]) and last >= 0:
         which = [int(place[0]) for place in places[: last + 1]]
