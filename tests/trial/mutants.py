@@ -33,6 +33,7 @@ from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS
 from tests.trial.optimizer_mutants import OPTIMIZER_MUTANTS
 from tests.trial.planting import Mutant, instead, times
+from tests.trial.position_mutants import POSITION_MUTANTS, SAME_WITH_POSITIONS
 from tests.trial.sharing_mutants import SAME_IN_OTHER_WORDS, SHARING_MUTANTS
 
 # ---------------------------------------------------------------- how a rule goes wrong
@@ -666,6 +667,7 @@ MUTANTS = [
     *LOSS_MUTANTS,
     *OPTIMIZER_MUTANTS,
     *SHARING_MUTANTS,
+    *POSITION_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.
@@ -704,4 +706,5 @@ EQUIVALENT = [
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) * (y - t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)), "", backend="jax"),
     *SAME_IN_OTHER_WORDS,
+    *SAME_WITH_POSITIONS,
 ]  # fmt: skip

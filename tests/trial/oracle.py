@@ -466,9 +466,7 @@ def _is_known(nodes: tuple[Node, ...]) -> bool:
 
 
 def _parameters(network: Network, seed: int) -> dict[str, np.ndarray]:
-    return {
-        path: _draw(*shape, seed=seed + 100 * i) for i, (path, shape) in enumerate(network.parameters.items())
-    }
+    return {path: _draw(*shape, seed=seed + 100 * i) for i, (path, shape) in enumerate(network.parameters.items())}
 
 
 # ---------------------------------------------------------------- the definition of the derivative

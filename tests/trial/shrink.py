@@ -168,7 +168,7 @@ def _fewer_samples(case: dict) -> Iterator[dict]:
 
 def _fewer_positions(case: dict) -> Iterator[dict]:
     """An axis of positions less, or shorter."""
-    samples, *positions, _ = np.shape(case["data"]["inputs"])
+    _, *positions, _ = np.shape(case["data"]["inputs"])
     for axis, length in enumerate(positions, start=1):
         for kept in (0, slice(1), slice(length - 1)) if length > 1 else (0,):
             data = {name: _along(np.array(values), axis, kept) for name, values in case["data"].items()}

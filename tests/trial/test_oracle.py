@@ -55,8 +55,8 @@ def transposed(right):
     return lambda x, y, dy, W, *b: (dy @ W, *right(x, y, dy, W, *b)[1:])  # noqa: N803
 
 
-def of_samples_alone(right):
-    return lambda x, vector: x.sum(axis=0) if x.ndim == 2 else x[:, 0].sum(axis=0)
+def of_one_position(right):
+    return lambda x, vector: right(x if x.ndim == 2 else x[:, 0], vector)
 
 
 WRONG = {
@@ -69,8 +69,8 @@ WRONG = {
     "mean for sum": (
         losses.squared_error_backward, lambda right: lambda loss, y, t: right(loss, y, t) / len(y), "squared_error (",
     ),
-    "a bias of one position": (positions.over_rows, of_samples_alone, "dense layer (units 2, bias True), with"),
-    "a slope of one position": (positions.over_rows, of_samples_alone, "prelu layer (shared False), with"),
+    "a bias of one position": (positions.over_rows, of_one_position, "dense layer (units 2, bias True), with"),
+    "a slope of one position": (positions.over_rows, of_one_position, "prelu layer (shared False), with"),
     "a skip that passes on the half": (
         combining.skip_backward, lambda right: lambda *xs: tuple(dx / 2 for dx in right(*xs)), "skip layer",
     ),
@@ -97,7 +97,7 @@ def test_a_derivative_that_is_missing_is_refused():
         return [*named(one, found)][: len(one.inputs)]
 
     named = layers.named
-    with planted(named, of_values_alone), pytest.raises(LookupError, match="layer0.weight"):
+    with planted(named, of_values_alone), pytest.raises(LookupError, match=r"layer0\.weight"):
         wrong_in("networks of tanh", SERIES)
 
 
@@ -128,7 +128,7 @@ class Weighing(LayerConcept):
 def test_a_new_kind_is_proved(monkeypatch):
     """Of all that it takes, with positions too."""
 
-    def backward(x, other, y, dy):
+    def backward(x, other, _, dy):
         return dy * other, dy * x
 
     monkeypatch.setitem(KINDS, "weighing", Weighing)

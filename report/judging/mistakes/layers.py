@@ -111,6 +111,8 @@ def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     yield "a mask that is turned around", x * (1 - mask) / (1 - rate)
     yield "a forgotten mask", x / (1 - rate)
     yield "no dropout at all", x
+    if x.ndim > 2:
+        yield "one mask for all positions", x * mask[:, :1] / (1 - rate)
     masks, n = scene.problem.masks[layer.masks["mask"]], len(x)
     for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
         yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)

@@ -88,10 +88,16 @@ def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
         "the targets in the order turned around": targets[::-1][batch],
         "the targets of the batch in the order turned around": targets[batch][::-1],
         "the columns of the targets in the order turned around": targets[batch][..., ::-1],
+        "the positions of the targets in the order turned around": _turned_around(targets[batch]),
         "the targets of one sample for all": targets[first[[0] * size]],
         "the targets of the next samples": targets[(batch + 1) % len(targets)],
     }
     yield from ((words, other) for words, other in others.items() if other.shape == scene.targets.shape)
+
+
+def _turned_around(x: np.ndarray) -> np.ndarray:
+    """The first axis of positions, if there is one, from its end."""
+    return x[:, ::-1] if x.ndim > 2 else x
 
 
 def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -229,7 +235,7 @@ def slopes(scene: Scene) -> Mistakes:
         yield Mistake(words, scene.computed(slope=slope), look)
 
 
-# Each is called like the right one: of the loss, outputs and targets, (rows, outputs), and how many positions there are.
+# Each is called like the right one: with the loss, outputs and targets (rows, outputs), and the number of positions.
 
 
 def _times_terms(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, terms: np.ndarray) -> np.ndarray:

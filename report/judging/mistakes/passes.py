@@ -241,7 +241,7 @@ def samples(scene: Scene) -> Mistakes:
 
 
 def gradients(scene: Scene) -> Mistakes:
-    """A dense layer's gradient of other samples, or of another cotangent or value."""
+    """A layer's gradient of other samples, or of another cotangent or value."""
     name, _, what = scene.tensor.rpartition(".")
     layer = scene.layer(name)
     if scene.phase != "gradient" or layer is None:
@@ -249,12 +249,16 @@ def gradients(scene: Scene) -> Mistakes:
     x, dy = scene.values[layer.inputs[0]], scene.cotangents[name]
     if what == "slope":
         yield from _of_a_slope(scene, x, dy)
-    if layer.kind != "dense":
-        return
+    if layer.kind == "dense":
+        yield from _of_a_dense_layer(scene, layer, x, dy)
+
+
+def _of_a_dense_layer(scene: Scene, layer: Node, x: np.ndarray, dy: np.ndarray) -> Mistakes:
+    is_weight = scene.tensor.endswith(".weight")
 
     def alone(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         x, dy = rows(x, 0), rows(dy, 0)
-        return x.T @ dy if what == "weight" else dy.sum(axis=0)
+        return x.T @ dy if is_weight else dy.sum(axis=0)
 
     rest = scene.truth - alone(x, dy)  # of ties and penalties
 
@@ -267,9 +271,9 @@ def gradients(scene: Scene) -> Mistakes:
         yield Mistake(f"the gradient without sample {sample}", of(x[others], dy[others]))
     yield from _of_positions(x, dy, of)
     for other, cotangent in scene.cotangents.items():
-        if other != name and cotangent.shape == dy.shape:
-            yield Mistake(f"the cotangent of {other} in place of the one of {name}", of(x, cotangent))
-    for other, value in scene.values.items() if what == "weight" else ():
+        if other != layer.name and cotangent.shape == dy.shape:
+            yield Mistake(f"the cotangent of {other} in place of the one of {layer.name}", of(x, cotangent))
+    for other, value in scene.values.items() if is_weight else ():
         if value.shape == x.shape and other != layer.inputs[0]:
             yield Mistake(f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy))
 

@@ -278,9 +278,7 @@ class Scene:
         dy = loss_cotangent(problem, values[self.last], targets, slope)
         recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
-        cotangents, found = backward(
-            network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
-        )
+        cotangents, found = backward(network or problem.network, numbers, values, dy, recorded=recorded, rules=changed)
         return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:

@@ -561,7 +561,8 @@ def test_a_long_run_uses_at_most_its_allowance_at_every_step():
     shapes = graph.parameters
     inputs, targets, *parameters = draws(random, np.float32, (8, 3), (8, 3), *shapes.values(), hostile=False)
     problem = Problem(
-        "run", np.dtype(np.float32), graph.layers, MEAN, Sgd(learning_rate=0.1), dict(zip(shapes, parameters, strict=True)),
+        "run", np.dtype(np.float32), graph.layers, MEAN, Sgd(learning_rate=0.1),
+        dict(zip(shapes, parameters, strict=True)),
         inputs, targets, batches=np.tile(np.arange(8), (300, 1)), recorded=np.arange(300), trained=tuple(shapes),
     )  # fmt: skip
     for step in train(problem):
