@@ -81,18 +81,18 @@ def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> 
 
 def total_loss(problem: Problem, parameters: dict, y, t):
     """Compute the loss of outputs y for targets t, (..., samples, *positions, outputs), and the penalties."""
-    loss = loss_forward(problem.loss, _by_row(problem, y), _by_row(problem, t), problem.positions)
+    loss = loss_forward(problem.loss, by_row(problem, y), by_row(problem, t), problem.positions)
     return loss + penalty_forward(problem.penalties, parameters, problem.axes) if problem.penalties else loss
 
 
-def loss_cotangent(problem: Problem, y, t, slope: Callable = loss_backward):
-    """Compute the cotangent of the outputs y."""
-    dy = slope(problem.loss, _by_row(problem, y), _by_row(problem, t), problem.positions)
-    return dy if problem.positions == 1 else np.reshape(dy, y.shape)
+def loss_cotangent(problem: Problem, y, t, slope: Callable | None = None):
+    """Compute the cotangent of the outputs y; `slope` is another derivative of the loss, of rows."""
+    dy = (slope or loss_backward)(problem.loss, by_row(problem, y), by_row(problem, t), problem.positions)
+    return np.reshape(dy, y.shape) if len(problem.output_shape) > 1 else dy
 
 
-def _by_row(problem: Problem, x):
-    """Outputs or targets as (..., rows, outputs), a row for each sample and position."""
+def by_row(problem: Problem, x):
+    """Lay outputs or targets out as (..., rows, outputs), a row for each sample and position."""
     positions = len(problem.output_shape) - 1
     return rows(x, len(x.shape) - positions - 2) if positions else x
 

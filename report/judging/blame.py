@@ -22,8 +22,6 @@ from backproof.report.judging.hints import hint
 from backproof.report.judging.kinks import END_TO_END, decided_checks
 from backproof.report.judging.operations import Check
 
-AXES = {"value": ("sample", "unit"), "cotangent": ("sample", "unit")}
-OF_PARAMETERS = ("row", "column")
 SHOWN = 7
 Operation = tuple[str, str]  # the phase and the tensor that it computes
 
@@ -81,11 +79,19 @@ def _extent(problem: Problem, trajectory: Trajectory, step: int, check: Check) -
 
 def _shared_line(check: Check, wrong: np.ndarray) -> str:
     """A row or a column that all wrong elements are in, of several."""
-    for axis, name in enumerate(AXES.get(check.phase, OF_PARAMETERS)[: wrong.ndim]):
+    for axis, name in enumerate(_axes(check.phase, wrong.ndim)):
         places = np.unique(np.nonzero(wrong)[axis])
         if wrong.ndim > 1 and len(places) == 1 and wrong.shape[axis] > 1:
             return f", all in {name} {places[0]}"
     return ""
+
+
+def _axes(phase: str, axes: int) -> tuple[str, ...]:
+    """What the axes of a tensor of one step are called; of a parameter the first two."""
+    if phase not in ("value", "cotangent"):
+        return ("row", "column")[:axes]
+    positions = ["position"] if axes == 3 else [f"position (axis {axis})" for axis in range(1, axes - 1)]
+    return "sample", *positions, "unit"
 
 
 def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
@@ -95,8 +101,12 @@ def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: C
         return ""
     seen = _input_of(problem, trajectory, step, layer)
     error, allowance = floats(check.actual[0] - check.truth.value[0]), check.truth.allowance[0]
-    fitting = [sample for sample, x in enumerate(seen) if _is_share_of(error, x, allowance)]
-    return f", each error in proportion to what the layer sees of sample {fitting[0]}" if len(fitting) == 1 else ""
+    fitting = [at for at in np.ndindex(seen.shape[:-1]) if _is_share_of(error, seen[at], allowance)]
+    if len(fitting) != 1:
+        return ""
+    sample, *position = fitting[0]
+    where = f" at position {', '.join(map(str, position))}" if position else ""
+    return f", each error in proportion to what the layer sees of sample {sample}{where}"
 
 
 def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> bool:
@@ -106,7 +116,7 @@ def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> boo
 
 
 def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -> np.ndarray:
-    """What a layer saw in a step, (samples, units): as recorded, or else as the reference computes it."""
+    """What a layer saw in a step, (samples, *positions, units): as recorded, or else as the reference computes it."""
     row, rows = int(np.searchsorted(trajectory.steps, step)), problem.batches[step]
     precision, rows = precision_of(problem.dtype), rows[rows >= 0]
     before = next(node for node in problem.network if node.name == layer).inputs[0]
@@ -163,7 +173,8 @@ def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_w
     if reached & _before(problem, at):
         return gradients
     behind = min((place for place in reached if at in _before(problem, place)), default=len(network))
-    return [*(("cotangent", layer.name) for layer in network[at:behind][::-1]), *gradients]
+    between = [place for place in range(at, behind) if place == at or at in _before(problem, place)]
+    return [*(("cotangent", network[place].name) for place in reversed(between)), *gradients]
 
 
 def _before(problem: Problem, place: int) -> set[int]:

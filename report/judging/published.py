@@ -185,7 +185,7 @@ def _metric(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarr
 
 def _accuracy(problem: Problem) -> Callable:
     if problem.loss.by_class:
-        return lambda output, targets: (output.argmax(axis=1) == targets.argmax(axis=1)).mean()
+        return lambda output, targets: (output.argmax(axis=-1) == targets.argmax(axis=-1)).mean()
     return lambda output, targets: (np.sign(output) == targets).mean()
 
 

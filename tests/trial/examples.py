@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import chain
 
-from backproof.cases.format.layers import Activation
+from backproof.cases.format.layers.activations import Activation
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import Problem, materialise
 
@@ -171,6 +171,35 @@ EXAMPLES = {
         "training": {
             "steps": 6, "batch": {"size": 2}, "optimizer": {"sgd": {"learning_rate": RATE, "weight_decay": 0.1}},
         },
+    },
+    # Three positions a sample, and no axis as long as another one; a mean over the samples of a batch.
+    "positions": {
+        "title": "positions",
+        "dtypes": ["float64", "float32"],
+        "network": [
+            {"dense": {"name": "hidden", "units": 4}}, {"softmax": {"name": "shares"}},
+            {"dropout": {"name": "dropout", "rate": 0.4}}, {"dense": {"name": "middle", "units": 4}},
+            {"skip": {"name": "around", "source": "shares"}}, {"prelu": {"name": "slopes", "shared": False}},
+            {"dense": {"name": "readout", "units": 1}}, {"tanh": {"name": "squashed"}},
+        ],
+        "parameters": _drawn(
+            *(f"{layer}.{kind}" for layer in ("hidden", "middle", "readout") for kind in ("weight", "bias")),
+            "slopes.slope",
+        ),
+        "random": {"generator": "pcg64", "seed": 7},
+        "data": {
+            "inputs": [
+                [[0.7, -0.2], [0.5, 0.1], [0.9, -1.3]], [[-0.4, 0.3], [0.8, 1.1], [-0.6, 0.2]],
+                [[0.3, 0.4], [-0.9, 1.2], [0.8, 0.6]], [[0.5, 1.4], [-0.1, 0.2], [1.3, -0.7]],
+                [[-1.1, 0.9], [0.4, -0.8], [0.2, 0.6]],
+            ],
+            "targets": [
+                [[0.6], [0.1], [0.2]], [[0.9], [-0.3], [0.5]], [[0.8], [-0.7], [0.4]], [[0.3], [-0.9], [0.2]],
+                [[0.1], [0.7], [-0.5]],
+            ],
+        },
+        "loss": {"squared_error": {"factor": 0.7, "reduction": "batch_mean"}},
+        "training": {"steps": 6, "batch": {"size": 2}, "optimizer": SGD},
     },
     # The tutorials' loss, half a sum of squares, on all samples.
     "sum": {

@@ -25,7 +25,7 @@ from backproof.backends.torch_autograd import losses as torch_losses
 from backproof.backends.torch_autograd import optimizers as torch_optimizers
 from backproof.backends.torch_autograd import training as torch_training
 from backproof.reference import training
-from backproof.reference.formulas import activations, layers, losses, optimizers
+from backproof.reference.formulas import activations, dense, losses, optimizers
 from backproof.reference.numbers.bounded import exact
 from backproof.reference.numbers.precision import precision_of
 from tests.trial.activation_mutants import ACTIVATION_MUTANTS
@@ -33,6 +33,7 @@ from tests.trial.examples import RATE
 from tests.trial.loss_mutants import LOSS_MUTANTS
 from tests.trial.optimizer_mutants import OPTIMIZER_MUTANTS
 from tests.trial.planting import Mutant, instead, times
+from tests.trial.position_mutants import POSITION_MUTANTS, SAME_WITH_POSITIONS
 from tests.trial.sharing_mutants import SAME_IN_OTHER_WORDS, SHARING_MUTANTS
 
 # ---------------------------------------------------------------- how a rule goes wrong
@@ -45,22 +46,33 @@ def single(right: Callable) -> Callable:
 
 def dx(wrong: Callable) -> Callable:
     """A dense layer's input cotangent by a wrong formula of x, W and dy."""
-    return lambda right: lambda x, W, dy: (wrong(x, W, dy), *right(x, W, dy)[1:])
+    return _derivative(0, wrong)
 
 
 def dW(wrong: Callable) -> Callable:
     """A dense layer's weight gradient, the same."""
-    return lambda right: lambda x, W, dy: (right(x, W, dy)[0], wrong(x, W, dy), right(x, W, dy)[2])
+    return _derivative(1, wrong)
 
 
 def db(wrong: Callable) -> Callable:
     """A dense layer's bias gradient, the same."""
-    return lambda right: lambda x, W, dy: (*right(x, W, dy)[:2], wrong(x, W, dy))
+    return _derivative(2, wrong)
+
+
+def _derivative(place: int, wrong: Callable) -> Callable:
+    def plant(right):
+        def backward(x, y, dy, weight, bias):
+            found = right(x, y, dy, weight, bias)
+            return *found[:place], wrong(x, weight, dy), *found[place + 1 :]
+
+        return backward
+
+    return plant
 
 
 def loss(wrong: Callable) -> Callable:
-    """A wrong loss, or its derivative, of y, t, the factor and the number of terms."""
-    return lambda _: lambda settings, y, t: wrong(y, t, settings.factor, y.size)
+    """A wrong loss, or its derivative, of y, t, the factor and the number of terms; a row is a sample."""
+    return lambda _: lambda settings, y, t, _: wrong(y, t, settings.factor, y.size)
 
 
 def step(wrong: Callable) -> Callable:
@@ -74,8 +86,8 @@ def gradients(wrong: Callable) -> Callable:
     """Wrong gradients by path, of the right ones; the cotangents are right."""
 
     def plant(right):
-        def backward(*operands):
-            cotangents, found = right(*operands)
+        def backward(*operands, **how):
+            cotangents, found = right(*operands, **how)
             return cotangents, wrong(found)
 
         return backward
@@ -85,8 +97,8 @@ def gradients(wrong: Callable) -> Callable:
 
 def loss_after(asked, rows, now):
     """The loss of a step's batch at the parameters that its update leaves."""
-    output = training.forward(asked.network, now.after, now.values["input"])[asked.network[-1].name]
-    return losses.loss_forward(asked.loss, output, asked.targets[rows[rows >= 0]])
+    values, _ = training.forward(asked.network, now.after, now.values["input"])
+    return training.total_loss(asked, now.after, values[asked.output], asked.targets[rows[rows >= 0]])
 
 
 def one(path: str, wrong: Callable) -> Callable:
@@ -101,8 +113,8 @@ def at_call(number: int, wrong: Callable) -> Callable:
         calls = iter(range(10**9))
         planted = wrong(right)
 
-        def rule(*operands):
-            return planted(*operands) if next(calls) == number else right(*operands)
+        def rule(*operands, **how):
+            return (planted if next(calls) == number else right)(*operands, **how)
 
         return rule
 
@@ -146,8 +158,8 @@ def accumulated(right):
     """The gradient is not reset between steps."""
     total = {}
 
-    def backward(*operands):
-        cotangents, found = right(*operands)
+    def backward(*operands, **how):
+        cotangents, found = right(*operands, **how)
         total.update({path: total.get(path, 0) + gradient for path, gradient in found.items()})
         return cotangents, dict(total)
 
@@ -171,8 +183,8 @@ def of_the_step_before(right):
     """The backward pass returns the gradients of the step before."""
     last = {}
 
-    def backward(*operands):
-        cotangents, found = right(*operands)
+    def backward(*operands, **how):
+        cotangents, found = right(*operands, **how)
         late = dict(last) or found
         last.update(found)
         return cotangents, late
@@ -184,8 +196,8 @@ def of_the_start(right):
     """The forward pass never sees an updated parameter."""
     first = {}
 
-    def forward(network, parameters, x):
-        return right(network, first.setdefault("parameters", parameters), x)
+    def forward(network, numbers, x, **how):
+        return right(network, first.setdefault("numbers", numbers), x, **how)
 
     return forward
 
@@ -288,7 +300,7 @@ def swapped(path: str, other: str) -> Callable:
 
 # ---------------------------------------------------------------- names of the rules
 
-dense_forward, dense_backward = layers.dense_forward, layers.dense_backward
+dense_forward, dense_backward = dense.dense_forward, dense.dense_backward
 sigmoid_forward, sigmoid_backward = activations.sigmoid_forward, activations.sigmoid_backward
 tanh_forward, tanh_backward = activations.tanh_forward, activations.tanh_backward
 relu_forward, relu_backward = activations.relu_forward, activations.relu_backward
@@ -404,8 +416,8 @@ MUTANTS = [
     Mutant("dense: gradient in float32", dense_backward,
            dW(lambda x, W, dy: single(np.matmul)(x.mT, dy)), "gradient readout.weight", blind=NO_MISTAKE),
     Mutant("dense: one element four allowances off, step 5", backward,
-           at_call(5, lambda right: lambda network, parameters, values, dy: (
-               (found := right(network, parameters, values, dy))[0],
+           at_call(5, lambda right: lambda network, numbers, values, dy, **how: (
+               (found := right(network, numbers, values, dy, **how))[0],
                found[1] | {"middle.weight": four_allowances_off(
                    found[1]["middle.weight"], values["tanh1"], found[0]["middle"])})),
            "gradient middle.weight", step=5),
@@ -421,8 +433,8 @@ MUTANTS = [
     Mutant("dense: bias gradient in the order of the units turned around", dense_backward,
            db(lambda x, W, dy: dy.sum(axis=0)[::-1]), "gradient readout.bias"),
     Mutant("dense: bias gradient in front of the activation's derivative", backward,
-           lambda right: lambda network, parameters, values, dy: (
-               (found := right(network, parameters, values, dy))[0],
+           lambda right: lambda network, numbers, values, dy, **how: (
+               (found := right(network, numbers, values, dy, **how))[0],
                found[1] | {"middle.bias": found[0]["sigmoid1"].sum(axis=0)}),
            "gradient middle.bias"),
     # ------------------------------------------------------------ loss
@@ -455,7 +467,7 @@ MUTANTS = [
            loss(lambda y, t, factor, n: 2 * factor * (y - t) / 6), "cotangent identity1", step=2),
     Mutant("loss: sign of the error for the error", loss_slope,
            loss(lambda y, t, factor, n: 2 * factor * np.sign(y - t) / n), "cotangent identity1"),
-    Mutant("loss: cotangent of ones", loss_slope, instead(lambda _, y, t: np.ones_like(y)), "cotangent identity1"),
+    Mutant("loss: cotangent of ones", loss_slope, instead(lambda _, y, *more: np.ones_like(y)), "cotangent identity1"),
     Mutant("loss: clipped to ±0.1, as Huber's", loss_slope,
            lambda right: lambda *operands: np.clip(right(*operands), -0.1, 0.1),
            "cotangent identity1"),
@@ -518,7 +530,7 @@ MUTANTS = [
     Mutant("loop: a gradient NaN at step 4", backward,
            at_call(4, gradients(one("hidden.bias", lambda g: g * np.nan))), "gradient hidden.bias", step=4),
     Mutant("loop: backward through the last layer twice", backward,
-           lambda right: lambda network, parameters, values, dy: right(network, parameters, values, 2 * dy),
+           lambda right: lambda network, numbers, values, dy, **how: right(network, numbers, values, 2 * dy, **how),
            "cotangent identity1"),
     Mutant("loop: forward pass with the parameters of the start", forward, of_the_start, "value hidden", step=1),
     # ------------------------------------------------------------ the optimizer
@@ -655,6 +667,7 @@ MUTANTS = [
     *LOSS_MUTANTS,
     *OPTIMIZER_MUTANTS,
     *SHARING_MUTANTS,
+    *POSITION_MUTANTS,
 ]  # fmt: skip
 
 # The same mathematics in other words, and so correct programs: the judge must certify them.
@@ -693,4 +706,5 @@ EQUIVALENT = [
            instead(lambda loss, y, t, real: loss.factor * jnp.sum(
                jnp.where(real[:, None], (y - t) * (y - t), 0)) / (jnp.sum(real) * 2).astype(y.dtype)), "", backend="jax"),
     *SAME_IN_OTHER_WORDS,
+    *SAME_WITH_POSITIONS,
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import cycle, product
+from itertools import cycle, islice, product
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import flint
@@ -19,13 +19,17 @@ import numpy as np
 from flint import arb, arb_series
 
 from backproof.cases.format.concept import Concept
-from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Skip
+from backproof.cases.format.layers.activations import Activation, Identity
+from backproof.cases.format.layers.dense import Dense
+from backproof.cases.format.layers.layer import LayerConcept, Shape
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
+from backproof.cases.network import Network, Node
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.layers import layer_backward, layer_forward
-from backproof.reference.formulas.losses import loss_backward, loss_forward
+from backproof.reference.formulas.combining import add
+from backproof.reference.formulas.layers import LAYERS, layer_backward, layer_forward
 from backproof.reference.numbers.balls import balls, working_precision
-from backproof.reference.training import backward, forward, operands, total_loss, trained
+from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained
 from backproof.report.telling.cells import table
 from tests.trial.examples import problem_of
 from tests.trial.scenarios import members
@@ -65,7 +69,8 @@ def gelu(x, approximate):
     return x * (1 + tanh((2 / arb.pi()).sqrt() * (x + ball(0.044715) * x * x * x))) / 2
 
 
-TEXTBOOK_LAYERS = {
+TEXTBOOK_LAYERS = {  # called as the reference's: values, parameters, and settings by keyword; the value alone is theirs
+    "dense": lambda x, weight, bias=0: x @ weight + bias,
     "sigmoid": lambda x: 1 / (1 + exp(-x)),
     "tanh": tanh,
     "softsign": lambda x: x / (1 + positive_part(x) + positive_part(-x)),
@@ -164,12 +169,13 @@ def plain(numbers: np.ndarray) -> np.ndarray:
     return numbers.view(np.ndarray)
 
 
-def textbook_layer(layer: Layer, numbers: dict, x):
-    """The value of a layer; x is (samples, units) of any kind of number."""
-    if not isinstance(layer, Dense):
-        return TEXTBOOK_LAYERS[layer.kind](x, *layer.arguments(numbers))
-    y = x @ numbers[f"{layer.name}.weight"]
-    return y + numbers[f"{layer.name}.bias"] if layer.bias else y
+def textbook_values(network: tuple[Node, ...], numbers: dict) -> dict:
+    """Add the value of every node to the numbers by name."""
+    known = dict(numbers)
+    for node in network:
+        taken = (known[name] for name in (*node.inputs, *node.parameters))
+        known[node.name] = TEXTBOOK_LAYERS[node.kind](*taken, **node.settings, **node.keywords(known))
+    return known
 
 
 # ---------------------------------------------------------------- what is proved
@@ -188,54 +194,90 @@ class Subject(NamedTuple):
     backward: Callable[[dict], dict]
 
 
+SHAPES = ((2,), (3, 2), (2, 3, 2))  # of one sample: features alone, or positions before them
+SAMPLES = 3
+
+
 def subjects() -> Iterator[Subject]:
     """Every layer and every loss with all its settings, networks of every activation, and what layers may share."""
-    for layer in (*every_setting(Dense), *activations()):
-        yield _layer(layer)
-    yield _layer(Skip(name="skip", source="other"), other=_draw(3, 2, seed=9))
-    yield _layer(Dropout(name="dropout", rate=0.3), given={"dropout.mask": np.array([[1.0, 0], [0, 1], [1, 1]])})
+    for kind in KINDS.values():
+        for layer in every_setting(kind):
+            yield from (_layer(layer, shape) for shape in shapes_for(layer))
     for loss in criteria():
-        yield _loss(loss)
+        yield from (_loss(loss, shape) for shape in SHAPES[:2])
     yield from _networks()
-    yield _whole_problem(problem_of("shared", "float64"))
+    yield _whole("skips, masks, tied and frozen parameters, penalties", problem_of("shared", "float64"))
+    yield _whole("the same with positions", problem_of("positions", "float64"))
+
+
+def shapes_for(layer: LayerConcept) -> list[Shape]:
+    """The shapes of a sample that the layer is proved with: without positions and with some, where it takes them."""
+    fitting = (shape for shape in SHAPES if not network_of(layer, shape).misfits)
+    return list(islice(fitting, 2))
+
+
+def network_of(layer: LayerConcept, shape: Shape) -> Network:
+    """A network that ends with the layer, behind a copy of the input for each value that it takes."""
+    taken = _taken(layer)
+    if len(layer.sources(taken[-1])) < layer.takes:
+        layer = layer.model_copy(update={"inputs": tuple(taken[::-1])})
+    return Network((*(Identity(name=name, inputs=("input",)) for name in taken), layer), shape)
+
+
+def _taken(layer: LayerConcept) -> list[str]:
+    """Names for the values that a layer takes; it may name the first, the last one is before it."""
+    return [*(OTHER if i == 0 else f"{OTHER}{i}" for i in range(layer.takes - 1)), "x"]
+
+
+OTHER = "other"
 
 
 def every_setting(kind: type[Concept]) -> Iterator[Concept]:
-    """A concept with each choice of its settings, and some number for a number."""
+    """A concept with each choice of its settings, and some number for a number; masks are left to be drawn."""
     fields = [
-        [(name, value) for value in _values(field)] for name, field in kind.model_fields.items() if name != "name"
+        [(name, value) for value in _values(field)]
+        for name, field in kind.model_fields.items()
+        if name not in UNSET and not _is_array(field)
     ]
     for settings in product(*fields):
         named = {"name": kind.kind} if "name" in kind.model_fields else {}
         yield kind(**dict(settings), **named)
 
 
-def activations() -> list[Layer]:
+UNSET = ("name", "inputs")
+
+
+def activations() -> list[LayerConcept]:
     """Every activation, with each choice of its settings."""
-    return [layer for kind in members(Layer) if issubclass(kind, Activation) for layer in every_setting(kind)]
+    return [layer for kind in KINDS.values() if issubclass(kind, Activation) for layer in every_setting(kind)]
 
 
-def rules_of(layer: Layer) -> tuple[Callable, Callable]:
+def rules_of(layer: LayerConcept) -> tuple[Callable, Callable]:
     """The value of a layer as a function of x and its own parameters; and its derivatives by them, of dy as well."""
-
-    def parameters(own: tuple) -> dict:
-        return {f"{layer.name}.{name}": array for name, array in zip(layer.parameter_shapes(1), own, strict=True)}
+    rule, back = LAYERS[layer.kind]
 
     def value(x, *own):
-        return layer_forward(layer, parameters(own), x)
+        return rule(x, *own, **layer.settings)
 
     def derivatives(x, *own_and_dy):
         *own, dy = own_and_dy
-        dx, gradients = layer_backward(layer, parameters(own), x, value(x, *own), dy)
-        return dx, *gradients.values()
+        found = back(x, value(x, *own), dy, *own, **layer.settings)
+        return found if isinstance(found, tuple) else (found,)
 
     return value, derivatives
 
 
-def name_of(layer: Layer | Loss) -> str:
+def name_of(concept: Concept) -> str:
     """Its kind and its settings."""
-    settings = ", ".join(f"{name} {value}" for name, value in layer if name != "name")
-    return f"{layer.kind}{f' ({settings})' if settings else ''}"
+    fields = type(concept).model_fields.items()
+    shown = [name for name, field in fields if name not in UNSET and not _is_array(field)]
+    settings = ", ".join(f"{name} {getattr(concept, name)}" for name in shown)
+    return f"{concept.kind}{f' ({settings})' if settings else ''}"
+
+
+def _is_array(field) -> bool:
+    choices = (field.annotation, *get_args(field.annotation))
+    return any(np.ndarray in (choice, *get_args(choice)[:1]) for choice in choices)
 
 
 def _values(field) -> tuple:
@@ -243,7 +285,7 @@ def _values(field) -> tuple:
         return get_args(field.annotation)
     if field.default is None:
         return (None, (0.3, 1.7))  # a number for each of two classes
-    known = {bool: (False, True), float: (0.3,), int: (2,)}
+    known = {bool: (False, True), float: (0.3,), int: (2,), str: (OTHER,)}
     if field.annotation not in known:
         raise TypeError(f"no value for a setting of type {field.annotation}: tests/trial/oracle.py needs one")
     return known[field.annotation]
@@ -253,28 +295,43 @@ def _draw(*shape: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def _layer(layer: Layer, given: dict | None = None, **others: np.ndarray) -> Subject:
-    """Σ dy · layer(x), for some cotangent dy; of `others` by name too, and with what is `given` as a constant."""
-    arrays = {"input": _draw(3, 2, seed=1)} | others | _parameters(layer, 2, seed=2)
-    constants = {name: balls(array) for name, array in (given or {}).items()}
-    units = layer.units if isinstance(layer, Dense) else 2
-    dy = balls(_draw(3, units, seed=3))
+def _layer(layer: LayerConcept, shape: Shape) -> Subject:
+    """Σ dy · layer(x, …), for some cotangent dy, of samples of this shape; masks are constants."""
+    network, taken = network_of(layer, shape), _taken(layer)
+    nodes = network.nodes[len(taken) :]
+    values = {name: _draw(SAMPLES, *shape, seed=1 + 8 * i) for i, name in enumerate(reversed(taken))}
+    masks = {path: balls(_draw(SAMPLES, *of, seed=4) > 0) for path, of in network.masks.items()}
+    buffers = {path: balls(np.abs(_draw(*of, seed=5))) for path, (of, _) in network.buffers.items()}
+    constants, dy = masks | buffers, balls(_draw(SAMPLES, *nodes[-1].shape, seed=3))
+
+    def value(numbers: dict):
+        return (_computed(nodes, numbers | constants)[layer.name] * dy).sum()
+
+    def textbook(numbers: dict):
+        known = textbook_values(nodes, numbers | {name: plain(array) for name, array in constants.items()})
+        return (known[layer.name] * plain(dy)).sum()
 
     def back(numbers: dict) -> dict:
-        x, numbers = numbers["input"], numbers | constants
-        dx, gradients = layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), dy)
-        return {"input": dx} | gradients
+        sums, numbers = {layer.name: dy}, _computed(nodes, numbers | constants)
+        for node in reversed(nodes):
+            for name, derivative in layer_backward(node, numbers, numbers[node.name], sums.pop(node.name)):
+                add(sums, name, derivative)
+        return sums
 
-    known = layer.kind in TEXTBOOK_LAYERS or isinstance(layer, Dense)
-    return Subject(
-        name_of(layer).replace(layer.kind, f"{layer.kind} layer", 1),
-        arrays,
-        (lambda numbers: (textbook_layer(layer, numbers | constants, numbers["input"]) * plain(dy)).sum())
-        if known
-        else None,
-        lambda numbers: (layer_forward(layer, numbers | constants, numbers["input"]) * dy).sum(),
-        back,
-    )
+    what = name_of(layer).replace(layer.kind, f"{layer.kind} layer", 1) + with_positions(shape)
+    return Subject(what, values | _parameters(network, seed=2), textbook if _is_known(nodes) else None, value, back)
+
+
+def _computed(nodes: tuple[Node, ...], numbers: dict) -> dict:
+    """The numbers with the reference's value of every node."""
+    for node in nodes:
+        numbers = numbers | {node.name: layer_forward(node, numbers)[0]}
+    return numbers
+
+
+def with_positions(shape: Shape) -> str:
+    """What is added to a name where samples of this shape have positions."""
+    return ", with positions" if len(shape) > 1 else ""
 
 
 def criteria() -> list[Loss]:
@@ -301,16 +358,11 @@ def outputs_for(loss: Loss, numbers: np.ndarray) -> np.ndarray:
     return 0.5 + 0.49 * np.sin(numbers) if loss.kind == "binary_cross_entropy" else numbers
 
 
-def _loss(loss: Loss) -> Subject:
-    t = balls(targets_for(loss, _draw(3, 2, seed=4)))
-    known = loss.kind in TEXTBOOK_TERMS
-    return Subject(
-        name_of(loss),
-        {"output": outputs_for(loss, _draw(3, 2, seed=5))},
-        (lambda numbers: textbook_loss(loss, numbers["output"], plain(t))) if known else None,
-        lambda numbers: loss_forward(loss, numbers["output"], t),
-        lambda numbers: {"output": loss_backward(loss, numbers["output"], t)},
-    )
+def _loss(loss: Loss, shape: Shape) -> Subject:
+    outputs = outputs_for(loss, _draw(SAMPLES, *shape, seed=5))
+    targets = targets_for(loss, _draw(SAMPLES, *shape, seed=4))
+    what = name_of(loss) + with_positions(shape)
+    return _whole(what, _problem((Identity(name="output"),), loss, outputs, targets, {}))
 
 
 # ---------------------------------------------------------------- networks
@@ -328,53 +380,48 @@ WIDTHS = [  # features and units: a neuron, a square weight, a bottleneck, depth
 ]  # fmt: skip
 
 
+POSITIONS = [(), (), (2,)]
+
+
 def _networks() -> Iterator[Subject]:
     """Networks of one activation at every width, and of all in turn; batches of one and of three, with bias or not."""
     losses = cycle(
         [loss for loss in criteria() if loss.kind in OF_ANY_OUTPUTS and not getattr(loss, "class_weights", None)]
     )
-    others = [kind for kind in members(Layer) if issubclass(kind, Activation)]
+    others = [kind for kind in KINDS.values() if issubclass(kind, Activation)]
     for kinds in (*([kind] for kind in others), others):
         what = f"networks of {kinds[0].kind if len(kinds) == 1 else 'every activation in turn'}"
-        for (features, *units), samples, bias in zip(WIDTHS, cycle([1, 3]), cycle([True, True, False]), strict=False):
-            network = [
+        sizes = zip(WIDTHS, cycle([1, 3]), cycle([True, True, False]), cycle(POSITIONS), strict=False)
+        for (features, *units), samples, bias, positions in sizes:
+            layers = [
                 layer for i, (n, kind) in enumerate(zip(units, cycle(kinds), strict=False))
                 for layer in (Dense(name=f"dense{i}", units=n, bias=bias), next(every_setting(kind)))
             ]  # fmt: skip
-            named = tuple(layer.model_copy(update={"name": f"layer{i}"}) for i, layer in enumerate(network))
-            yield _network(what, named, features, samples, next(losses))
+            named = tuple(layer.model_copy(update={"name": f"layer{i}"}) for i, layer in enumerate(layers))
+            yield _network(what, named, (samples, *positions, features), next(losses))
 
 
-def _network(what: str, network: tuple[Layer, ...], features: int, samples: int, loss: Loss) -> Subject:
-    arrays, width = {"input": _draw(samples, features, seed=6)}, features
-    for layer in network:
-        arrays |= _parameters(layer, width, seed=len(arrays))
-        width = layer.units if isinstance(layer, Dense) else width
-    t, last = balls(targets_for(loss, _draw(samples, width, seed=7))), network[-1].name
+def _network(what: str, layers: tuple[LayerConcept, ...], shape: Shape, loss: Loss) -> Subject:
+    network = Network(layers, shape[1:])
+    targets = targets_for(loss, _draw(shape[0], *network.shapes[network.output], seed=7))
+    parameters = _parameters(network, seed=1)
+    return _whole(what, _problem(layers, loss, _draw(*shape, seed=6), targets, parameters))
 
-    def textbook(numbers: dict):
-        y = numbers["input"]
-        for layer in network:
-            y = textbook_layer(layer, numbers, y)
-        return textbook_loss(loss, y, plain(t))
 
-    def back(numbers: dict) -> dict:
-        values = forward(network, numbers, numbers["input"])
-        cotangents, gradients = backward(network, numbers, values, loss_backward(loss, values[last], t))
-        return {"input": cotangents["input"]} | gradients
-
-    return Subject(
-        what,
-        arrays,
-        textbook if _is_known(network, loss) else None,
-        lambda numbers: loss_forward(loss, forward(network, numbers, numbers["input"])[last], t),
-        back,
+def _problem(
+    layers: tuple[LayerConcept, ...], loss: Loss, inputs: np.ndarray, targets: np.ndarray, parameters: dict
+) -> Problem:
+    """One step on all samples."""
+    batches = np.arange(len(inputs))[None]
+    dtype, recorded = np.dtype(np.float64), np.arange(1)
+    return Problem(
+        "", dtype, layers, loss, None, parameters, inputs, targets, batches, recorded, trained=tuple(parameters)
     )
 
 
-def _whole_problem(problem: Problem) -> Subject:
-    """The whole loss of step 0: skips, masks, tied and frozen parameters, penalties."""
-    rows, last = problem.batches[0][problem.batches[0] >= 0], problem.network[-1].name
+def _whole(what: str, problem: Problem) -> Subject:
+    """The whole loss of step 0, with skips, masks, tied and frozen parameters, penalties if there are any."""
+    rows = problem.batches[0][problem.batches[0] >= 0]
     t, frozen = balls(problem.targets[rows]), set(problem.parameters) - {*problem.trained}
     masks = {name: balls(mask[: len(rows)]) for name, mask in problem.masks_at(0).items()}
     constants = {path: balls(problem.parameters[path]) for path in frozen}
@@ -384,43 +431,42 @@ def _whole_problem(problem: Problem) -> Subject:
         known |= {name: _series(array) for name, array in constants.items()}
         for path, tie in problem.tied.items():
             known[path] = known[tie.parameter].T if tie.transposed else known[tie.parameter]
-        y = known["input"]
-        for layer in problem.network:
-            y = known[layer.name] = textbook_layer(layer, known, y)
+        known = textbook_values(problem.network, known)
         penalty = sum(
             ball(penalty.coefficient) * TEXTBOOK_PENALTIES[penalty.kind](known[path]).sum()
             for penalty in problem.penalties
             for path in penalty.parameters
         )
-        return textbook_loss(problem.loss, y, plain(t)) + penalty
+        return textbook_loss(problem.loss, known[problem.output], plain(t)) + penalty
 
     def by_reference(numbers: dict) -> tuple:
         parameters = numbers | constants
         given = operands(problem, parameters, masks)
-        return parameters, given, forward(problem.network, given, numbers["input"])
+        values, _ = forward(problem.network, given, numbers["input"])
+        return parameters, given, values
 
     def value(numbers: dict):
         parameters, _, values = by_reference(numbers)
-        return total_loss(problem, parameters, values[last], t)
+        return total_loss(problem, parameters, values[problem.output], t)
 
     def back(numbers: dict) -> dict:
         parameters, given, values = by_reference(numbers)
-        cotangents, gradients = backward(problem.network, given, values, loss_backward(problem.loss, values[last], t))
+        dy = loss_cotangent(problem, values[problem.output], t)
+        cotangents, gradients = backward(problem.network, given, values, dy)
         return {"input": cotangents["input"]} | trained(problem, parameters, gradients, problem.trained)
 
     arrays = {"input": problem.inputs[rows]} | {path: problem.parameters[path] for path in problem.trained}
-    known = textbook if _is_known(problem.network, problem.loss) else None
-    return Subject("skips, masks, tied and frozen parameters, penalties", arrays, known, value, back)
+    known = _is_known(problem.network) and problem.loss.kind in TEXTBOOK_TERMS
+    return Subject(what, arrays, textbook if known else None, value, back)
 
 
-def _is_known(network: tuple[Layer, ...], loss: Loss) -> bool:
-    """The textbook has a line for each of its kinds."""
-    return {layer.kind for layer in network} <= {*TEXTBOOK_LAYERS, Dense.kind} and loss.kind in TEXTBOOK_TERMS
+def _is_known(nodes: tuple[Node, ...]) -> bool:
+    """The textbook has a line for each of their kinds."""
+    return {node.kind for node in nodes} <= TEXTBOOK_LAYERS.keys()
 
 
-def _parameters(layer: Layer, width: int, seed: int) -> dict[str, np.ndarray]:
-    shapes = enumerate(layer.parameter_shapes(width).items())
-    return {f"{layer.name}.{name}": _draw(*shape, seed=seed + 100 * i) for i, (name, shape) in shapes}
+def _parameters(network: Network, seed: int) -> dict[str, np.ndarray]:
+    return {path: _draw(*shape, seed=seed + 100 * i) for i, (path, shape) in enumerate(network.parameters.items())}
 
 
 # ---------------------------------------------------------------- the definition of the derivative

@@ -54,7 +54,7 @@ def instead(wrong: Callable) -> Callable:
 
 def times(factor: float) -> Callable:
     """The right result times a factor."""
-    return lambda right: lambda *operands: right(*operands) * factor
+    return lambda right: lambda *operands, **settings: right(*operands, **settings) * factor
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def run_planted(problem: Problem, name: str, right: Callable, wrong: Callable) -
 
 def gradients_only(problem: Problem, run: Trajectory) -> Trajectory:
     """The run as a backend would leave it that has no layer values: it is judged end to end."""
-    last = problem.network[-1].name
+    last = problem.output
     return replace(run, values={}, cotangents={}, final_values={last: run.final_values[last]}, scope="gradients")
 
 

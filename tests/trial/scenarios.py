@@ -1,7 +1,8 @@
 """Random training scenarios, drawn from the schema: a new layer, loss or optimizer joins by itself.
 
-A scenario is what a YAML file holds, as plain data. Its structure (layers, widths, batches, settings) and its numbers
-are drawn apart, so that many problems can share a structure, and with it the program that JAX compiles.
+A scenario is what a YAML file holds, as plain data. Its structure (layers, shapes, batches, settings) and its numbers
+are drawn apart, so that many problems can share a structure, and with it the program that JAX compiles. Each layer is
+drawn among those of any kind that fit behind the others: a kind is asked for the shape of its value.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -26,10 +27,13 @@ from backproof.backends.registry import DEFAULT, backend
 from backproof.backends.trajectory import Trajectory, cut
 from backproof.cases.format.concept import Concept
 from backproof.cases.format.fields import OneOf
-from backproof.cases.format.layers import Activation, Dense, Dropout, Layer, Sigmoid, Skip
+from backproof.cases.format.layers.activations import Sigmoid
+from backproof.cases.format.layers.layer import LayerConcept, Shape
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
 from backproof.cases.format.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from backproof.cases.format.schema import Batch, Case, Dtype, Random
+from backproof.cases.network import Network
 from backproof.cases.problem import Problem, materialise
 from backproof.reference.numbers.balls import sizes, working_precision
 from backproof.reference.numbers.bounded import RULES, Bounded
@@ -39,7 +43,8 @@ from backproof.report.judging.operations import checks_of_steps
 from backproof.report.judging.outcome import Result, attempt, judged
 from tests.trial.planting import gradients_only
 
-DEEPEST, WIDEST, MOST_SAMPLES = 6, 8, 8
+DEEPEST, WIDEST, MOST_SAMPLES = 12, 8, 8
+POSITIONS = [(), (), (), (), (1,), (3,), (2, 3)]
 KINKS = ((np.heaviside, "__call__"), (np.sign, "__call__"))
 NUMBERS_AN_EXAMPLE, PROBLEMS_AN_EXAMPLE = 3000, 16  # as many numbers as Hypothesis draws at once
 
@@ -71,12 +76,18 @@ def concept(kind: type[Concept]) -> SearchStrategy:
 
 
 def settings(kind: type[Concept], **given: SearchStrategy) -> SearchStrategy[dict]:
-    """All settings of a concept but its name; `given` are drawn in their own way."""
-    fields = {name: field for name, field in kind.model_fields.items() if name != "name"}
+    """All settings of a concept but its name and what it takes; `given` are drawn in their own way."""
+    fields = {name: field for name, field in kind.model_fields.items() if name not in ("name", *names_in(kind))}
     drawn = st.fixed_dictionaries(
         {name: given[name] if name in given else value(field) for name, field in fields.items()}
     )
     return drawn.map(lambda values: {name: value for name, value in values.items() if value is not None})
+
+
+def names_in(kind: type[Concept]) -> list[str]:
+    """The fields of a layer that name values which it takes."""
+    fields = kind.model_fields.items() if issubclass(kind, LayerConcept) else ()
+    return [name for name, field in fields if name == "inputs" or (field.annotation is str and name != "name")]
 
 
 def value(field: FieldInfo) -> SearchStrategy:
@@ -94,6 +105,8 @@ def _of_type(annotation: Any, metadata: list) -> SearchStrategy:
         return st.sampled_from(arguments)
     if get_origin(annotation) in (Union, UnionType):
         return st.one_of(st.none() if one is NoneType else _of_type(one, metadata) for one in arguments[::-1])
+    if annotation is np.ndarray:
+        return st.nothing()  # is drawn with the other random numbers of the case
     if annotation is bool:
         return st.booleans()
     if annotation is int:
@@ -105,6 +118,8 @@ def _of_type(annotation: Any, metadata: list) -> SearchStrategy:
         return settings(annotation)
     if get_origin(annotation) is Annotated and any(isinstance(one, OneOf) for one in annotation.__metadata__):
         return st.sampled_from(members(annotation)).flatmap(concept)
+    if get_origin(annotation) is Annotated:
+        return _of_type(arguments[0], [*metadata, *annotation.__metadata__])
     raise TypeError(f"no strategy for a setting of type {annotation}: tests/trial/scenarios.py needs one")
 
 
@@ -117,69 +132,129 @@ def _decimals(bounds: dict[str, float]) -> SearchStrategy[float]:
 
 POSITIVE = _decimals({"gt": 0})
 SELDOM = st.sampled_from([False, False, False, True])
-FACTORS = {"float16": _decimals({"ge": 0.008})}  # a mean over 128 terms leaves a normal number of it
+FACTORS = {"float16": _decimals({"ge": 0.05})}  # a mean over 768 terms leaves a normal number of it
 
 # ---------------------------------------------------------------- structures
 
 
 @st.composite
 def structures(draw: DrawFn) -> dict:
-    """Everything of a case but its parameters and data; `samples` and `features` say how large they are."""
-    samples, features = draw(st.integers(1, MOST_SAMPLES)), draw(st.integers(1, WIDEST))
+    """Everything of a case but its parameters and data; `samples` and `shape` say how large they are."""
+    samples, shape = draw(st.integers(1, MOST_SAMPLES)), draw(shapes())
     training = draw(st.none() | trainings(samples))
     shuffled = training and training.get("batch", {}).get("order") == "shuffled"
     loss = draw(st.sampled_from(members(Loss)))
-    network = draw(networks())
-    *_, last = (layer[Dense.kind] for layer in network if Dense.kind in layer)
-    last["units"] *= 2 if loss is GaussianNll else 1
+    layers = draw(networks(shape).filter(lambda layers: loss is not GaussianNll or _outputs(layers, shape) % 2 == 0))
     if loss is BinaryCrossEntropy:
-        network.append({Sigmoid.kind: {"name": "probability"}})
-    network = draw(with_skips(network, features, loss))
-    weights = st.none() | st.lists(POSITIVE, min_size=last["units"], max_size=last["units"])
+        layers.append(Sigmoid(name="probability"))
+    network, outputs = Network(layers, shape), _outputs(layers, shape)
+    weights = st.none() | st.lists(POSITIVE, min_size=outputs, max_size=outputs)
     dtype = draw(st.sampled_from(get_args(Dtype)))
     given = {"factor": FACTORS.get(dtype, POSITIVE), **({"class_weights": weights} if loss.by_class else {})}
     structure = {
         "title": "random scenario",
         "dtypes": [dtype],
-        "network": network,
+        "network": [*map(as_data, layers)],
         "loss": {loss.kind: draw(settings(loss, **given))},
         **({"training": training} if training else {}),
-        **({"random": draw(settings(Random))} if shuffled or any(Dropout.kind in layer for layer in network) else {}),
+        **({"random": draw(settings(Random))} if shuffled or network.masks else {}),
         "samples": samples,
-        "features": features,
+        "shape": shape,
     }
     return structure | draw(sharing(structure))
 
 
-@st.composite
-def networks(draw: DrawFn) -> list:
-    """One to six dense layers, each with one other layer behind it or none, and now and then a dropout behind that."""
-    network: list[dict] = []
-    activations = [kind for kind in members(Layer) if issubclass(kind, Activation)]
-    for i in range(draw(st.integers(1, DEEPEST))):
-        network.append({Dense.kind: draw(settings(Dense, units=st.integers(1, WIDEST))) | {"name": f"dense{i}"}})
-        if kind := draw(st.none() | st.sampled_from(activations)):
-            network.append({kind.kind: draw(settings(kind)) | {"name": f"activation{i}"}})
-        if draw(st.sampled_from([False, False, False, True])):
-            network.append({Dropout.kind: draw(settings(Dropout, mask=st.none())) | {"name": f"dropout{i}"}})
-    return network
+def shapes() -> SearchStrategy[Shape]:
+    """The shape of a sample: features, and now and then positions."""
+    return st.tuples(st.sampled_from(POSITIONS), st.integers(1, WIDEST)).map(lambda drawn: (*drawn[0], drawn[1]))
+
+
+def _outputs(layers: list[LayerConcept], shape: Shape) -> int:
+    network = Network(layers, shape)
+    return network.shapes[network.output][-1]
+
+
+def as_data(layer: LayerConcept) -> dict:
+    """A layer as a file has it, with all its settings and its name."""
+    content = {name: value for name, value in layer if value is not None}
+    inputs = content.pop("inputs")
+    return {layer.kind: content | ({"inputs": [*inputs]} if inputs else {})}
+
+
+# ---------------------------------------------------------------- networks
 
 
 @st.composite
-def with_skips(draw: DrawFn, network: list, features: int, loss: type[Concept]) -> list:
-    """The network with a skip or two where widths allow it, but for what a loss asks of the last layer."""
-    widths, longer = {"input": features}, []
-    for layer in network:
-        longer.append(layer)
-        ((_, content),) = layer.items()
-        width = widths[content["name"]] = content.get("units", [*widths.values()][-1])
-        sources = [name for name, other in widths.items() if other == width and name != content["name"]]
-        last = layer is network[-1] and loss is BinaryCrossEntropy
-        if sources and not last and draw(st.sampled_from([False, False, True])):
-            name = f"skip{len(longer)}"
-            longer.append({Skip.kind: {"name": name, "source": draw(st.sampled_from(sources))}})
-            widths[name] = width
-    return longer
+def networks(draw: DrawFn, shape: Shape) -> list[LayerConcept]:
+    """Up to a dozen layers of every family, one with parameters among them, and now and then a branch."""
+    layers: list[LayerConcept] = []
+    number = draw(st.integers(1, DEEPEST))
+    trained = draw(st.integers(0, number - 1))
+    for place in range(number):
+        kinds = with_parameters() if place == trained else draw(st.sampled_from([*families(), kinds_of_layers()]))
+        fitting = draw(layers_behind(Network(layers, shape).shapes, draw(st.sampled_from(kinds)), f"_{place}"))
+        if fitting:
+            layers.append(draw(st.sampled_from(fitting)))
+            layers += draw(branches(layers, shape)) if draw(SELDOM) and draw(SELDOM) else []
+    return layers
+
+
+def families() -> list[list[type[LayerConcept]]]:
+    """The kinds of layers by the file that they stand in."""
+    by_file: dict[str, list] = {}
+    for kind in kinds_of_layers():
+        by_file.setdefault(kind.__module__, []).append(kind)
+    return [*by_file.values()]
+
+
+def with_parameters() -> list[type[LayerConcept]]:
+    """The kinds that have parameters."""
+    return [kind for kind in kinds_of_layers() if kind.parameters is not LayerConcept.parameters]
+
+
+def kinds_of_layers() -> list[type[LayerConcept]]:
+    """All kinds of layers."""
+    return [*KINDS.values()]
+
+
+@st.composite
+def layers_behind(draw: DrawFn, shapes: dict[str, Shape], kind: type[LayerConcept], suffix: str) -> list[LayerConcept]:
+    """A layer of this kind with every choice of what it may take beside the value before it; none if none fits."""
+    content = draw(settings(kind)) | {"name": f"{kind.kind}{suffix}"}
+    return [layer for layer in _with_sources(kind, content, [*shapes]) if _fits(layer, shapes)]
+
+
+def _with_sources(kind: type[LayerConcept], content: dict, names: list[str]) -> list[LayerConcept]:
+    """The layer with all names of values before it, where it names some."""
+    fields = [name for name in names_in(kind) if name != "inputs"]
+    chosen = [dict(zip(fields, values, strict=True)) for values in product(names, repeat=len(fields))]
+    others = kind.takes - 1 - len(fields)
+    inputs = [(names[-1], *more) for more in product(names, repeat=others)] if others else [()]
+    return [kind(**content, **named, inputs=taken) for named in chosen for taken in inputs]
+
+
+def _fits(layer: LayerConcept, shapes: dict[str, Shape]) -> bool:
+    *_, before = shapes
+    try:
+        layer.shape(*(shapes[name] for name in layer.sources(before)))
+    except ValueError:
+        return False
+    return True
+
+
+@st.composite
+def branches(draw: DrawFn, layers: list[LayerConcept], shape: Shape) -> list[LayerConcept]:
+    """A second layer like the last one and of the same value, and one that takes both; nothing where none fits."""
+    kinds = [kind for kind in kinds_of_layers() if kind.takes > 1]
+    if not kinds:
+        return []
+    *_, before = ["input", *(layer.name for layer in layers[:-1])]
+    last = layers[-1]
+    twin = last.model_copy(update={"name": f"{last.name}_twin", "inputs": last.inputs or (before,)})
+    shapes = Network([*layers, twin], shape).shapes
+    fitting = draw(layers_behind(shapes, draw(st.sampled_from(kinds)), f"_of_{last.name}"))
+    joining = [layer for layer in fitting if {last.name, twin.name} <= {*layer.sources(twin.name)}]
+    return [twin, draw(st.sampled_from(joining))] if joining else []
 
 
 @st.composite
@@ -188,7 +263,7 @@ def sharing(draw: DrawFn, structure: dict) -> dict:
     tied, frozen, penalised = (draw(SELDOM) for _ in range(3))
     if not (tied or frozen or penalised):
         return {}
-    shapes, drawn = shapes_of(structure)[0], {}
+    shapes, drawn = case_of(structure).parameter_shapes(), {}
     ties = [
         (path, {"parameter": other, "transposed": transposed})
         for path, other in permutations(shapes, 2)
@@ -253,46 +328,51 @@ def tensor(draw: DrawFn, shape: tuple[int, ...]) -> list:
 @st.composite
 def arrays(draw: DrawFn, structure: dict) -> dict:
     """The parameters and the data of a case with this structure."""
-    shapes, samples, features, outputs = shapes_of(structure)
-    inputs = draw(tensor((1, features))) * samples if draw(st.booleans()) else draw(tensor((samples, features)))
+    case, samples, shape = case_of(structure), structure["samples"], structure["shape"]
+    inputs = draw(tensor((1, *shape))) * samples if draw(st.booleans()) else draw(tensor((samples, *shape)))
     return {
-        "parameters": {path: draw(tensor(shape)) for path, shape in shapes.items()},
-        "data": {"inputs": inputs, "targets": draw(targets(next(iter(structure["loss"])), samples, outputs))},
+        "parameters": {path: draw(tensor(of)) for path, of in case.parameter_shapes().items()},
+        "data": {"inputs": inputs, "targets": draw(targets(case.loss.kind, samples, case.output_shape))},
     }
 
 
-def targets(loss: str, samples: int, outputs: int) -> SearchStrategy[list]:
+def targets(loss: str, samples: int, outputs: Shape) -> SearchStrategy[list]:
     """Targets that the loss takes: numbers, shares of 1, probabilities or classes, signs."""
+    *positions, width = samples, *outputs
     number = {"hinge": SIGNS, "squared_hinge": SIGNS}.get(loss, st.integers(0, 1000).map(lambda n: n / 1000))
-    rows = st.lists(st.lists(number, min_size=outputs, max_size=outputs), min_size=samples, max_size=samples)
     match loss:
         case "hinge" | "squared_hinge" | "binary_cross_entropy" | "sigmoid_binary_cross_entropy" | "kl_divergence":
-            return rows
+            return array_of(number, (*positions, width))
         case "softmax_cross_entropy" | "negative_log_likelihood":
-            return rows | st.lists(st.integers(0, outputs - 1), min_size=samples, max_size=samples)
+            return array_of(number, (*positions, width)) | array_of(st.integers(0, width - 1), (*positions,))
         case "gaussian_nll":
-            return tensor((samples, outputs // 2))
-    return tensor((samples, outputs))
+            return tensor((*positions, width // 2))
+    return tensor((*positions, width))
 
 
-def shapes_of(structure: dict) -> tuple[dict[str, tuple[int, ...]], int, int, int]:
-    """The shapes of the parameters; the numbers of samples, features and outputs."""
-    samples, features = structure["samples"], structure["features"]
-    data = {"inputs": np.zeros((samples, features)).tolist(), "targets": [[0]]}
-    case = Case.model_validate(_without_sizes(structure) | {"data": data})
-    return case.parameter_shapes(), samples, features, [*case.widths.values()][-1]
+def array_of(number: SearchStrategy, shape: Shape) -> SearchStrategy[list]:
+    """Nested lists of such numbers."""
+    length = math.prod(shape)
+    return st.lists(number, min_size=length, max_size=length).map(lambda drawn: np.reshape(drawn, shape).tolist())
+
+
+def case_of(structure: dict) -> Case:
+    """The case with this structure, of inputs that are all 0."""
+    data = {"inputs": np.zeros((structure["samples"], *structure["shape"])).tolist(), "targets": [[0]]}
+    return Case.model_validate(_without_sizes(structure) | {"data": data})
 
 
 def _without_sizes(structure: dict) -> dict:
-    return {key: value for key, value in structure.items() if key not in ("samples", "features")}
+    return {key: value for key, value in structure.items() if key not in ("samples", "shape")}
 
 
 @st.composite
 def scenarios(draw: DrawFn, most: int = PROBLEMS_AN_EXAMPLE) -> Scenarios:
     """A structure, and so many problems of it as can be drawn at once, at most `most`."""
     structure = draw(structures())
-    shapes, samples, features, outputs = shapes_of(structure)
-    numbers = sum(map(math.prod, shapes.values())) + samples * (features + outputs)
+    case = case_of(structure)
+    data = structure["samples"] * sum(map(math.prod, (structure["shape"], case.output_shape)))
+    numbers = sum(map(math.prod, case.parameter_shapes().values())) + data
     problems = draw(st.integers(1, max(1, min(most, NUMBERS_AN_EXAMPLE // numbers))))
     return Scenarios(_without_sizes(structure), [draw(arrays(structure)) for _ in range(problems)])
 
@@ -402,7 +482,7 @@ def honest(problem: Problem, result: Result) -> str:
 
 def _without_direction(problem: Problem, run: Trajectory) -> bool:
     """The cosine of a vector whose squares may be flushed to zero."""
-    last, real = problem.network[-1].name, problem.batches[run.steps] >= 0
+    last, real = problem.output, problem.batches[run.steps] >= 0
     vectors = [run.values[last][real], run.final_values[last], problem.targets]
     smallest = min(float(sizes(rows).max(axis=-1).min()) for rows in vectors)
     return problem.loss.kind == "cosine" and smallest**2 <= 1e3 * precision_of(problem.dtype).smallest
@@ -420,7 +500,7 @@ def products(problem: Problem) -> float:
 
     The largest is the loss, factor Σ (y - t)², where each (y - t)² is up to four of them.
     """
-    return 8.0 * len(problem.inputs) * max(problem.widths.values())
+    return 8.0 * len(problem.inputs) * max(map(math.prod, problem.shapes.values()))
 
 
 def largest_number(problem: Problem, run: Trajectory) -> float:

@@ -12,7 +12,7 @@ import torch
 from backproof.backends.jax_autograd import schedules as jax_schedules
 from backproof.backends.torch_autograd import schedules as torch_schedules
 from backproof.reference import training
-from backproof.reference.formulas import layers, losses, optimizers, schedules
+from backproof.reference.formulas import combining, losses, optimizers, schedules
 from tests.trial.examples import SCHEDULES
 from tests.trial.planting import Mutant, instead
 
@@ -27,7 +27,8 @@ def shared(name: str, rule: Callable, wrong: Callable, noticed: str, **more) -> 
 def clip(kind: str, name: str, wrong: Callable, **more) -> Mutant:
     """Wrong gradients for the optimizer, of the clip and the right ones."""
     noticed = {"noticed": "update hidden.weight", "on": f"clipped by {kind}"} | more
-    return Mutant(f"clip by {kind}: {name}", optimizers.clipped, instead(wrong), **noticed)
+    rule = lambda clip, found, _: wrong(clip, found)  # noqa: E731
+    return Mutant(f"clip by {kind}: {name}", optimizers.clipped, instead(rule), **noticed)
 
 
 def schedule(kind: str, name: str, wrong: Callable, **more) -> Mutant:
@@ -98,31 +99,31 @@ def lengths(found: dict) -> float:
 
 SHARING_MUTANTS = [
     # ------------------------------------------------------------ skips
-    shared("skip: not added", layers.skip_forward, instead(lambda x, other: x), "value around"),
-    shared("skip: the layer before twice", layers.skip_forward, instead(lambda x, other: 2 * x), "value around"),
-    shared("skip: a mean", layers.skip_forward, instead(lambda x, other: (x + other) / 2), "value around"),
-    shared("skip: subtracted", layers.skip_forward, instead(lambda x, other: x - other), "value around"),
-    shared("skip: detached", layers.skip_backward, instead(lambda x, y, dy, other: (dy, 0 * dy)), "cotangent tanh1"),
-    shared("skip: back through the skip alone", layers.skip_backward,
-           instead(lambda x, y, dy, other: (0 * dy, dy)), "cotangent decoder"),
-    shared("skip: its cotangent shared out", layers.skip_backward,
-           instead(lambda x, y, dy, other: (dy / 2, dy / 2)), "cotangent decoder"),
+    shared("skip: not added", combining.skip_forward, instead(lambda x, other: x), "value around"),
+    shared("skip: the layer before twice", combining.skip_forward, instead(lambda x, other: 2 * x), "value around"),
+    shared("skip: a mean", combining.skip_forward, instead(lambda x, other: (x + other) / 2), "value around"),
+    shared("skip: subtracted", combining.skip_forward, instead(lambda x, other: x - other), "value around"),
+    shared("skip: detached", combining.skip_backward, instead(lambda x, other, y, dy: (dy, 0 * dy)), "cotangent tanh1"),
+    shared("skip: back through the skip alone", combining.skip_backward,
+           instead(lambda x, other, y, dy: (0 * dy, dy)), "cotangent decoder"),
+    shared("skip: its cotangent shared out", combining.skip_backward,
+           instead(lambda x, other, y, dy: (dy / 2, dy / 2)), "cotangent decoder"),
     shared("skip: sums not added up, the last one kept", training.add,
            instead(lambda sums, name, derivative: sums.update({name: derivative})), "gradient middle.weight"),
     # ------------------------------------------------------------ dropout
-    shared("dropout: not scaled", layers.dropout_forward,
+    shared("dropout: not scaled", combining.dropout_forward,
            instead(lambda x, mask, rate: x if mask is None else x * mask), "value dropout"),
-    shared("dropout: scaled by the rate", layers.dropout_forward,
+    shared("dropout: scaled by the rate", combining.dropout_forward,
            instead(lambda x, mask, rate: x if mask is None else x * mask / rate), "value dropout"),
-    shared("dropout: mask turned around", layers.dropout_forward,
+    shared("dropout: mask turned around", combining.dropout_forward,
            instead(lambda x, mask, rate: x if mask is None else x * (1 - mask) / (1 - rate)), "value dropout"),
-    shared("dropout: off in training", layers.dropout_forward, instead(lambda x, mask, rate: x), "value dropout"),
-    shared("dropout: scaled after the last step", layers.dropout_forward,
+    shared("dropout: off in training", combining.dropout_forward, instead(lambda x, mask, rate: x), "value dropout"),
+    shared("dropout: scaled after the last step", combining.dropout_forward,
            lambda right: lambda x, mask, rate: x * (1 - rate) if mask is None else right(x, mask, rate),
            "value dropout", step=6),
-    shared("dropout: mask forgotten backward", layers.dropout_backward,
+    shared("dropout: mask forgotten backward", combining.dropout_backward,
            instead(lambda x, y, dy, mask, rate: dy / (1 - rate)), "cotangent tanh1"),
-    shared("dropout: not scaled backward", layers.dropout_backward,
+    shared("dropout: not scaled backward", combining.dropout_backward,
            instead(lambda x, y, dy, mask, rate: dy * mask), "cotangent tanh1"),
     shared("dropout: one mask for every step", training.train, first_mask, "value dropout", step=1),
     shared("dropout: masks a step early", training.train, next_mask, "value dropout"),
@@ -143,12 +144,12 @@ SHARING_MUTANTS = [
     shared("frozen: another one in its place", optimizers.update,
            updating(lambda before, after: after | {"decoder.bias": before["decoder.bias"]}), "update decoder.bias"),
     # ------------------------------------------------------------ penalties, weight decay
-    shared("penalty: not in the loss", losses.penalty_forward, instead(lambda penalties, parameters: 0), "loss"),
+    shared("penalty: not in the loss", losses.penalty_forward, instead(lambda *_: 0), "loss"),
     shared("penalty: twice in the loss", losses.penalty_forward,
            lambda right: lambda *operands: 2 * right(*operands), "loss"),
     shared("penalty: frozen parameters left out", losses.penalty_forward,
-           lambda right: lambda penalties, parameters: right(penalties, parameters | {
-               "middle.bias": 0 * parameters["middle.bias"]}), "loss"),
+           lambda right: lambda penalties, parameters, axes: right(penalties, parameters | {
+               "middle.bias": 0 * parameters["middle.bias"]}, axes), "loss"),
     shared("penalty: not in the gradient", losses.penalty_backward,
            instead(lambda penalties, path, w: iter(())), "gradient middle.weight"),
     shared("penalty: ½ forgotten or too many", losses.penalty_backward,
@@ -210,7 +211,7 @@ SHARING_MUTANTS = [
 ]  # fmt: skip
 
 SAME_IN_OTHER_WORDS = [
-    shared("dropout: where in place of a product", layers.dropout_forward,
+    shared("dropout: where in place of a product", combining.dropout_forward,
            instead(lambda x, mask, rate: x if mask is None else np.where(mask > 0, x / (1 - rate), 0 * x)), ""),
-    shared("skip: turned around", layers.skip_forward, instead(lambda x, other: other + x), ""),
+    shared("skip: turned around", combining.skip_forward, instead(lambda x, other: other + x), ""),
 ]  # fmt: skip

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from backproof.cases.format.layers import Dense
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import GaussianNll, SquaredError
 from backproof.cases.format.optimizers import Sgd
 from backproof.cases.format.schema import Case
 from backproof.cases.reading.consistency import check
+from tests.trial.scenarios import names_in
 
 Fails = Callable[[dict], bool]
 
@@ -36,8 +37,9 @@ def smaller_cases(case: dict) -> Iterator[dict]:
         _less_sharing,
         _simpler_rules,
         _fewer_layers,
-        _fewer_units,
+        _smaller_settings,
         _fewer_samples,
+        _fewer_positions,
         _fewer_features,
         _simpler_numbers,
         _no_names,
@@ -85,51 +87,72 @@ def _simpler_rules(case: dict) -> Iterator[dict]:
 
 
 def _fewer_layers(case: dict) -> Iterator[dict]:
+    """One layer less; what took its value takes the one that it took. And a layer that takes what is before it."""
     network = case["network"]
-    for i in range(len(network)):
-        fewer = _resized(case, [*range(i), *range(i + 1, len(network))], network)
+    taken = {node.layer: node.inputs[0] for node in Case.model_validate(case).graph.nodes[::-1]}
+    for i, gone in enumerate(Case.model_validate(case).network):
+        others = [_named(layer, lambda name: taken[name] if name == gone.name else name) for layer in network]  # noqa: B023
+        fewer = _resized(case, [*range(i), *range(i + 1, len(network))], others)
         yield from (fewer, _without(fewer, "random"))
+    for i, layer in enumerate(network):
+        if isinstance(layer, dict) and "inputs" in (content := next(iter(layer.values()))):
+            plain = {kind: _without(content, "inputs") for kind in layer}
+            yield case | {"network": [*network[:i], plain, *network[i + 1 :]]}
 
 
-def _fewer_units(case: dict) -> Iterator[dict]:
+def _named(layer: dict | str, name: Callable[[str], str]) -> dict | str:
+    """A layer with other names for the values that it takes."""
+    if isinstance(layer, str):
+        return layer
+    ((kind, content),) = layer.items()
+    names = {key: content[key] for key in names_in(KINDS[kind]) if key in content}
+    return {kind: content | {key: name(old) if key != "inputs" else [*map(name, old)] for key, old in names.items()}}
+
+
+def _smaller_settings(case: dict) -> Iterator[dict]:
+    """Whole numbers such as a layer's units of 1, or one less; what is on is off."""
     every = range(len(case["network"]))
     for i in every:
-        for change in _smaller_dense(case["network"][i]):
+        for change in _smaller(case["network"][i]):
             network = copy.deepcopy(case["network"])
-            network[i][Dense.kind] |= change
+            network[i] = {kind: content | change for kind, content in network[i].items()}
             yield _resized(case, [*every], network)
 
 
-def _smaller_dense(layer: Any) -> Iterator[dict]:
-    dense = layer.get(Dense.kind, {}) if isinstance(layer, dict) else {}
-    if dense.get("units", 1) > 1:
-        yield {"units": 1}
-        yield {"units": dense["units"] - 1}
-    if dense.get("bias"):
-        yield {"bias": False}
+def _smaller(layer: Any) -> Iterator[dict]:
+    for content in layer.values() if isinstance(layer, dict) else ():
+        for name, value in content.items():
+            if value is True:
+                yield {name: False}
+            elif isinstance(value, int) and value > 1:
+                yield from ({name: 1}, {name: value - 1})
 
 
 def _resized(case: dict, kept: list[int], network: list) -> dict:
     """The case with these layers of the network, its arrays cut to their new shapes, or filled up with ones."""
     smaller = case | {"network": [network[i] for i in kept]}
-    if not any(isinstance(layer, dict) and Dense.kind in layer for layer in smaller["network"]):
+    if not smaller["network"]:
         return smaller
     before, after = Case.model_validate(case), Case.model_validate(smaller | {"parameters": {}})
     origin = {new.name: before.network[i].name for new, i in zip(after.network, kept, strict=True)}
     parameters = {}
     for path, shape in after.parameter_shapes().items():
-        layer, _, tensor = path.partition(".")
+        layer, _, tensor = path.rpartition(".")
         parameters[path] = _cut(case["parameters"].get(f"{origin[layer]}.{tensor}", 1.0), shape)
-    samples, *outputs = np.shape(case["data"]["targets"])
-    width = [*after.widths.values()][-1] // (2 if GaussianNll.kind in case["loss"] else 1)
-    targets = _cut(case["data"]["targets"], (samples, max(width, 1))) if outputs else case["data"]["targets"]
+    samples, *shape = np.shape(case["data"]["targets"])
+    *positions, width = after.output_shape
+    width = max(width // (2 if GaussianNll.kind in case["loss"] else 1), 1)
+    wanted = (samples, *positions, width)[: len(shape) + 1]
+    targets = _cut(case["data"]["targets"], wanted)
     return smaller | {"parameters": parameters, "data": case["data"] | {"targets": targets}}
 
 
 def _cut(values: list | float, shape: tuple[int, ...]) -> list:
-    array, common = np.ones(shape), np.array(values, ndmin=len(shape))
-    overlap = tuple(slice(min(n, m)) for n, m in zip(shape, common.shape, strict=True))
-    array[overlap] = common[overlap]
+    common = np.array(values, ndmin=len(shape))
+    array = np.ones(shape, common.dtype)
+    if common.ndim == len(shape):
+        overlap = tuple(slice(min(n, m)) for n, m in zip(shape, common.shape, strict=True))
+        array[overlap] = common[overlap]
     return array.tolist()
 
 
@@ -143,12 +166,26 @@ def _fewer_samples(case: dict) -> Iterator[dict]:
         yield case | {"data": {name: [values[i] for i in rows] for name, values in case["data"].items()}}
 
 
+def _fewer_positions(case: dict) -> Iterator[dict]:
+    """An axis of positions less, or shorter."""
+    _, *positions, _ = np.shape(case["data"]["inputs"])
+    for axis, length in enumerate(positions, start=1):
+        for kept in (0, slice(1), slice(length - 1)) if length > 1 else (0,):
+            data = {name: _along(np.array(values), axis, kept) for name, values in case["data"].items()}
+            yield _resized(case | {"data": data}, [*range(len(case["network"]))], case["network"])
+
+
+def _along(array: np.ndarray, axis: int, kept: int | slice) -> list:
+    """What is kept of an axis, where there is one."""
+    return (array[(*[slice(None)] * axis, kept)] if axis < array.ndim else array).tolist()
+
+
 def _fewer_features(case: dict) -> Iterator[dict]:
-    features = len(case["data"]["inputs"][0])
-    for width in range(1, features):
-        inputs = [row[:width] for row in case["data"]["inputs"]]
-        for rows in (inputs, np.full(np.shape(inputs), 2.0).tolist()):  # where ones fit each other, there is no loss
-            narrower = case | {"data": case["data"] | {"inputs": rows}}
+    inputs = np.array(case["data"]["inputs"])
+    for width in range(1, inputs.shape[-1]):
+        narrow = inputs[..., :width]
+        for values in (narrow, np.full(narrow.shape, 2.0)):  # where ones fit each other, there is no loss
+            narrower = case | {"data": case["data"] | {"inputs": values.tolist()}}
             yield _resized(narrower, [*range(len(case["network"]))], case["network"])
 
 
@@ -167,8 +204,8 @@ def _no_names(case: dict) -> Iterator[dict]:
 def _nameless(layer: dict | str, names: dict[str, str]) -> dict | str:
     if isinstance(layer, str):
         return layer
-    ((kind, content),) = layer.items()
-    kept = {key: names[value] if key == "source" else value for key, value in content.items() if key != "name"}
+    ((kind, content),) = _named(layer, names.get).items()
+    kept = _without(content, "name")
     return {kind: kept} if kept else kind
 
 
@@ -176,7 +213,7 @@ def _renamed(case: dict, names: dict[str, str]) -> dict:
     """Everything that is called by the path of a parameter."""
 
     def path(old: str) -> str:
-        layer, _, tensor = old.partition(".")
+        layer, _, tensor = old.rpartition(".")
         return f"{names[layer]}.{tensor}"
 
     changed = {"parameters": {path(old): values for old, values in case["parameters"].items()}}

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from backproof.backends.registry import DEFAULT, backend
-from backproof.cases.format.layers import Layer
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.reference import training
@@ -76,12 +76,11 @@ def kinds(choice) -> set[str]:
 
 def test_every_kind_has_a_mutant():
     """A new layer, loss or optimizer is not on trial before it has one."""
-    dense = {"dense": (layers.dense_forward, layers.dense_backward)}
     rules_of_one = {kind: (rule,) for kind, rule in (optimizers.OPTIMIZERS | schedules.SCHEDULES).items()}
-    tables = dense | layers.FUNCTIONS | losses.LOSSES | rules_of_one
+    tables = layers.LAYERS | losses.LOSSES | rules_of_one
     rules = {mutant.rule for mutant in MUTANTS}
     on_trial = {kind for kind, functions in tables.items() if rules & {*functions}}
-    assert on_trial == set().union(*map(kinds, (Layer, Loss, Optimizer, AnySchedule)))
+    assert on_trial == {*KINDS}.union(*map(kinds, (Loss, Optimizer, AnySchedule)))
     assert {f"clip by {kind}" for kind in kinds(Clip)} <= {mutant.name.partition(":")[0] for mutant in MUTANTS}
     assert {losses.penalty_forward, losses.penalty_backward} <= rules
 
@@ -96,12 +95,12 @@ def test_a_rule_that_nobody_uses_cannot_be_planted():
 
 
 def test_planting_reaches_tables_and_is_undone():
-    before = layers.FUNCTIONS["tanh"], training.update
+    before = layers.LAYERS["tanh"], training.update
     with planted(activations.tanh_backward, max), planted(optimizers.update, min):
-        assert layers.FUNCTIONS["tanh"] == activations.ACTIVATIONS["tanh"] == (before[0][0], max)
+        assert layers.LAYERS["tanh"] == activations.ACTIVATIONS["tanh"] == (before[0][0], max)
         assert activations.tanh_backward is max
         assert training.update is min
-    assert (layers.FUNCTIONS["tanh"], training.update) == before
+    assert (layers.LAYERS["tanh"], training.update) == before
 
 
 # ---------------------------------------------------------------- hints

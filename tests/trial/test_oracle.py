@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from flint import arb
 
-from backproof.cases.format.layers import Dense, Layer
+from backproof.cases.format.layers.dense import Dense
+from backproof.cases.format.layers.layer import LayerConcept
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss, SquaredError
 from backproof.cases.format.optimizers import Sgd
-from backproof.reference.formulas import activations, layers, losses
+from backproof.reference.formulas import activations, combining, dense, layers, losses, positions
 from backproof.reference.numbers.balls import balls
 from tests.trial import oracle
 from tests.trial.oracle import QUOTIENT, SERIES, every_setting, method_of, prove, subjects
@@ -30,7 +32,7 @@ def wrong_in(what: str, method: str) -> int:
 def test_every_kind_is_proved():
     """A new layer or loss is, without a line here; with one in the oracle, by series."""
     told = " ".join(subject.what for subject in SUBJECTS)
-    assert all(f"{kind.kind} layer" in told for kind in members(Layer))
+    assert all(f"{kind} layer" in told for kind in KINDS)
     assert all(f"{kind.kind} (" in told for kind in members(Loss))
     assert {method_of(subject) for subject in SUBJECTS} == {SERIES}
 
@@ -50,18 +52,27 @@ def a_little(right):
 
 
 def transposed(right):
-    return lambda x, W, dy: (dy @ W, *right(x, W, dy)[1:])  # noqa: N803
+    return lambda x, y, dy, W, *b: (dy @ W, *right(x, y, dy, W, *b)[1:])  # noqa: N803
+
+
+def of_one_position(right):
+    return lambda x, vector: right(x if x.ndim == 2 else x[:, 0], vector)
 
 
 WRONG = {
     "a relative error of 1e-18": (activations.tanh_backward, a_little, "tanh layer"),
     "wrong sign": (activations.sigmoid_backward, lambda right: lambda *operands: -right(*operands), "sigmoid layer"),
-    "square weight not transposed": (layers.dense_backward, transposed, "dense layer (units 2"),
+    "square weight not transposed": (dense.dense_backward, transposed, "dense layer (units 2"),
     "factor 2 missing": (
         losses.squared_error_backward, lambda right: lambda *operands: right(*operands) / 2, "squared_error (",
     ),
     "mean for sum": (
         losses.squared_error_backward, lambda right: lambda loss, y, t: right(loss, y, t) / len(y), "squared_error (",
+    ),
+    "a bias of one position": (positions.over_rows, of_one_position, "dense layer (units 2, bias True), with"),
+    "a slope of one position": (positions.over_rows, of_one_position, "prelu layer (shared False), with"),
+    "a skip that passes on the half": (
+        combining.skip_backward, lambda right: lambda *xs: tuple(dx / 2 for dx in right(*xs)), "skip layer",
     ),
     "in a network": (activations.tanh_backward, a_little, "networks of tanh"),
 }  # fmt: skip
@@ -82,7 +93,11 @@ def test_a_wrong_value_is_refused():
 
 
 def test_a_derivative_that_is_missing_is_refused():
-    with planted(layers.layer_backward, lambda *_: (0, {})), pytest.raises(LookupError, match="derivatives by"):
+    def of_values_alone(one, found):
+        return [*named(one, found)][: len(one.inputs)]
+
+    named = layers.named
+    with planted(named, of_values_alone), pytest.raises(LookupError, match=r"layer0\.weight"):
         wrong_in("networks of tanh", SERIES)
 
 
@@ -102,6 +117,26 @@ def test_every_setting_of_a_concept():
         get_args(SquaredError.model_fields["reduction"].annotation)
     )
     assert [optimizer.learning_rate for optimizer in every_setting(Sgd)] == [0.3]
+
+
+class Weighing(LayerConcept):
+    """y = x times the other value: a kind that nobody knows."""
+
+    takes = 2
+
+
+def test_a_new_kind_is_proved(monkeypatch):
+    """Of all that it takes, with positions too."""
+
+    def backward(x, other, _, dy):
+        return dy * other, dy * x
+
+    monkeypatch.setitem(KINDS, "weighing", Weighing)
+    monkeypatch.setitem(layers.LAYERS, "weighing", (lambda x, other: x * other, backward))
+    found = [subject for subject in subjects() if subject.what.startswith("weighing")]
+    assert [subject.what for subject in found] == ["weighing layer", "weighing layer, with positions"]
+    assert all(proof.agrees for subject in found for proof in prove(subject))
+    assert [len(prove(subject)) for subject in found] == [2 * 6, 2 * 18]
 
 
 def test_counts_are_computed():

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Literal, get_args
 
@@ -17,7 +18,8 @@ from backproof.backends import numpy_reference
 from backproof.backends.registry import DEFAULT
 from backproof.backends.torch_autograd.losses import LOSSES
 from backproof.backends.torch_autograd.optimizers import sgd
-from backproof.cases.format.layers import Layer
+from backproof.cases.format.layers.layer import LayerConcept
+from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
 from backproof.cases.format.optimizers import Optimizer
 from backproof.cases.format.schema import Batch, Case, Dtype
@@ -85,7 +87,7 @@ def is_ragged(structure: dict) -> bool:
 def test_every_kind_and_every_setting_is_met(structures):
     """Among so many structures, whatever Hypothesis begins with."""
     met = Counter(kind for case in structures for kind in fuzz.kinds(case))
-    expected = {kind.kind for choice in (Layer, Loss, Optimizer) for kind in members(choice)} | {"no training"}
+    expected = {kind.kind for choice in (Loss, Optimizer) for kind in members(choice)} | {*KINDS, "no training"}
     assert expected <= set(met)
     assert {case["dtypes"][0] for case in structures} == set(get_args(Dtype))
     trained = [case["training"] for case in structures if "training" in case]
@@ -94,6 +96,36 @@ def test_every_kind_and_every_setting_is_met(structures):
     assert {batch["last"] for batch in batches} == {"keep", "drop"}
     assert {"steps", "epochs"} <= {key for training in trained for key in training}
     assert {len(case["network"]) > 1 for case in structures} == {True, False}
+
+
+def test_every_shape_of_a_network_is_met(structures):
+    """Positions, two users of one value, branches, a skip of the layer before it."""
+    assert {len(case["shape"]) for case in structures} == {1, 2, 3}
+    networks = [scenarios.case_of(case).graph.nodes for case in structures]
+    nodes = [node for network in networks for node in network]
+    assert any(len(set(node.inputs)) < len(node.inputs) for node in nodes)
+    assert any(len(set(node.inputs)) > 1 for node in nodes)
+    assert any(before.name not in node.inputs for network in networks for before, node in pairwise(network))
+
+
+class Weighing(LayerConcept):
+    """y = x times the other value, of positions alone: a kind that nobody knows."""
+
+    takes = 2
+
+    def shape(self, *before):
+        if len({*before}) > 1 or len(before[0]) < 2:
+            raise ValueError
+        return before[0]
+
+
+def test_a_new_kind_joins(monkeypatch):
+    """Wherever its shape fits, of every value before it."""
+    monkeypatch.setitem(KINDS, "weighing", Weighing)
+    drawn = [layer for network in examples(scenarios.networks((3, 2)), 60) for layer in network]
+    assert {layer.inputs[1] for layer in drawn if layer.kind == "weighing"} > {"input"}
+    flat = [layer for network in examples(scenarios.networks((2,)), 60) for layer in network]
+    assert "weighing" not in {layer.kind for layer in flat}
 
 
 def test_hostile_numbers_are_met(drawn, structures):
@@ -243,6 +275,7 @@ def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, r
     """And that loads, and is certified without the mistake."""
     monkeypatch.setattr(scenarios, "DEFAULT", ["torch"])
     monkeypatch.setattr(scenarios, "members", few_members)
+    monkeypatch.setattr(scenarios, "kinds_of_layers", lambda: [KINDS[kind] for kind in FEW if kind in KINDS])
     with planted(right, wrong):
         unit = fuzz.run_unit(0, 100, tmp_path)
         (file,) = unit["alarms"]
@@ -250,7 +283,7 @@ def test_a_finding_shrinks_to_a_file_that_reproduces_it(monkeypatch, tmp_path, r
         result = attempt(materialise(case, case.dtypes[0]), "torch")
     assert file == str(tmp_path / "finding_0.yaml")
     assert (sorted(layer.kind for layer in case.network), len(case.data.inputs), case.steps) == needs
-    assert set(case.widths.values()) == {1}
+    assert set(case.graph.shapes.values()) == {(1,)}
     assert (result.verdict, result.judgement.where.tensor) == ("differs", tensor)
     assert result.message in case.note
     assert attempt(materialise(case, case.dtypes[0]), "torch").verdict == "certified"

@@ -64,7 +64,7 @@ def _samples(scene: Scene) -> str:
     seen = floats(scene.trajectory.values["input"][scene.row])
     inputs, batch = floats(scene.problem.inputs), scene.batch
     padding = [not row.any() for row in seen]
-    places = [np.flatnonzero((inputs == row).all(axis=1)) for row in seen]
+    places = [np.flatnonzero((inputs == row).all(axis=tuple(range(1, inputs.ndim)))) for row in seen]
     last = max((i for i, empty in enumerate(padding) if not empty), default=-1)
     if all(len(place) for place in places[: last + 1]) and last >= 0:
         which = [int(place[0]) for place in places[: last + 1]]
@@ -74,10 +74,25 @@ def _samples(scene: Scene) -> str:
     if last + 1 != len(batch):
         return ""
     desired = inputs[batch]
+    if inputs.ndim > 2:
+        for words, other in _positions_elsewhere(inputs).items():
+            if np.array_equal(seen[: len(batch)], other[batch]):
+                return f"; these are {words}"
     factor = (seen[: len(batch)] * desired).sum() / (np.square(desired).sum() or 1)
     if np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0) and factor != 1:
         return f"; every element is {factor:.6g} times what is right"
     return digits.between(seen[: len(batch)], desired, scene.precision.u)
+
+
+def _positions_elsewhere(inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """The samples with their positions in other places, in words."""
+    samples, length, *others = inputs.shape
+    read_across = inputs.reshape(length, samples, *others).swapaxes(0, 1)
+    return {
+        "samples and positions mixed up": read_across,
+        "the samples and positions of a transposed array": inputs.swapaxes(0, 1).reshape(inputs.shape),
+        "the positions in the order turned around": inputs[:, ::-1],
+    }
 
 
 def _listed(samples) -> str:

@@ -199,8 +199,15 @@ def _softmax_slopes(layer: Node, alone: Callable) -> Iterator[tuple[str, Backwar
         yield "softmax's diagonal alone, y (1 - y)", alone(lambda n, x, y, dy: dy * y * (1 - y))
         yield "y dy, without the sum over the units,", alone(lambda n, x, y, dy: dy * y)
         yield "a sum of dy without y", alone(lambda n, x, y, dy: y * (dy - over(dy, -1)))
-        yield "a sum over the samples in place of the units", alone(lambda n, x, y, dy: y * (dy - over(dy * y, -2)))
+        for what, axis in OTHER_AXES.items():
+            words = f"a sum over the {what} in place of the units"
+            yield words, alone(lambda n, x, y, dy, axis=axis: y * (dy - over(dy * y, axis)))
     else:
         yield "the cotangent alone in place of its sum over the units", alone(lambda n, x, y, dy: dy - np.exp(y) * dy)
         yield "y in place of exp(y)", alone(lambda n, x, y, dy: dy - y * over(dy, -1))
-        yield "a sum over the samples in place of the units", alone(lambda n, x, y, dy: dy - np.exp(y) * over(dy, -2))
+        for what, axis in OTHER_AXES.items():
+            words = f"a sum over the {what} in place of the units"
+            yield words, alone(lambda n, x, y, dy, axis=axis: dy - np.exp(y) * over(dy, axis))
+
+
+OTHER_AXES = {"samples": 0, "positions": -2}

@@ -57,8 +57,9 @@ def _is_of_the_loss(scene: Scene) -> bool:
 
 def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """A mean for a sum, or a sum for a mean, as far as the loss has them; what layers add up is a sum."""
-    samples, outputs = len(scene.batch), scene.problem.targets.shape[-1]
+    samples, outputs, positions = len(scene.batch), scene.problem.targets.shape[-1], _positions(scene, of_loss=of_loss)
     over, reduction = {"batch": samples}, "sum"
+    over |= {"positions": positions, "batch and the positions": samples * positions} if positions > 1 else {}
     if of_loss:
         reduction = scene.problem.loss.reduction
         over |= {"outputs": outputs, "batch and the outputs": samples * outputs} if outputs > 1 else {}
@@ -67,13 +68,23 @@ def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
         over |= {"units": units, "batch and the units": samples * units} if units > 1 else {}
     for what, number in over.items():
         is_mean = reduction == "mean" or (reduction == "batch_mean" and what == "batch")
+        if reduction == "batch_mean" and what.startswith("batch and"):
+            continue  # it is one over the batch already
         if number > 1 and is_mean:
             yield f"a sum over the {what} in place of a mean ({number})", number
         elif number > 1:
             yield f"a mean over the {what} in place of a sum ({number})", 1 / number
-    terms = samples * outputs
+    terms = samples * positions * outputs
     if terms > 1 and reduction == "mean":
         yield f"a mean that divides by {terms - 1}, one less than there are terms,", terms / (terms - 1)
+
+
+def _positions(scene: Scene, *, of_loss: bool) -> int:
+    """How many positions a sample has where the sum is: in the output, or in a parameter's layer."""
+    if of_loss:
+        return scene.problem.positions
+    layer = scene.tensor.rpartition(".")[0]
+    return math.prod(scene.problem.shapes[layer][:-1]) if layer in scene.problem.shapes else 1
 
 
 def of_any_factor(scene: Scene) -> Mistakes:

@@ -55,6 +55,19 @@ def wrong_values(scene: Scene, layer: Node) -> Words:
     """Wrong values of a layer, in words."""
     x, of_any = scene.values[layer.inputs[0]], _activation if layer.kind in ACTIVATIONS else lambda *_: ()
     yield from VALUES.get(layer.kind, of_any)(scene, layer, x)
+    if x.ndim > 2:
+        value = layer_forward(layer, ChainMap(scene.values, scene.numbers), mixed_up(x))
+        yield "samples and positions mixed up", value
+
+
+def mixed_up(x: np.ndarray) -> np.ndarray:
+    """Samples read as positions, and positions as samples: (samples, *positions, features) of the same numbers."""
+    return np.swapaxes(x, 0, 1).reshape(x.shape)
+
+
+def _in_one(x: np.ndarray, axis: int, place: int) -> np.ndarray:
+    """1 at one place along an axis of x and 0 elsewhere, to be multiplied with such values."""
+    return np.expand_dims(np.arange(x.shape[axis]) == place, [other for other in range(x.ndim) if other != axis])
 
 
 def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
@@ -66,9 +79,11 @@ def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     if W.shape[0] == W.shape[1]:
         yield "the transposed weight", x @ W.T + b
     for sample in (0, len(x) - 1):
-        yield f"a bias that only sample {sample} has", y + b * (np.arange(len(x)) == sample)[:, None]
-    for unit in range(min(x.shape[1], 64)):
-        yield f"input {unit} left out", y - x[:, unit, None] * W[unit] + b
+        yield f"a bias that only sample {sample} has", y + b * _in_one(y, 0, sample)
+    for position in (0, x.shape[1] - 1) if x.ndim > 2 else ():
+        yield f"a bias that only position {position} has", y + b * _in_one(y, 1, position)
+    for unit in range(min(x.shape[-1], 64)):
+        yield f"input {unit} left out", y - x[..., [unit]] * W[unit] + b
     start = operands(scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()})
     yield "the parameters of the start", layer_forward(layer, start, x)
     if scene.earlier:
@@ -96,6 +111,8 @@ def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     yield "a mask that is turned around", x * (1 - mask) / (1 - rate)
     yield "a forgotten mask", x / (1 - rate)
     yield "no dropout at all", x
+    if x.ndim > 2:
+        yield "one mask for all positions", x * mask[:, :1] / (1 - rate)
     masks, n = scene.problem.masks[layer.masks["mask"]], len(x)
     for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
         yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)
@@ -119,7 +136,8 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
         yield f"{kind} of {_written(factor)}x", of(factor * x)
     yield f"{kind} applied twice", of(of(x))
     if kind in ("softmax", "log_softmax"):
-        yield f"{kind} over the samples in place of the units", of(x.T).T
+        for axis, what in enumerate(("samples", *["positions"] * (x.ndim - 2))):
+            yield f"{kind} over the {what} in place of the units", np.swapaxes(of(np.swapaxes(x, axis, -1)), axis, -1)
         yield f"{kind} over all samples and units", of(x.reshape(1, -1)).reshape(x.shape)
         yield f"{kind} of base 2", of(np.log(2) * x)
     if kind in PRODUCTS:

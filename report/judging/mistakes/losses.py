@@ -12,6 +12,7 @@ from backproof.cases.format.losses import Loss
 from backproof.reference.formulas.activations import log_softmax_forward, softmax_backward, softmax_forward
 from backproof.reference.formulas.losses import LOSSES, loss_backward, loss_forward, penalty_forward
 from backproof.reference.numbers.balls import floats
+from backproof.reference.training import by_row, total_loss
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 KINDS = {kind.kind: kind for kind in get_args(get_args(Loss)[0])}
@@ -70,12 +71,12 @@ def values(scene: Scene) -> Mistakes:
     """The loss by another formula; the penalties are right."""
     if scene.phase != "loss":
         return
-    loss, y, t = scene.problem.loss, scene.output, scene.targets
-    rest = penalty_forward(scene.problem.penalties, scene.numbers, scene.problem.axes)
-    for words, value in _other_values(loss, y, t):
+    problem, y, t = scene.problem, by_row(scene.problem, scene.output), by_row(scene.problem, scene.targets)
+    rest = penalty_forward(problem.penalties, scene.numbers, problem.axes)
+    for words, value in _other_values(problem.loss, y, t, problem.positions):
         yield Mistake(words, {scene.key: np.asarray(value + rest, np.float64)})
     for words, targets in other_targets(scene):
-        yield Mistake(words, {scene.key: np.asarray(loss_forward(loss, y, targets) + rest)})
+        yield Mistake(words, {scene.key: np.asarray(total_loss(problem, scene.numbers, scene.output, targets))})
 
 
 def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
@@ -86,24 +87,32 @@ def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
         "the targets of the first batch": targets[first[first >= 0][:size]],
         "the targets in the order turned around": targets[::-1][batch],
         "the targets of the batch in the order turned around": targets[batch][::-1],
-        "the columns of the targets in the order turned around": targets[batch][:, ::-1],
+        "the columns of the targets in the order turned around": targets[batch][..., ::-1],
+        "the positions of the targets in the order turned around": _turned_around(targets[batch]),
         "the targets of one sample for all": targets[first[[0] * size]],
         "the targets of the next samples": targets[(batch + 1) % len(targets)],
     }
     yield from ((words, other) for words, other in others.items() if other.shape == scene.targets.shape)
 
 
-def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _turned_around(x: np.ndarray) -> np.ndarray:
+    """The first axis of positions, if there is one, from its end."""
+    return x[:, ::-1] if x.ndim > 2 else x
+
+
+def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Wrong losses of outputs y and targets t, (rows, outputs), a row for each sample and position."""
+
     def of(terms: np.ndarray) -> np.ndarray:
-        number = {"sum": 1, "mean": terms.size, "batch_mean": len(y)}[loss.reduction]
+        number = {"sum": 1, "mean": terms.size, "batch_mean": len(y) // positions}[loss.reduction]
         return loss.factor * terms.sum() / number
 
     terms = LOSSES[loss.kind][0](loss, y, t)
-    yield "the root of the loss", np.sqrt(loss_forward(loss, y, t))
-    yield "the loss with -t for t", loss_forward(loss, y, -t)
+    yield "the root of the loss", np.sqrt(loss_forward(loss, y, t, positions))
+    yield "the loss with -t for t", loss_forward(loss, y, -t, positions)
     yield "the square of the terms", of(np.square(terms))
     if y.shape == t.shape:
-        yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y)
+        yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y, positions)
         yield "the square of the sum in place of the sum of the squares", of(terms) * (y - t).sum() ** 2 / terms.sum()
         yield "the outputs without the targets", of(y)
     for words, formula in TERMS.get(loss.kind, {}).items():
@@ -226,42 +235,45 @@ def slopes(scene: Scene) -> Mistakes:
         yield Mistake(words, scene.computed(slope=slope), look)
 
 
-def _times_terms(loss: Loss, y: np.ndarray, t: np.ndarray, terms: np.ndarray) -> np.ndarray:
+# Each is called like the right one: with the loss, outputs and targets (rows, outputs), and the number of positions.
+
+
+def _times_terms(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, terms: np.ndarray) -> np.ndarray:
     """Other derivatives of the terms, times the factor and divided by their number as the right ones are."""
-    right, own = loss_backward(loss, y, t), LOSSES[loss.kind][1](loss, y, t)
+    right, own = loss_backward(loss, y, t, positions), LOSSES[loss.kind][1](loss, y, t)
     return terms * (right[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan)
 
 
 def _terms(formula: Callable) -> Callable:
     """The derivative of a loss whose terms have this derivative, a function of its outputs and targets."""
-    return lambda loss, y, t: _times_terms(loss, y, t, formula(y, t))
+    return lambda loss, y, t, positions: _times_terms(loss, y, t, positions, formula(y, t))
 
 
 def _right_and(change: Callable) -> Callable:
     """The right derivative, changed by a function of it and of the outputs."""
-    return lambda loss, y, t: change(loss_backward(loss, y, t), y)
+    return lambda loss, y, t, positions: change(loss_backward(loss, y, t, positions), y)
 
 
 def _slopes_of_any(loss: Loss) -> Iterator[tuple[str, Callable]]:
-    yield "a cotangent of ones", lambda loss, y, t: 0 * y + 1
+    yield "a cotangent of ones", lambda loss, y, t, _: 0 * y + 1
     yield "ones in place of the derivative of the terms", _terms(lambda y, t: 0 * y + 1)
     yield "the outputs in place of the derivative", _terms(lambda y, t: y)
     yield "the signs of the derivative", _right_and(lambda dy, y: np.sign(dy))
-    yield "the derivative with -t for t", lambda loss, y, t: loss_backward(loss, y, -t)
+    yield "the derivative with -t for t", lambda loss, y, t, positions: loss_backward(loss, y, -t, positions)
     yield "the derivative on the other side of the kink", _above
-    yield "half a derivative at the kink", lambda loss, y, t: (_above(loss, y, t) + _below(loss, y, t)) / 2
+    yield "half a derivative at the kink", lambda *operands: (_above(*operands) + _below(*operands)) / 2
     yield "sigmoid's derivative once more", _right_and(lambda dy, y: dy * _sigmoid(y) * _sigmoid(-y))
     yield "softmax's derivative once more", _right_and(lambda dy, y: softmax_backward(y, softmax_forward(y), dy))
     if loss.kind not in ("squared_error", "huber", "gaussian_nll"):
         yield "y - t in place of the derivative", _terms(lambda y, t: y - t)
 
 
-def _above(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    return loss_backward(loss, np.nextafter(y, np.inf), t)
+def _above(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> np.ndarray:
+    return loss_backward(loss, np.nextafter(y, np.inf), t, positions)
 
 
-def _below(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    return loss_backward(loss, np.nextafter(y, -np.inf), t)
+def _below(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> np.ndarray:
+    return loss_backward(loss, np.nextafter(y, -np.inf), t, positions)
 
 
 def _half(*, first: bool) -> Callable:
@@ -276,7 +288,7 @@ def _with_epsilon(epsilon: float) -> Callable:
 SLOPES: dict[str, dict[str, Callable]] = {
     "huber": {
         "a derivative that is not cut off at delta": _terms(lambda y, t: y - t),
-        "a cut at 1 of d / delta, in place of delta,": lambda loss, y, t: loss_backward(loss, y, t) / loss.delta,
+        "a cut at 1 of d / delta, in place of delta,": lambda loss, *more: loss_backward(loss, *more) / loss.delta,
     },
     "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: _sigmoid(y - t))},
     "hinge": {"a forgotten mask": _terms(lambda y, t: -t)},

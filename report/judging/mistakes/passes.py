@@ -9,6 +9,7 @@ import numpy as np
 
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
+from backproof.reference.formulas.positions import rows
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import forward
 from backproof.report.judging.mistakes import derivatives, factors, layers, losses
@@ -171,7 +172,7 @@ def joint(scene: Scene) -> Mistakes:
     loss = scene.problem.loss
     number = {"sum": 1, "mean": scene.targets.size, "batch_mean": len(scene.batch)}[loss.reduction]
 
-    def slope(loss, y, t):
+    def slope(loss, y, t, _):
         return loss.factor * (y - t) / number
 
     left_out = {last.name: lambda layer, numbers, x, y, dy: (dy, {})}
@@ -240,7 +241,7 @@ def samples(scene: Scene) -> Mistakes:
 
 
 def gradients(scene: Scene) -> Mistakes:
-    """A dense layer's gradient of other samples, or of another cotangent or value."""
+    """A layer's gradient of other samples, or of another cotangent or value."""
     name, _, what = scene.tensor.rpartition(".")
     layer = scene.layer(name)
     if scene.phase != "gradient" or layer is None:
@@ -248,29 +249,52 @@ def gradients(scene: Scene) -> Mistakes:
     x, dy = scene.values[layer.inputs[0]], scene.cotangents[name]
     if what == "slope":
         yield from _of_a_slope(scene, x, dy)
-    if layer.kind != "dense":
-        return
-    rest = scene.truth - (x.T @ dy if what == "weight" else dy.sum(axis=0))  # of ties and penalties
+    if layer.kind == "dense":
+        yield from _of_a_dense_layer(scene, layer, x, dy)
+
+
+def _of_a_dense_layer(scene: Scene, layer: Node, x: np.ndarray, dy: np.ndarray) -> Mistakes:
+    is_weight = scene.tensor.endswith(".weight")
+
+    def alone(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+        x, dy = rows(x, 0), rows(dy, 0)
+        return x.T @ dy if is_weight else dy.sum(axis=0)
+
+    rest = scene.truth - alone(x, dy)  # of ties and penalties
 
     def of(x: np.ndarray, dy: np.ndarray) -> dict:
-        return {scene.key: rest + (x.T @ dy if what == "weight" else dy.sum(axis=0))}
+        return {scene.key: rest + alone(x, dy)}
 
     for sample in range(min(len(x), 64)):
         yield Mistake(f"the gradient of sample {sample} alone", of(x[[sample]], dy[[sample]]))
         others = np.arange(len(x)) != sample
         yield Mistake(f"the gradient without sample {sample}", of(x[others], dy[others]))
+    yield from _of_positions(x, dy, of)
     for other, cotangent in scene.cotangents.items():
-        if other != name and cotangent.shape == dy.shape:
-            yield Mistake(f"the cotangent of {other} in place of the one of {name}", of(x, cotangent))
-    for other, value in scene.values.items() if what == "weight" else ():
+        if other != layer.name and cotangent.shape == dy.shape:
+            yield Mistake(f"the cotangent of {other} in place of the one of {layer.name}", of(x, cotangent))
+    for other, value in scene.values.items() if is_weight else ():
         if value.shape == x.shape and other != layer.inputs[0]:
             yield Mistake(f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy))
+
+
+def _of_positions(x: np.ndarray, dy: np.ndarray, of: Callable) -> Mistakes:
+    """The gradient of some positions, or of samples and positions mixed up, by a formula of x and dy."""
+    if x.ndim == 2:
+        return
+    yield Mistake("samples and positions mixed up in the value", of(layers.mixed_up(x), dy))
+    yield Mistake("samples and positions mixed up in the cotangent", of(x, layers.mixed_up(dy)))
+    x, dy = (values.reshape(len(values), -1, values.shape[-1]) for values in (x, dy))
+    for position in range(min(x.shape[1], 64)):
+        yield Mistake(f"the gradient of position {position} alone", of(x[:, [position]], dy[:, [position]]))
+        others = np.arange(x.shape[1]) != position
+        yield Mistake(f"the gradient without position {position}", of(x[:, others], dy[:, others]))
 
 
 def _of_a_slope(scene: Scene, x: np.ndarray, dy: np.ndarray) -> Mistakes:
     def of(terms: np.ndarray) -> dict:
         shared = scene.truth.shape == (1,)
-        return {scene.key: terms.sum(keepdims=True)[0] if shared else terms.sum(axis=0)}
+        return {scene.key: terms.sum()[None] if shared else rows(terms, 0).sum(axis=0)}
 
     yield Mistake("a slope's gradient without the cotangent", of(np.minimum(x, 0)))
     yield Mistake("a slope's gradient from the positive side", of(dy * np.maximum(x, 0)))

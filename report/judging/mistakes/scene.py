@@ -15,7 +15,6 @@ import numpy as np
 from backproof.backends.trajectory import Arrays, Trajectory, cut
 from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.losses import loss_backward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import Precision, precision_of
@@ -273,15 +272,13 @@ class Scene:
         targets: np.ndarray,
         network: tuple[Node, ...] | None = None,
         rules: Mapping[str, Backward] | None = None,
-        slope: Callable = loss_backward,
+        slope: Callable | None = None,
     ) -> tuple[Arrays, Arrays]:
         """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
         dy = loss_cotangent(problem, values[self.last], targets, slope)
         recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
-        cotangents, found = backward(
-            network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
-        )
+        cotangents, found = backward(network or problem.network, numbers, values, dy, recorded=recorded, rules=changed)
         return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:

@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from backproof.cases.format.layers import Dense
+from backproof.cases.format.layers.table import KINDS
 from backproof.reference.formulas import activations as activations_by_hand
 from backproof.reference.formulas.activations import ACTIVATIONS
-from backproof.reference.formulas.layers import dense_backward, dense_forward, layer_backward, layer_forward
+from backproof.reference.formulas.dense import dense_backward, dense_forward
+from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward
 from backproof.reference.numbers.balls import Balls, balls, floats, radius, working_precision
 from backproof.reference.numbers.bounded import Bounded, exact
@@ -20,7 +21,9 @@ from tests.trial.oracle import (
     Subject,
     activations,
     criteria,
+    every_setting,
     name_of,
+    network_of,
     outputs_for,
     prove,
     rules_of,
@@ -32,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 BITS = 400
 FLOATS = [np.float32, np.float64, np.longdouble]
 LEADING = [(), (2,), (2, 3)]
+POSITIONS = [(), (3,), (2, 3)]
 
 
 def draw(*shapes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
@@ -52,24 +56,27 @@ def assert_derivatives(function, arguments: list[np.ndarray], gradients) -> None
     assert [proof for proof in prove(subject, QUOTIENT) if not proof.agrees] == []
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("leading", LEADING)
 @pytest.mark.parametrize(("samples", "inputs", "units", "bias"), [(1, 1, 1, False), (3, 2, 4, True), (2, 3, 1, True)])
-def test_dense(samples, inputs, units, bias, leading):
-    shapes = [(*leading, samples, inputs), (*leading, inputs, units), (*leading, units)][: 3 if bias else 2]
-    *arguments, dy = draw(*shapes, (*leading, samples, units))
+def test_dense(samples, inputs, units, bias, leading, positions):
+    rows = (*leading, samples, *positions)
+    shapes = [(*rows, inputs), (*leading, inputs, units), (*leading, units)][: 3 if bias else 2]
+    *arguments, dy = draw(*shapes, (*rows, units))
     assert_derivatives(
         lambda *numbers: (dense_forward(*numbers) * dy).sum(),
         arguments,
-        lambda x, weight, _bias=None: dense_backward(x, weight, balls(dy))[: len(arguments)],
+        lambda x, *parameters: dense_backward(x, None, balls(dy), *parameters),
     )
 
 
+@pytest.mark.parametrize("positions", POSITIONS[:2])
 @pytest.mark.parametrize("leading", LEADING)
 @pytest.mark.parametrize("layer", activations(), ids=name_of)
-def test_activation(layer, leading):
+def test_activation(layer, leading, positions):
     value, derivatives = rules_of(layer)
-    own = [(*leading, *shape) for shape in layer.parameter_shapes(2).values()]
-    *arguments, dy = draw((*leading, 3, 2), *own, (*leading, 3, 2))
+    own, of_x = [(*leading, *shape) for shape in layer.parameters((2,)).values()], (*leading, 3, *positions, 2)
+    *arguments, dy = draw(of_x, *own, of_x)
     assert_derivatives(
         lambda *numbers: (value(*numbers) * dy).sum(), [3 * arguments[0], *arguments[1:]],
         lambda *numbers: derivatives(*numbers, balls(dy)),
@@ -113,28 +120,47 @@ def test_relu_at_and_around_its_kink(number):
 # ---------------------------------------------------------------- every kind of number
 
 
-NETWORK = [Dense(name="dense", units=2), *activations()]
-SHAPES = {"x": (4, 2), "dense.weight": (2, 2), "dense.bias": (2,), "prelu.slope": (1,), "dy": (4, 2)}
+LAYERS = [
+    layer.model_copy(update={"name": f"layer{i}"})
+    for i, layer in enumerate(layer for kind in KINDS.values() for layer in every_setting(kind))
+]
+SAMPLES, SAMPLE = 4, (2,)
+NETWORKS = {layer.name: network_of(layer, SAMPLE) for layer in LAYERS if not network_of(layer, SAMPLE).misfits}
 
 
 def everything(numbers: dict) -> list:
     """All results of every layer and loss for these numbers."""
-    results, x, dy = [], numbers["x"], numbers["dy"]
-    for layer in NETWORK:
-        y = layer_forward(layer, numbers, x)
-        dx, gradients = layer_backward(layer, numbers, x, y, dy)
-        results += [y, dx, *gradients.values()]
+    results = []
+    for network in NETWORKS.values():
+        *copies, _ = network.layers
+        values = numbers | {copy.name: numbers[f"x{i}"] for i, copy in enumerate(copies)}
+        for node in network.nodes[len(copies) :]:
+            values[node.name], _ = layer_forward(node, values)
+        for node in network.nodes[len(copies) :]:
+            derivatives = layer_backward(node, values, values[node.name], numbers[f"dy {node.name}"])
+            results += [values[node.name], *(derivative for _, derivative in derivatives)]
     for loss in criteria():
         y, t = numbers[f"y {loss.kind}"], numbers[f"t {loss.kind}"]
         results += [loss_forward(loss, y, t), loss_backward(loss, y, t)]
     return results
 
 
+def shapes_of_all() -> dict[str, tuple[int, ...]]:
+    """The shapes of all that is drawn."""
+    shapes = {f"x{i}": (SAMPLES, *SAMPLE) for i in range(max(layer.takes for layer in LAYERS))}
+    for network in NETWORKS.values():
+        shapes |= network.parameters | {path: shape for path, (shape, _) in network.buffers.items()}
+        shapes |= {path: (SAMPLES, *shape) for path, shape in network.masks.items()}
+        shapes |= {f"dy {node.name}": (SAMPLES, *node.shape) for node in network.nodes}
+    return shapes
+
+
 def numbers(number, leading: tuple[int, ...] = ()) -> dict:
-    arrays = draw(*((*leading, *shape) for shape in SHAPES.values()), seed=1)
-    arrays = dict(zip(SHAPES, arrays, strict=True))
+    shapes = shapes_of_all()
+    arrays = draw(*((*leading, *shape) for shape in shapes.values()), seed=1)
+    arrays = dict(zip(shapes, arrays, strict=True))
     for loss in criteria():
-        arrays |= {f"y {loss.kind}": outputs_for(loss, arrays["x"]), f"t {loss.kind}": targets_for(loss, arrays["dy"])}
+        arrays |= {f"y {loss.kind}": outputs_for(loss, arrays["x0"]), f"t {loss.kind}": targets_for(loss, arrays["x1"])}
     return {name: number(array) for name, array in arrays.items()}
 
 

@@ -8,7 +8,8 @@ import pytest
 from flint import arb
 from scipy.special import expit
 
-from backproof.cases.format.layers import Dense, Relu, Sigmoid
+from backproof.cases.format.layers.activations import Relu, Sigmoid
+from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.losses import SquaredError
 from backproof.cases.format.optimizers import Sgd
 from backproof.cases.problem import Problem
@@ -115,12 +116,12 @@ LINEAR = {"readout.weight": (2, 1), "readout.bias": (1,)}
 def xor(steps: int, activation=Sigmoid, learning_rate: float = 0.5, dtype=np.float64) -> Problem:
     """XOR by a 2-4-1 network."""
     random = np.random.default_rng(0)
-    network = (
+    layers = (
         Dense(name="hidden", units=4), activation(name="a"), Dense(name="readout", units=1), activation(name="b")
     )  # fmt: skip
     shapes = {"hidden.weight": (2, 4), "hidden.bias": (4,), "readout.weight": (4, 1), "readout.bias": (1,)}
     return Problem(
-        "xor", np.dtype(dtype), network, SquaredError(factor=0.5, reduction="sum"), Sgd(learning_rate=learning_rate),
+        "xor", np.dtype(dtype), layers, SquaredError(factor=0.5, reduction="sum"), Sgd(learning_rate=learning_rate),
         {path: random.normal(size=shape).astype(dtype) for path, shape in shapes.items()},
         np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype), np.array([[0], [1], [1], [0]], dtype),
         batches=np.tile(np.arange(4), (steps, 1)), recorded=np.arange(steps), trained=tuple(shapes),
@@ -171,7 +172,7 @@ def test_the_precision_grows_until_it_suffices():
 
 def diverging(steps: int) -> Problem:
     """A linear neuron: every step multiplies the error by thousands."""
-    problem = replace(xor(steps, learning_rate=1000.0), network=(Dense(name="readout", units=1),))
+    problem = replace(xor(steps, learning_rate=1000.0), layers=(Dense(name="readout", units=1),))
     return replace(problem, parameters={path: np.ones(shape) for path, shape in LINEAR.items()}, trained=tuple(LINEAR))
 
 

@@ -9,12 +9,15 @@ from ml_dtypes import bfloat16, finfo
 from numpy.random import Generator
 from scipy.special import erfc, expit
 
-from backproof.cases.format.layers import Dense, Identity, Relu, Sigmoid, Tanh
+from backproof.cases.format.layers.activations import Identity, Relu, Sigmoid, Tanh
+from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.losses import L1, L2, SquaredError
 from backproof.cases.format.optimizers import Adam, Asgd, Nadam, Norm, Radam, Sgd, Value
+from backproof.cases.network import Network
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.activations import ACTIVATIONS, tanh_backward
-from backproof.reference.formulas.layers import dense_backward, dense_forward, dropout_forward
+from backproof.reference.formulas.combining import dropout_forward, skip_backward, skip_forward
+from backproof.reference.formulas.dense import dense_backward, dense_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import balls, sizes, working_precision
@@ -83,15 +86,27 @@ def _hostile(random: Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def own_shapes(layer) -> list[tuple[int, ...]]:
-    return [(LAYER[0], *shape) for shape in layer.parameter_shapes(LAYER[-1]).values()]
+    return [(LAYER[0], *shape) for shape in layer.parameters(LAYER[-1:]).values()]
 
 
 MEAN = SquaredError(factor=0.3, reduction="mean")
 LAYER, COLUMN, ROW = (2, 4, 3), (2, 3, 5), (2, 5)
+POSITIONS = (2, 2, 2, 3)
+AXES = {"a.weight": (-2, -1), "a.bias": (-1,)}
+
+
+def back_through_dense(x, dy, *parameters) -> tuple:
+    return dense_backward(x, None, dy, *parameters)
+
+
 FORMULAS = {
     "dense": (dense_forward, LAYER, COLUMN),
     "dense with bias": (dense_forward, LAYER, COLUMN, ROW),
-    "dense backward": (dense_backward, LAYER, COLUMN, (2, 4, 5)),
+    "dense with positions": (dense_forward, POSITIONS, COLUMN, ROW),
+    "dense backward": (back_through_dense, LAYER, (2, 4, 5), COLUMN),
+    "dense backward with positions": (back_through_dense, POSITIONS, (2, 2, 2, 5), COLUMN, ROW),
+    "skip": (skip_forward, LAYER, LAYER),
+    "skip backward": (lambda dy: skip_backward(None, None, None, dy), LAYER),
     "square root": (lambda x: np.sqrt(np.square(x)), LAYER),
     "sgd": (lambda w, g: update(Sgd(learning_rate=0.1), {"w": w}, {"w": g}, {}, 0)[0], LAYER, LAYER),
     "division": (np.divide, LAYER, LAYER),
@@ -168,16 +183,16 @@ def test_clipping_is_sound(clip, dtype):
                 size = np.sqrt(np.square(weight).sum(axis=(-2, -1)) + np.square(bias).sum(axis=-1))
                 weight, bias = ((dtype(0.7) * part.T / size).T.astype(dtype) for part in (weight, bias))
             weight, bias = (np.nan_to_num(part, posinf=0, neginf=0) for part in (weight, bias))
-        assert_sound(lambda w, b: clipped(clip, {"a.weight": w, "a.bias": b}), [weight, bias], random)
+        assert_sound(lambda w, b: clipped(clip, {"a.weight": w, "a.bias": b}, AXES), [weight, bias], random)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalties_are_sound(dtype):
-    random, parameters = np.random.default_rng(6), ("a.weight", "a.bias")
-    penalties = L1(coefficient=0.3, parameters=parameters), L2(coefficient=0.7, parameters=parameters)
+    random, paths = np.random.default_rng(6), tuple(AXES)
+    penalties = L1(coefficient=0.3, parameters=paths), L2(coefficient=0.7, parameters=paths)
     for trial in range(12):
         arrays = draws(random, dtype, (2, 4, 3), (2, 3), hostile=trial % 3 > 0)
-        assert_sound(lambda *w: penalty_forward(penalties, dict(zip(parameters, w, strict=True))), arrays, random)
+        assert_sound(lambda *w: penalty_forward(penalties, dict(zip(AXES, w, strict=True)), AXES), arrays, random)
         assert_sound(lambda *w: sum(penalty_backward(penalties, "a.weight", w[0])), arrays, random)
 
 
@@ -263,20 +278,18 @@ def test_an_update_that_is_wrong_by_a_millionth_part_of_its_step_is_refused(opti
         assert (budgets(bounded, w + (right - w) * dtype(1 + wrong)) > 1).all()
 
 
-def network(depth: int, kinds: tuple) -> tuple:
+def network(depth: int, kinds: tuple) -> Network:
     """Dense layers of 3 units, each followed by an activation."""
     pairs = [(Dense(name=f"d{i}", units=3), kinds[i % len(kinds)](name=f"a{i}")) for i in range(depth)]
-    return tuple(layer for pair in pairs for layer in pair)
+    return Network((layer for pair in pairs for layer in pair), (3,))
 
 
-def whole_backprop(layers: tuple, x, t, *weights):
+def whole_backprop(network: Network, x, t, *parameters):
     """The output and all gradients, from the parameters alone."""
-    names = [layer.name for layer in layers if isinstance(layer, Dense)]
-    parameters = {f"{name}.weight": weight for name, weight in zip(names, weights[::2], strict=True)}
-    parameters |= {f"{name}.bias": bias for name, bias in zip(names, weights[1::2], strict=True)}
-    values = forward(layers, parameters, x)
-    output = values[layers[-1].name]
-    return output, backward(layers, parameters, values, loss_backward(MEAN, output, t))[1]
+    numbers = dict(zip(network.parameters, parameters, strict=True))
+    values, _ = forward(network.nodes, numbers, x)
+    output = values[network.output]
+    return output, backward(network.nodes, numbers, values, loss_backward(MEAN, output, t))[1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -544,11 +557,12 @@ def test_a_kink_that_no_precision_decides(without_long_double):
 def test_a_long_run_uses_at_most_its_allowance_at_every_step():
     """300 float32 steps of a relu network, each judged from its own numbers."""
     random = np.random.default_rng(4)
-    layers = network(2, (Relu, Identity))
-    shapes = {"d0.weight": (3, 3), "d0.bias": (3,), "d1.weight": (3, 3), "d1.bias": (3,)}
+    graph = network(2, (Relu, Identity))
+    shapes = graph.parameters
     inputs, targets, *parameters = draws(random, np.float32, (8, 3), (8, 3), *shapes.values(), hostile=False)
     problem = Problem(
-        "run", np.dtype(np.float32), layers, MEAN, Sgd(learning_rate=0.1), dict(zip(shapes, parameters, strict=True)),
+        "run", np.dtype(np.float32), graph.layers, MEAN, Sgd(learning_rate=0.1),
+        dict(zip(shapes, parameters, strict=True)),
         inputs, targets, batches=np.tile(np.arange(8), (300, 1)), recorded=np.arange(300), trained=tuple(shapes),
     )  # fmt: skip
     for step in train(problem):

@@ -78,7 +78,8 @@ def test_a_form_in_use_is_within_the_bound(form, dtype):
 def test_a_form_of_clipping_is_within_the_bound(form, dtype):
     random = np.random.default_rng(9)
     w, b = random.normal(size=(500, 4, 3)).astype(dtype), random.normal(size=(500, 3)).astype(dtype)
-    bounded = clipped(Norm(maximum=0.3), {"a.weight": given(w, dtype), "a.bias": given(b, dtype)})["a.weight"]
+    gradients, axes = {"a.weight": given(w, dtype), "a.bias": given(b, dtype)}, {"a.weight": (-2, -1), "a.bias": (-1,)}
+    bounded = clipped(Norm(maximum=0.3), gradients, axes)["a.weight"]
     assert_covers(bounded, lambda w, b: form(w, b, 0.3), [w, b], random)
 
 
