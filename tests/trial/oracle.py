@@ -24,7 +24,7 @@ from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
-from backproof.cases.network import Network, Node
+from backproof.cases.format.network import Network, Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.combining import add
 from backproof.reference.formulas.layers import LAYERS, layer_backward, layer_forward

@@ -31,9 +31,9 @@ from backproof.cases.format.layers.activations import Sigmoid
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import BinaryCrossEntropy, GaussianNll, Loss, Penalty
+from backproof.cases.format.network import Network
 from backproof.cases.format.optimizers import AnySchedule, Asgd, Clip, Optimizer, Rprop
 from backproof.cases.format.schema import Batch, Case, Dtype, Random
-from backproof.cases.network import Network
 from backproof.cases.problem import Problem, materialise
 from backproof.reference.numbers.balls import sizes, working_precision
 from backproof.reference.numbers.bounded import RULES, Bounded

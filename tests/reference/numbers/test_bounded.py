@@ -12,8 +12,8 @@ from scipy.special import erfc, expit
 from backproof.cases.format.layers.activations import Identity, Relu, Sigmoid, Tanh
 from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.losses import L1, L2, SquaredError
+from backproof.cases.format.network import Network
 from backproof.cases.format.optimizers import Adam, Asgd, Nadam, Norm, Radam, Sgd, Value
-from backproof.cases.network import Network
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.activations import ACTIVATIONS, tanh_backward
 from backproof.reference.formulas.combining import dropout_forward, skip_backward, skip_forward
