@@ -229,8 +229,8 @@ def _with_sources(kind: type[LayerConcept], content: dict, names: list[str]) -> 
     fields = [name for name in names_in(kind) if name != "inputs"]
     chosen = [dict(zip(fields, values, strict=True)) for values in product(names, repeat=len(fields))]
     others = kind.takes - 1 - len(fields)
-    inputs = [(names[-1], *more) for more in product(names, repeat=others)] if others else [()]
-    return [kind(**content, **named, inputs=taken) for named in chosen for taken in inputs]
+    inputs = [{"inputs": (names[-1], *more)} for more in product(names, repeat=others)] if others else [{}]
+    return [kind(**content, **named, **taken) for named in chosen for taken in inputs]
 
 
 def _fits(layer: LayerConcept, shapes: dict[str, Shape]) -> bool:
