@@ -55,8 +55,8 @@ def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False
         )
         has_loss.append(loss is not None)
         loss = np.array(np.nan if loss is None else loss, problem.dtype)
-        gradients = {path: half(np.array(values)) for path, values in found.items()}
-        return Derivatives(half(loss), {}, {}, gradients, {})
+        own = {path: half(np.array(values)) for path, values in found.items()}
+        return Derivatives(half(loss), {}, {}, own, {})
 
     def of_all_samples(problem: Problem, after: dict, _: dict) -> tuple:
         return {}, differentiate(problem, after, {}, problem.inputs, problem.targets, {}).loss
