@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
 	@echo "make test      run the tests, and every case as a test"
-	@echo "make lint      check the style (ruff)"
+	@echo "make lint      check the style (ruff) and the types (mypy)"
 	@echo "make schema    write the JSON Schema of the case format for editors"
 	@echo "make reference write docs/generated/reference.md, every kind of the case format and its spellings"
 	@echo "make own       run the examples of docs/your-own.md, write what they print into it"
@@ -30,6 +30,7 @@ test: $(READY)
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m tests.support.types_of_product
 
 schema: $(READY)
 	$(RUN) -m cases --schema > cases/case.schema.json

@@ -20,7 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--backend` and `--require-backend`."""
     add, same = parser.getgroup("backproof").addoption, "in this checkout the same as --backproof-"
     required = os.environ.get("CI") == "true"
-    add("--backend", action="append", dest="backproof_backend", metavar="NAME", help=f"{same}backend")
+    add(
+        "--backend",
+        action="append",
+        dest="backproof_backend",
+        metavar="NAME",
+        help=f"{same}backend",
+    )
     add(
         "--require-backend",
         action="store_true",

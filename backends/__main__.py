@@ -26,7 +26,11 @@ def main(argv: list[str] | None = None) -> int:
         "130 interrupted; 141 the reader of the list has left",
     )
     parser.add_argument(
-        "--new", nargs=2, type=Path, metavar=("FILE.py", "CASE"), help="write a file to fill in, for this case"
+        "--new",
+        nargs=2,
+        type=Path,
+        metavar=("FILE.py", "CASE"),
+        help="write a file to fill in, for this case",
     )
     arguments = parser.parse_args(argv)
     return run_command(partial(_new, *arguments.new) if arguments.new else _list)
@@ -36,7 +40,11 @@ def _list() -> int:
     rows = [registry.describe(name) for name in registry.known()]
     shown = [{key: plain(value) for key, value in row.items()} for row in rows]
     print(tabulate(shown, headers="keys", disable_numparse=True))
-    return 0 if all("threads" in row for row in rows if row["backend"] in registry.DEFAULT) else MISSING
+    return (
+        0
+        if all("threads" in row for row in rows if row["backend"] in registry.DEFAULT)
+        else MISSING
+    )
 
 
 def _new(file: Path, case_file: Path) -> int:

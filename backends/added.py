@@ -15,7 +15,10 @@ def added_layers(framework: str) -> dict[str, Callable]:
     for layer, module in table.ADDED.items():
         functions = getattr(module, f"{framework}_forward", {})
         parts = functions if isinstance(functions, dict) else {"": functions}
-        found |= {f"{layer.kind}.{part}" if part else layer.kind: function for part, function in parts.items()}
+        found |= {
+            f"{layer.kind}.{part}" if part else layer.kind: function
+            for part, function in parts.items()
+        }
     return found
 
 
@@ -30,7 +33,11 @@ def added_optimizers(framework: str) -> dict[str, Callable]:
 
 
 def _functions(added: Mapping, name: str) -> dict[str, Callable]:
-    return {concept.kind: getattr(module, name) for concept, module in added.items() if hasattr(module, name)}
+    return {
+        concept.kind: getattr(module, name)
+        for concept, module in added.items()
+        if hasattr(module, name)
+    }
 
 
 def row(rows: Mapping[str, Callable], what: str, kind: str) -> Callable:

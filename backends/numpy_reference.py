@@ -41,22 +41,33 @@ def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False
             "gradients(parameters, inputs, targets) is not given the masks of dropout; add a parameter `masks`"
         )
     if problem.buffers:
-        raise Unsupported("gradients(parameters, inputs, targets) is not given the buffers of layers")
+        raise Unsupported(
+            "gradients(parameters, inputs, targets) is not given the buffers of layers"
+        )
     has_loss: list[bool] = []
 
-    def differentiate(problem: Problem, parameters: dict, masks: dict, x, t, _: dict) -> Derivatives:
+    def differentiate(
+        problem: Problem, parameters: dict, masks: dict, x, t, _: dict
+    ) -> Derivatives:
         more = {"masks": _own(masks)} if masked else {}
-        loss, found = checked(gradients(_own(parameters), np.array(x), np.array(t), **more), problem)
+        loss, found = checked(
+            gradients(_own(parameters), np.array(x), np.array(t), **more), problem
+        )
         has_loss.append(loss is not None)
         loss = np.array(np.nan if loss is None else loss, problem.dtype)
-        return Derivatives(half(loss), {}, {}, {path: half(np.array(values)) for path, values in found.items()})
+        own = {path: half(np.array(values)) for path, values in found.items()}
+        return Derivatives(half(loss), {}, {}, own, {})
 
     def of_all_samples(problem: Problem, after: dict, _: dict) -> tuple:
         return {}, differentiate(problem, after, {}, problem.inputs, problem.targets, {}).loss
 
-    run = replace(_run(problem, differentiate, of_all_samples), scope="gradients", borrowed=BESIDE_GRADIENTS)
+    run = replace(
+        _run(problem, differentiate, of_all_samples), scope="gradients", borrowed=BESIDE_GRADIENTS
+    )
     if any(has_loss) and not all(has_loss):
-        raise WrongReturn(f"a loss is returned at some steps, but none at step {has_loss.index(False)}")
+        raise WrongReturn(
+            f"a loss is returned at some steps, but none at step {has_loss.index(False)}"
+        )
     return run if all(has_loss) else replace(run, loss=None, final_loss=None)
 
 
@@ -95,7 +106,10 @@ def _own(arrays: dict) -> dict[str, np.ndarray]:
 
 
 def _run(
-    problem: Problem, differentiate: Callable | None, of_all_samples: Callable, advance: Callable | None = None
+    problem: Problem,
+    differentiate: Callable | None,
+    of_all_samples: Callable,
+    advance: Callable | None = None,
 ) -> Trajectory:
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
@@ -113,7 +127,9 @@ def _run(
 
 def _of_all_samples(problem: Problem, after: dict, buffers: dict) -> tuple:
     """The values and the loss after the last step, without masks."""
-    values, _ = forward(problem.network, operands(problem, after, buffers), half(problem.inputs), training=False)
+    values, _ = forward(
+        problem.network, operands(problem, after, buffers), half(problem.inputs), training=False
+    )
     return values, total_loss(problem, after, values[problem.output], half(problem.targets))
 
 
@@ -126,5 +142,11 @@ def _plain(numbers):
 
 def settings() -> dict[str, str]:
     """How the backend computes."""
-    blas = {library["internal_api"] for library in threadpool_info() if library["user_api"] == "blas"}
-    return {"threads": "1", "x64": "yes", "matrix products": ", ".join(sorted(blas)) or "NumPy's own"}
+    blas = {
+        library["internal_api"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
+    return {
+        "threads": "1",
+        "x64": "yes",
+        "matrix products": ", ".join(sorted(blas)) or "NumPy's own",
+    }

@@ -52,7 +52,9 @@ class Missing(Exception):  # noqa: N818, a verdict rather than an error
 
 def known() -> dict[str, str]:
     """By name, the modules of all backends: those above, and what installed packages add under other names."""
-    added = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    added = {
+        entry.name: entry.value for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)
+    }
     return BACKENDS | {name: where for name, where in sorted(added.items()) if name not in BACKENDS}
 
 
@@ -66,7 +68,9 @@ def chosen(text: str) -> str:
 
     name, equals, where = text.partition("=")
     if not equals and name not in BACKENDS and name not in known():
-        raise ValueError(f"unknown backend {name!r}; expected {', '.join(known())}, or NAME=FILE.py:FUNCTION")
+        raise ValueError(
+            f"unknown backend {name!r}; expected {', '.join(known())}, or NAME=FILE.py:FUNCTION"
+        )
     if equals:
         free_name(name)
         users_code.place(where)
@@ -80,7 +84,9 @@ def free_name(name: str) -> str:
         ValueError: if it is not one, or another backend has it.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,29}", name):
-        raise ValueError(f"a name begins with a letter, with letters, digits, - _ and . behind it; found {name!r}")
+        raise ValueError(
+            f"a name begins with a letter, with letters, digits, - _ and . behind it; found {name!r}"
+        )
     if name in known():
         raise ValueError(f"{name} is the name of another backend; choose one of your own")
     return name
@@ -139,18 +145,25 @@ def describe(name: str) -> dict[str, str]:
     try:
         module = backend(name)
         found = versions(*getattr(module, "PACKAGES", ()))
-        packages = ", ".join(f"{package} {version}" for package, version in found.items()) or known()[name]
+        packages = (
+            ", ".join(f"{package} {version}" for package, version in found.items()) or known()[name]
+        )
         return {"backend": name, "packages": packages, **getattr(module, "settings", dict)()}
     except (Missing, WrongReturn) as error:
         return {"backend": name, "packages": str(error)}
     except Exception as error:  # noqa: BLE001, a broken installation may raise anything
-        return {"backend": name, "packages": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        return {
+            "backend": name,
+            "packages": f"{type(error).__name__}: {' '.join(str(error).split())}",
+        }
 
 
 def _print_of(name: str) -> str:
     """The beginning of the file's SHA-256, so that a report says which version of it was judged."""
     file = Path(name.partition("=")[2].rpartition(":")[0]).expanduser()
-    return f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if file.is_file() else ""
+    return (
+        f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if file.is_file() else ""
+    )
 
 
 def versions(*packages: str) -> dict[str, str | None]:

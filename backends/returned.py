@@ -31,7 +31,11 @@ def as_array(found: Any, dtype: np.dtype) -> Any:
             return np.asarray(found)
         if isinstance(found, list | tuple) and not _is_of_numbers(found):
             arrays = [as_array(each, dtype) for each in found]
-            return np.stack(arrays) if all(isinstance(array, np.ndarray) for array in arrays) else found
+            return (
+                np.stack(arrays)
+                if all(isinstance(array, np.ndarray) for array in arrays)
+                else found
+            )
         if isinstance(found, int | float | list | tuple) or hasattr(found, "tolist"):
             return rounded(np.asarray(getattr(found, "tolist", lambda: found)(), np.float64), dtype)
     except (TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
@@ -50,7 +54,11 @@ def _is_of_numbers(found: list | tuple) -> bool:
 def _of_tensor(tensor: Any) -> np.ndarray:
     """The array of a torch tensor, on whatever device, of which NumPy does not know bfloat16."""
     tensor = tensor.detach().cpu()
-    return tensor.float().numpy().astype(bfloat16) if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+    return (
+        tensor.float().numpy().astype(bfloat16)
+        if str(tensor.dtype) == "torch.bfloat16"
+        else tensor.numpy()
+    )
 
 
 def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
@@ -72,7 +80,10 @@ def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
             raise Incomplete(f"{name}: expected an array, found {_no_array(value)}")
         return array
 
-    return {name: value if name in ("scope", "seconds") else converted(str(name), value) for name, value in run.items()}
+    return {
+        name: value if name in ("scope", "seconds") else converted(str(name), value)
+        for name, value in run.items()
+    }
 
 
 def _padded(steps: list | tuple, dtype: np.dtype, problem: Problem) -> list:
@@ -82,7 +93,9 @@ def _padded(steps: list | tuple, dtype: np.dtype, problem: Problem) -> list:
         return [*steps]
     arrays = [as_array(step, dtype) for step in steps]
     return [
-        np.pad(array, ((0, size - rows), (0, 0))) if np.ndim(array) == 2 and len(array) == rows else array
+        np.pad(array, ((0, size - rows), (0, 0)))
+        if np.ndim(array) == 2 and len(array) == rows
+        else array
         for array, rows in zip(arrays, samples, strict=True)
     ]
 
@@ -100,7 +113,9 @@ def checked(result: Any, problem: Problem) -> tuple[np.ndarray | None, dict[str,
     if not isinstance(gradients, Mapping):
         expected = "expected (loss, gradients), the gradients in a dictionary by parameter"
         what = gradients if _is_pair(result) else result
-        raise WrongReturn(f"{expected}: {_listed(problem.trained)}; found {_what(what)} in their place")
+        raise WrongReturn(
+            f"{expected}: {_listed(problem.trained)}; found {_what(what)} in their place"
+        )
     _check_names("gradient", gradients, problem)
     arrays = {path: as_array(gradients[path], problem.dtype) for path in problem.trained}
     loss_array = as_array(loss, problem.dtype)
@@ -148,13 +163,20 @@ def checked_update(
     parameters, memory = (result, memory) if isinstance(result, Mapping) else _pair(result)
     if not isinstance(parameters, Mapping):
         found = _what(result[0]) if _is_pair(result) else _what(result)
-        raise WrongReturn(f"expected (parameters, state), both in dictionaries; found {found} in place of parameters")
+        raise WrongReturn(
+            f"expected (parameters, state), both in dictionaries; found {found} in place of parameters"
+        )
     _check_names("update", parameters, problem)
     found = {path: as_array(parameters[path], problem.dtype) for path in problem.trained}
     given = _flat(memory) if isinstance(memory, Mapping) else {}
     is_whole = all(name in given for name in names)
     state = {name: as_array(given[name], problem.dtype) for name in names} if is_whole else {}
-    _refuse([*_odd_tensors("update of", found, parameters, problem), *_odd_tensors("state", state, given, problem)])
+    _refuse(
+        [
+            *_odd_tensors("update of", found, parameters, problem),
+            *_odd_tensors("state", state, given, problem),
+        ]
+    )
     return found, memory, state
 
 
@@ -163,7 +185,9 @@ def _flat(memory: Mapping) -> dict[str, Any]:
     flat = {}
     for name, value in memory.items():
         flat |= (
-            {f"{name}/{path}": inner for path, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+            {f"{name}/{path}": inner for path, inner in value.items()}
+            if isinstance(value, Mapping)
+            else {name: value}
         )
     return flat
 
@@ -176,7 +200,9 @@ def _check_names(what: str, found: Mapping, problem: Problem) -> None:
     missing = [path for path in problem.trained if path not in found]
     extra = [path for path in found if path not in problem.trained]
     if missing and (extra or not found):
-        raise WrongReturn(f"expected the {what}s of {_listed(problem.trained)}; found {_listed(found) or 'none'}")
+        raise WrongReturn(
+            f"expected the {what}s of {_listed(problem.trained)}; found {_listed(found) or 'none'}"
+        )
     if missing:
         raise WrongReturn(f"{what} of {_listed(missing)}: missing")
     if frozen := [path for path in extra if path in problem.parameters]:
@@ -199,7 +225,9 @@ def _refuse(mistakes: list[tuple[str, str]]) -> None:
     for name, mistake in mistakes:
         alike.setdefault(mistake, []).append(name)
     if alike:
-        raise WrongReturn("; ".join(f"{_listed(names)}: {mistake}" for mistake, names in alike.items()))
+        raise WrongReturn(
+            "; ".join(f"{_listed(names)}: {mistake}" for mistake, names in alike.items())
+        )
 
 
 def _odd_tensors(
@@ -236,7 +264,11 @@ def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
 
 def _no_array(found: Any) -> str:
     """What was found where an array was expected, in words."""
-    return f"a {type(found).__name__} whose rows differ in length" if _is_ragged(found) else _what(found)
+    return (
+        f"a {type(found).__name__} whose rows differ in length"
+        if _is_ragged(found)
+        else _what(found)
+    )
 
 
 def _is_ragged(found: Any) -> bool:
@@ -255,4 +287,8 @@ def _what(found: Any) -> str:
         return f"{array.dtype} of shape {array.shape}"
     if isinstance(found, list | tuple):
         return f"a {type(found).__name__} of {len(found)}"
-    return "None" if found is None else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
+    return (
+        "None"
+        if found is None
+        else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
+    )

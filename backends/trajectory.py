@@ -66,7 +66,15 @@ class Trajectory:
 
 
 BY_SAMPLE = ("values", "cotangents")
-BY_STEP = ("gradients", "before", "after", "state_before", "state_after", "buffers_before", "buffers_after")
+BY_STEP = (
+    "gradients",
+    "before",
+    "after",
+    "state_before",
+    "state_after",
+    "buffers_before",
+    "buffers_after",
+)
 GROUPS = (*BY_SAMPLE, *BY_STEP, "final_values")
 ALONE = ("steps", "loss", "final_loss", "learning_rates")
 PHASES = ("value", "buffer", "loss", "cotangent", "gradient", "learning rate", "update", "state")
@@ -86,7 +94,11 @@ def flat(trajectory: Trajectory) -> Arrays:
     Raises:
         Incomplete: if arrays that have names come without; the message says which.
     """
-    grouped = {f"{group}/{name}": array for group in GROUPS for name, array in by_name(trajectory, group).items()}
+    grouped = {
+        f"{group}/{name}": array
+        for group in GROUPS
+        for name, array in by_name(trajectory, group).items()
+    }
     alone = {name: getattr(trajectory, name) for name in ALONE}
     return {name: array for name, array in (alone | grouped).items() if array is not None}
 
@@ -112,7 +124,9 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
     Raises:
         WrongReturn: if a name is not one of a trajectory's; the message has the names there are.
     """
-    fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None} | {group: {} for group in GROUPS}
+    fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None} | {
+        group: {} for group in GROUPS
+    }
     for name, value in arrays.items():
         group, slash, key = str(name).partition("/")
         if group in GROUPS and slash:
@@ -122,7 +136,9 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
         elif name in (*ALONE, "seconds", "scope", "borrowed"):
             fields[name] = value
         else:
-            raise WrongReturn(f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}")
+            raise WrongReturn(
+                f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}"
+            )
     scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
     fields["seconds"] = seconds_of(fields.get("seconds", seconds))
     return settled(Trajectory(**{"scope": scope} | fields), steps)
@@ -170,9 +186,14 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
     def some(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[positions]
 
-    by_step = {group: {name: some(array) for name, array in getattr(trajectory, group).items()} for group in BY_STEP}
+    by_step = {
+        group: {name: some(array) for name, array in getattr(trajectory, group).items()}
+        for group in BY_STEP
+    }
     by_sample = {
-        group: {name: array[positions, :samples] for name, array in getattr(trajectory, group).items()}
+        group: {
+            name: array[positions, :samples] for name, array in getattr(trajectory, group).items()
+        }
         for group in BY_SAMPLE
     }
     alone = {name: some(getattr(trajectory, name)) for name in ("steps", "loss", "learning_rates")}
@@ -198,7 +219,9 @@ class Recorder:
             for name, array in arrays.items():
                 if name not in buffers:
                     rows = [self.size] if group in BY_SAMPLE else []
-                    buffers[name] = np.zeros((self.count, *rows, *array.shape[len(rows) :]), array.dtype)
+                    buffers[name] = np.zeros(
+                        (self.count, *rows, *array.shape[len(rows) :]), array.dtype
+                    )
                 buffers[name][row] = array
         self.row += 1
 
@@ -207,7 +230,9 @@ class Recorder:
         samples = len(next(iter(arrays.values()))) if group in BY_SAMPLE and arrays else self.size
         return self.row if samples == self.size else (self.row, slice(samples))
 
-    def trajectory(self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float) -> Trajectory:
+    def trajectory(
+        self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float
+    ) -> Trajectory:
         """Everything kept."""
         rates = np.array(self.rates, np.float64) if problem.schedule else None
         return Trajectory(

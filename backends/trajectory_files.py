@@ -12,11 +12,21 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from backproof.backends.trajectory import PHASES, Incomplete, Trajectory, dtype_name, flat, of_arrays, seconds_of
+from backproof.backends.trajectory import (
+    PHASES,
+    Incomplete,
+    Trajectory,
+    dtype_name,
+    flat,
+    of_arrays,
+    seconds_of,
+)
 from backproof.cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
-DTYPES = re.compile(r"b?float(16|32|64)|u?int(8|16|32|64)|bool")  # that a file can hold and NumPy can read
+DTYPES = re.compile(
+    r"b?float(16|32|64)|u?int(8|16|32|64)|bool"
+)  # that a file can hold and NumPy can read
 IN_THE_HEADER = ("scope", "seconds", "borrowed")
 
 
@@ -52,7 +62,12 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: _plain(name, array) for name, array in flat(run).items()}
-    header = {"backproof": FORMAT, "case": problem.name, "problem": problem.fingerprint, "dtype": problem.dtype.name}
+    header = {
+        "backproof": FORMAT,
+        "case": problem.name,
+        "problem": problem.fingerprint,
+        "dtype": problem.dtype.name,
+    }
     header |= {"scope": f"{run.scope}", "seconds": repr(seconds_of(run.seconds))}
     header |= {"borrowed": ", ".join(sorted(run.borrowed))} if run.borrowed else {}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -71,7 +86,9 @@ def _plain(name: str, found: Any) -> np.ndarray:
     except ValueError:
         raise Incomplete(f"{name}: expected an array, found a {type(found).__name__}") from None
     if not (array.dtype.isnative and DTYPES.fullmatch(array.dtype.name)):
-        raise Incomplete(f"{name}: expected numbers that a file can hold, found {dtype_name(array.dtype)}")
+        raise Incomplete(
+            f"{name}: expected numbers that a file can hold, found {dtype_name(array.dtype)}"
+        )
     return array
 
 
@@ -114,7 +131,9 @@ def _array(path: Path, file: Any, name: str) -> np.ndarray:
         return file.get_tensor(name)
     except Exception as error:  # noqa: BLE001, a dtype that NumPy lacks fails in many ways
         dtype = file.get_slice(name).get_dtype()
-        raise NotARun(f"{path}: {name!r} is of dtype {dtype}, which NumPy can't read: {_reason(error)}") from None
+        raise NotARun(
+            f"{path}: {name!r} is of dtype {dtype}, which NumPy can't read: {_reason(error)}"
+        ) from None
 
 
 def _opened(path: Path):
@@ -126,8 +145,14 @@ def _opened(path: Path):
 
 def _header(path: Path, metadata: dict[str, str]) -> Header:
     if metadata.get("backproof") != FORMAT:
-        found = f"found {metadata['backproof']!r}" if "backproof" in metadata else "there is no such key"
-        raise NotARun(f"{path}: expected the metadata 'backproof': '{FORMAT}' in its header; {found}")
+        found = (
+            f"found {metadata['backproof']!r}"
+            if "backproof" in metadata
+            else "there is no such key"
+        )
+        raise NotARun(
+            f"{path}: expected the metadata 'backproof': '{FORMAT}' in its header; {found}"
+        )
     for key in ("case", "dtype"):
         if not metadata.get(key):
             raise NotARun(f"{path}: the metadata has no {key!r}, which says what was run")
@@ -135,9 +160,13 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
         raise NotARun(f"{path}: the metadata 'scope' is layers or gradients, not {scope!r}")
     borrowed = frozenset(filter(None, metadata.get("borrowed", "").split(", ")))
     if unknown := borrowed.difference(PHASES):
-        raise NotARun(f"{path}: the metadata 'borrowed' names phases, {', '.join(PHASES)}, not {min(unknown)!r}")
+        raise NotARun(
+            f"{path}: the metadata 'borrowed' names phases, {', '.join(PHASES)}, not {min(unknown)!r}"
+        )
     seconds = seconds_of(metadata.get("seconds", 0))
-    return Header(metadata["case"], metadata["dtype"], scope, seconds, metadata.get("problem", ""), borrowed)
+    return Header(
+        metadata["case"], metadata["dtype"], scope, seconds, metadata.get("problem", ""), borrowed
+    )
 
 
 def _reason(error: Exception) -> str:

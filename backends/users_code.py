@@ -78,7 +78,10 @@ def load(where: Place, reference: ModuleType) -> YourOwn:
         WrongReturn: if there is no such function, or it takes something else.
     """
     function = _function(_module(where), where)
-    return YourOwn(_as_run(function, where, reference), lambda: {"function": f"{where.module}:{where.function}"})
+    return YourOwn(
+        _as_run(function, where, reference),
+        lambda: {"function": f"{where.module}:{where.function}"},
+    )
 
 
 def of_function(function: Callable, reference: ModuleType) -> YourOwn:
@@ -104,7 +107,9 @@ def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
     return YourOwn(run, getattr(module, "settings", dict), getattr(module, "PACKAGES", ()))
 
 
-def _as_run(function: Callable, where: Place, reference: ModuleType) -> Callable[[Problem], Trajectory]:
+def _as_run(
+    function: Callable, where: Place, reference: ModuleType
+) -> Callable[[Problem], Trajectory]:
     takes = _takes(function, where)
     if takes == RUN:
         return _timed(function)
@@ -135,7 +140,11 @@ def _function(module, where: Place) -> Callable:
     function = getattr(module, where.function, None)
     if callable(function):
         return function
-    names = [name for name, thing in vars(module).items() if inspect.isfunction(thing) and not name.startswith("_")]
+    names = [
+        name
+        for name, thing in vars(module).items()
+        if inspect.isfunction(thing) and not name.startswith("_")
+    ]
     meant = get_close_matches(where.function, names, 1)
     hint = f"did you mean {meant[0]!r}?" if meant else f"it has {', '.join(names) or 'no function'}"
     raise WrongReturn(f"{where.module} has no function {where.function!r}; {hint}")
@@ -169,7 +178,9 @@ def _timed(function: Callable) -> Callable[[Problem], Trajectory]:
         if isinstance(result, Mapping):
             return of_arrays(as_arrays(result, problem), problem.recorded, seconds)
         if not isinstance(result, Trajectory):
-            raise WrongReturn(f"run(problem) returns a Trajectory or a mapping, not a {type(result).__name__}")
+            raise WrongReturn(
+                f"run(problem) returns a Trajectory or a mapping, not a {type(result).__name__}"
+            )
         return result
 
     return run
@@ -178,7 +189,10 @@ def _timed(function: Callable) -> Callable[[Problem], Trajectory]:
 def _writable(problem: Problem) -> Problem:
     """The problem with arrays of its own."""
     groups = {
-        name: {key: array.copy() for key, array in getattr(problem, name).items()} for name in ("parameters", "masks")
+        name: {key: array.copy() for key, array in getattr(problem, name).items()}
+        for name in ("parameters", "masks")
     }
-    arrays = {name: getattr(problem, name).copy() for name in ("inputs", "targets", "batches", "recorded")}
+    arrays = {
+        name: getattr(problem, name).copy() for name in ("inputs", "targets", "batches", "recorded")
+    }
     return replace(problem, **groups, **arrays)

@@ -38,13 +38,21 @@ def template(case: Case, case_file: Path, file: Path) -> str:
     lines = _update(case) if function_of(case) == "update" else _gradients(case)
     name = _in_docstring(case.name)
     what, until = {
-        "update": (f"The update of {name}, by hand.", "it is filled in nothing is trained, and the first number"),
-        "gradients": (f"Gradients of {name}, by hand.", "they are filled in they are zeros, and the first one"),
+        "update": (
+            f"The update of {name}, by hand.",
+            "it is filled in nothing is trained, and the first number",
+        ),
+        "gradients": (
+            f"Gradients of {name}, by hand.",
+            "they are filled in they are zeros, and the first one",
+        ),
     }[function_of(case)]
     head = [
         f'"""{what}',
         "",
-        "Train with it, and judge it:" if function_of(case) == "update" else "Train with them, and judge them:",
+        "Train with it, and judge it:"
+        if function_of(case) == "update"
+        else "Train with them, and judge them:",
         "",
         f"    {_in_docstring(command(case, case_file, file))}",
         "",
@@ -67,26 +75,41 @@ def _gradients(case: Case) -> list[str]:
     """The lines of a function that gives zeros."""
     parameters, trained = case.parameter_shapes(), case.trained_shapes()
     names = {path: path.replace(".", "_") for path in parameters}
-    shapes = {name: ", ".join(map(str, shape)) for name, shape in (case.graph.shapes | case.graph.masks).items()}
+    shapes = {
+        name: ", ".join(map(str, shape))
+        for name, shape in (case.graph.shapes | case.graph.masks).items()
+    }
     masks = [*case.graph.masks]
     return [
         f"def gradients(parameters, inputs, targets{', masks' if masks else ''}):",
         '    """The loss of a batch, and its derivative by every trained parameter, in the dtype of the inputs.',
         "",
         f"    inputs: (samples, {shapes['input']}); targets: (samples, {shapes[case.graph.output]}), of classes a 1 at the class.",
-        *(f"    masks: {path} (samples, {shapes[path]}) of 0 and 1; {{}} in the end." for path in masks),
+        *(
+            f"    masks: {path} (samples, {shapes[path]}) of 0 and 1; {{}} in the end."
+            for path in masks
+        ),
         '    """',
-        *(f'    {names[path]} = parameters["{path}"]  # {shape}' for path, shape in parameters.items()),
+        *(
+            f'    {names[path]} = parameters["{path}"]  # {shape}'
+            for path, shape in parameters.items()
+        ),
         *(f"    {line}" for line in _tied(case, names)),
         "",
         "    # Forward, from the inputs on:",
-        *(f"    #   {layer.name}, (samples, {shapes[layer.name]}): {_formula(layer)}" for layer in case.network),
+        *(
+            f"    #   {layer.name}, (samples, {shapes[layer.name]}): {_formula(layer)}"
+            for layer in case.network
+        ),
         f"    # {_loss(case)}",
         "    loss = inputs.dtype.type(0)",
         "",
         "    # Backward, from the loss to the first layer:",
         "    return loss, {",
-        *(f'        "{path}": np.zeros_like({names[path]}),  # {shape}' for path, shape in trained.items()),
+        *(
+            f'        "{path}": np.zeros_like({names[path]}),  # {shape}'
+            for path, shape in trained.items()
+        ),
         "    }",
     ]
 
@@ -96,14 +119,21 @@ def _update(case: Case) -> list[str]:
     optimizer, schedule, clip = case.training.optimizer, case.training.schedule, case.training.clip
     trained = case.trained_shapes()
     names = {path: path.replace(".", "_") for path in trained}
-    starts = {f"{name}/{path}": (f"{name}_{names[path]}", path) for name in optimizer.starts for path in trained}
+    starts = {
+        f"{name}/{path}": (f"{name}_{names[path]}", path)
+        for name in optimizer.starts
+        for path in trained
+    }
     return [
         "def update(parameters, gradients, state, step):",
         '    """The parameters and the state after a step, in the dtype of the parameters.',
         "",
         "    state: what was returned by the step before, {} at first; step: 0, 1, ..., so that t = step + 1.",
         '    """',
-        *(f'    {names[path]} = parameters["{path}"]  # {shape}' for path, shape in trained.items()),
+        *(
+            f'    {names[path]} = parameters["{path}"]  # {shape}'
+            for path, shape in trained.items()
+        ),
         *(f'    gradient_{names[path]} = gradients["{path}"]' for path in trained),
         *(
             f'    {name} = state.get("{key}", np.full_like({names[path]}, {optimizer.starts[key.partition("/")[0]]!r}))'
@@ -112,8 +142,16 @@ def _update(case: Case) -> list[str]:
         "",
         *_comment(f"{optimizer.kind}: {_equations(optimizer)}"),
         *_comment(", ".join(f"{name} = {value}" for name, value in optimizer if name != "kind")),
-        *(_comment(f"Of step k = step, by {schedule.kind}: {first_sentence(schedule)}") if schedule else ()),
-        *(_comment(f"Gradients come as they are clipped, by {clip.kind}: {first_sentence(clip)}") if clip else ()),
+        *(
+            _comment(f"Of step k = step, by {schedule.kind}: {first_sentence(schedule)}")
+            if schedule
+            else ()
+        ),
+        *(
+            _comment(f"Gradients come as they are clipped, by {clip.kind}: {first_sentence(clip)}")
+            if clip
+            else ()
+        ),
         "",
         "    return {",
         *(f'        "{path}": {names[path]},' for path in trained),
@@ -132,7 +170,9 @@ def _equations(optimizer: Updating) -> str:
 
 
 def _comment(line: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, initial_indent=f"{INDENT}# ", subsequent_indent=f"{INDENT}#   ")
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=f"{INDENT}# ", subsequent_indent=f"{INDENT}#   "
+    )
 
 
 def _tied(case: Case, names: dict[str, str]) -> Iterator[str]:
@@ -147,11 +187,17 @@ def _formula(layer: LayerConcept) -> str:
 
 def _loss(case: Case) -> str:
     terms = [case.loss, *case.penalties]
-    return "Loss: " + " Plus: ".join(f"{term.kind}: {first_sentence(term)} {_settings(term)}".strip() for term in terms)
+    return "Loss: " + " Plus: ".join(
+        f"{term.kind}: {first_sentence(term)} {_settings(term)}".strip() for term in terms
+    )
 
 
 def _settings(term) -> str:
-    given = [f"{name} = {value}" for name, value in term if name in term.model_fields_set and name != "kind"]
+    given = [
+        f"{name} = {value}"
+        for name, value in term
+        if name in term.model_fields_set and name != "kind"
+    ]
     return f"({', '.join(given)})" if given else ""
 
 

@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     for name, words in COMMANDS.items():
         commands.add_parser(name, help=words, add_help=False)
     chosen, rest = parser.parse_known_args(argv)
-    sys.path.append(str(Path.cwd()))  # where `mine=package.module:function` is looked for, as by `python -m`
+    sys.path.append(
+        str(Path.cwd())
+    )  # where `mine=package.module:function` is looked for, as by `python -m`
     return import_module(f"backproof.{chosen.command}.__main__").main(rest)
 
 

@@ -11,7 +11,14 @@ from backproof.backends.users_code import of_function
 from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 from backproof.report.judging.judge import Judgement
-from backproof.report.judging.outcome import Comparison, Judging, Result, attempt_openly, pairs_of, run_openly
+from backproof.report.judging.outcome import (
+    Comparison,
+    Judging,
+    Result,
+    attempt_openly,
+    pairs_of,
+    run_openly,
+)
 from backproof.report.running.judge_apart import JudgeApart
 
 MINE = "mine"
@@ -43,7 +50,9 @@ def certify_case(path: str | Path, mine: Callable | str | None = None) -> dict[s
         for dtype in case.dtypes:
             comparison = Comparison(case, materialise(case, dtype))
             comparison.results = list(_results(comparison.problem, mine, judge.of(case)))
-            judgements |= {f"{dtype}-{result.backend}": result.judgement for result in comparison.finished}
+            judgements |= {
+                f"{dtype}-{result.backend}": result.judgement for result in comparison.finished
+            }
             failures += _failures(comparison, asked_for=mine is not None)
     if failures:
         raise NotCertified("\n".join(f"{case.name} {failure}" for failure in failures))
@@ -53,9 +62,15 @@ def certify_case(path: str | Path, mine: Callable | str | None = None) -> dict[s
 def _results(problem: Problem, mine: Callable | str | None, judging: Judging) -> Iterator[Result]:
     """Run the problem on what was asked for."""
     if callable(mine):
-        yield run_openly(problem, MINE, lambda: of_function(mine, backend("numpy")).run(problem), judging)
+        yield run_openly(
+            problem, MINE, lambda: of_function(mine, backend("numpy")).run(problem), judging
+        )
         return
-    names = DEFAULT if mine is None else [chosen(mine if mine in known() or "=" in mine else f"{MINE}={mine}")]
+    names = (
+        DEFAULT
+        if mine is None
+        else [chosen(mine if mine in known() or "=" in mine else f"{MINE}={mine}")]
+    )
     for name in names:
         yield attempt_openly(problem, name, judging)
 

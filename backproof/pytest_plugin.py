@@ -16,7 +16,9 @@ FOLDERS, BACKENDS, REQUIRED = "backproof_cases", "backproof_backend", "backproof
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The folders with cases; the choice of backends, and whether all of them must be there."""
-    parser.addini(FOLDERS, "folders whose YAML files are cases: each is a test on every backend", type="paths")
+    parser.addini(
+        FOLDERS, "folders whose YAML files are cases: each is a test on every backend", type="paths"
+    )
     group = parser.getgroup("backproof")
     group.addoption(
         "--backproof-backend", action="append", dest=BACKENDS, metavar="NAME",
@@ -64,7 +66,9 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Col
     """Collect case files: all below the folders of `backproof_cases`, and every other one that is named."""
     if file_path.suffix not in SUFFIXES:
         return None
-    named = str(file_path) in map(os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args))
+    named = str(file_path) in map(
+        os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args)
+    )
     inside = any(file_path.is_relative_to(folder) for folder in parent.config.getini(FOLDERS))
     return CaseFile.from_parent(parent, path=file_path) if named or inside else None
 
@@ -89,7 +93,9 @@ class CaseFile(pytest.File):
                     self, name=f"{dtype}-{label(backend)}", case=case, dtype=dtype, backend=backend
                 )
             if dtype in case.tolerance and len(backends) > 1:
-                yield PairsItem.from_parent(self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends)
+                yield PairsItem.from_parent(
+                    self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends
+                )
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
@@ -146,12 +152,16 @@ class CaseItem(_Item):
         from backproof.cases.problem import materialise
         from backproof.report.judging.outcome import attempt_openly
 
-        result = attempt_openly(materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case))
+        result = attempt_openly(
+            materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case)
+        )
         required = self.config.getoption(REQUIRED) or self.config.getoption(BACKENDS)
         if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
             pytest.skip(plain(f"{result.verdict}: {result.message}"))
         if result.verdict != "certified":
-            raise Refused(f"{self.case.name} {self.dtype} {result.backend}: {result.verdict}", result.message)
+            raise Refused(
+                f"{self.case.name} {self.dtype} {result.backend}: {result.verdict}", result.message
+            )
 
 
 class PairsItem(_Item):
@@ -176,4 +186,6 @@ class PairsItem(_Item):
             raise Refused(f"{where}: fewer than two backends finished: there is no pair")
         for pair in pairs:
             if pair.status == "outside":
-                raise Refused(f"{where} {'-'.join(pair.names)}: outside the case's tolerance", pair.drift)
+                raise Refused(
+                    f"{where} {'-'.join(pair.names)}: outside the case's tolerance", pair.drift
+                )

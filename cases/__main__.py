@@ -38,8 +38,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted; "
         "141 the reader of the list has left",
     )
-    parser.add_argument("paths", nargs="*", metavar="FILE or FOLDER", help="case files, or folders with *.yaml in them")
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of a case, for editors, and stop")
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="FILE or FOLDER",
+        help="case files, or folders with *.yaml in them",
+    )
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON Schema of a case, for editors, and stop",
+    )
     return parser
 
 
@@ -98,7 +107,13 @@ def _table(cases: list[Case]) -> str:
 
 
 def _row(case: Case) -> tuple[str, ...]:
-    return plain(case.name), _cut(_network(case), WIDEST_NETWORK), str(case.steps), _dtypes(case), case.title
+    return (
+        plain(case.name),
+        _cut(_network(case), WIDEST_NETWORK),
+        str(case.steps),
+        _dtypes(case),
+        case.title,
+    )
 
 
 def _network(case: Case) -> str:
@@ -107,7 +122,9 @@ def _network(case: Case) -> str:
     shapes = [case.graph.shapes[name] for name in ("input", *(layer.name for layer in shaped))]
     runs = [("×".join(map(str, shape)), len(list(equal))) for shape, equal in groupby(shapes)]
     kinds = dict.fromkeys(layer.kind for layer in case.network if layer not in shaped)
-    return " ".join(["-".join(f"{shape}x{n}" if n > 2 else "-".join([shape] * n) for shape, n in runs), *kinds])
+    return " ".join(
+        ["-".join(f"{shape}x{n}" if n > 2 else "-".join([shape] * n) for shape, n in runs), *kinds]
+    )
 
 
 def _dtypes(case: Case) -> str:

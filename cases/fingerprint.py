@@ -31,7 +31,9 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield thing.tobytes()
         case BaseModel():
             yield type(thing).__name__.encode()
-            yield from _pieces({name: value for name, value in thing if not _is_default(thing, name, value)})
+            yield from _pieces(
+                {name: value for name, value in thing if not _is_default(thing, name, value)}
+            )
         case dict():
             yield b"dict"
             for name in sorted(thing):

@@ -94,7 +94,11 @@ class Problem:
         What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it,
         nor has what is empty.
         """
-        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in OF_THE_JUDGE}
+        parts = {
+            part.name: getattr(self, part.name)
+            for part in fields(self)
+            if part.name not in OF_THE_JUDGE
+        }
         parts["network"] = parts.pop("layers")
         return digest_of({name: part for name, part in parts.items() if not _is_nothing(part)})
 
@@ -136,7 +140,10 @@ def materialise(case: Case, dtype: str) -> Problem:
 
 def _drawn(case: Case, dtype: str) -> Problem:
     random, shapes = _generator(case), case.parameter_shapes()
-    parameters = {path: rounded(_draw(value, shapes[path], random), dtype) for path, value in case.parameters.items()}
+    parameters = {
+        path: rounded(_draw(value, shapes[path], random), dtype)
+        for path, value in case.parameters.items()
+    }
     masks = _masks(case, random)
     batches = _batches(case, random)
     problem = Problem(
@@ -156,13 +163,21 @@ def _drawn(case: Case, dtype: str) -> Problem:
         tied=case.tied,
         penalties=case.penalties,
         masks={path: mask.astype(dtype) for path, mask in masks.items()},
-        buffers={path: np.full(shape, start, dtype) for path, (shape, start) in case.graph.buffers.items()},
+        buffers={
+            path: np.full(shape, start, dtype)
+            for path, (shape, start) in case.graph.buffers.items()
+        },
         clip=case.training and case.training.clip,
         schedule=case.training and case.training.schedule,
     )
     problem = replace(problem, recorded=_recorded(case, problem))
     arrays = (problem.inputs, problem.targets, problem.batches, problem.recorded)
-    for array in (*arrays, *problem.parameters.values(), *problem.masks.values(), *problem.buffers.values()):
+    for array in (
+        *arrays,
+        *problem.parameters.values(),
+        *problem.masks.values(),
+        *problem.buffers.values(),
+    ):
         array.flags.writeable = False  # one backend must not change what the next one is given
     return problem
 
@@ -177,7 +192,9 @@ def _generator(case: Case) -> RandomState | Generator | None:
     return make(case.random.seed)
 
 
-def _draw(value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: RandomState | Generator) -> np.ndarray:
+def _draw(
+    value: np.ndarray | Uniform | Normal, shape: tuple[int, ...], random: RandomState | Generator
+) -> np.ndarray:
     match value:
         case Uniform():
             return random.uniform(value.low, value.high, shape)
@@ -207,11 +224,17 @@ def _masks(case: Case, random: RandomState | Generator | None) -> dict[str, np.n
         for layer in case.network
         for name, mask in layer.given_masks().items()
     }
-    return {path: _mask(case, *given[path], shape, random) for path, shape in case.graph.masks.items()}
+    return {
+        path: _mask(case, *given[path], shape, random) for path, shape in case.graph.masks.items()
+    }
 
 
 def _mask(
-    case: Case, given: np.ndarray | None, dropped: float, shape: tuple[int, ...], random: RandomState | Generator | None
+    case: Case,
+    given: np.ndarray | None,
+    dropped: float,
+    shape: tuple[int, ...],
+    random: RandomState | Generator | None,
 ) -> np.ndarray:
     if given is None:
         return random.uniform(size=(case.steps, case.batch.size, *shape)) >= dropped
@@ -267,7 +290,9 @@ def _recorded(case: Case, problem: Problem) -> np.ndarray:
         steps = np.arange(problem.steps)
     else:
         steps = np.union1d(np.arange(100), np.geomspace(100, max(last, 100), 200).astype(int))
-    recorded = np.concatenate([steps, [last], *(np.arange(p.step, p.step + p.steps) for p in case.published)])
+    recorded = np.concatenate(
+        [steps, [last], *(np.arange(p.step, p.step + p.steps) for p in case.published)]
+    )
     recorded = np.unique(recorded)
     return recorded[recorded <= last]
 

@@ -42,7 +42,9 @@ def tensors_of(problem: Problem, *, layers: bool = True) -> Iterator[Tensor]:
     yield Tensor("final_loss", "", (), dtype)
 
 
-def _by_step(problem: Problem, batch: int, *, layers: bool) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _by_step(
+    problem: Problem, batch: int, *, layers: bool
+) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     """Field, name and shape of what there is at every recorded step."""
     yield "loss", "", ()
     for name, shape in problem.shapes.items() if layers else ():
@@ -64,4 +66,8 @@ def _by_step(problem: Problem, batch: int, *, layers: bool) -> Iterator[tuple[st
 def state_shapes(problem: Problem) -> dict[str, tuple[int, ...]]:
     """The shape of everything that the optimizer remembers, by `NAME/PARAMETER`."""
     names = problem.optimizer.state if problem.optimizer else ()
-    return {f"{name}/{path}": problem.parameters[path].shape for name in names for path in problem.trained}
+    return {
+        f"{name}/{path}": problem.parameters[path].shape
+        for name in names
+        for path in problem.trained
+    }

@@ -11,8 +11,19 @@ import numpy as np
 from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.combining import add, in_any_order
-from backproof.reference.formulas.layers import Nodes, layer_backward, layer_forward, named, resolved
-from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
+from backproof.reference.formulas.layers import (
+    Nodes,
+    layer_backward,
+    layer_forward,
+    named,
+    resolved,
+)
+from backproof.reference.formulas.losses import (
+    loss_backward,
+    loss_forward,
+    penalty_backward,
+    penalty_forward,
+)
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.positions import rows
 from backproof.reference.formulas.schedules import learning_rates
@@ -27,7 +38,7 @@ class Derivatives(NamedTuple):
     values: dict[str, Any]
     cotangents: dict[str, Any]
     gradients: dict[str, Any]
-    buffers_after: dict[str, Any] = {}
+    buffers_after: dict[str, Any]
 
 
 class Step(NamedTuple):
@@ -82,12 +93,18 @@ def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> 
 def total_loss(problem: Problem, parameters: dict, y, t):
     """Compute the loss of outputs y for targets t, (..., samples, *positions, outputs), and the penalties."""
     loss = loss_forward(problem.loss, by_row(problem, y), by_row(problem, t), problem.positions)
-    return loss + penalty_forward(problem.penalties, parameters, problem.axes) if problem.penalties else loss
+    return (
+        loss + penalty_forward(problem.penalties, parameters, problem.axes)
+        if problem.penalties
+        else loss
+    )
 
 
 def loss_cotangent(problem: Problem, y, t, slope: Callable | None = None):
     """Compute the cotangent of the outputs y; `slope` is another derivative of the loss, of rows."""
-    dy = (slope or loss_backward)(problem.loss, by_row(problem, y), by_row(problem, t), problem.positions)
+    dy = (slope or loss_backward)(
+        problem.loss, by_row(problem, y), by_row(problem, t), problem.positions
+    )
     return np.reshape(dy, y.shape) if len(problem.output_shape) > 1 else dy
 
 
@@ -159,7 +176,11 @@ def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[st
     sums: dict = {}
     for path, gradient in gradients.items():
         tie = problem.tied.get(path)
-        add(sums, tie.parameter if tie else path, gradient.mT if tie and tie.transposed else gradient)
+        add(
+            sums,
+            tie.parameter if tie else path,
+            gradient.mT if tie and tie.transposed else gradient,
+        )
     for path in paths:
         for derivative in penalty_backward(problem.penalties, path, parameters[path]):
             add(sums, path, derivative)
@@ -190,13 +211,18 @@ def derivatives(
         training: False after the last step.
         network: the problem's, if it is resolved already.
     """
-    network, numbers = network or problem.network, operands(problem, parameters, masks, buffers or {})
+    network, numbers = (
+        network or problem.network,
+        operands(problem, parameters, masks, buffers or {}),
+    )
     values, buffers_after = forward(network, numbers, x, training=training)
     y = values[problem.output]
     dy = loss_cotangent(problem, y, t)
     cotangents, gradients = backward(network, numbers, values, dy, training=training)
     gradients = trained(problem, parameters, gradients, problem.trained)
-    return Derivatives(total_loss(problem, parameters, y, t), values, cotangents, gradients, buffers_after)
+    return Derivatives(
+        total_loss(problem, parameters, y, t), values, cotangents, gradients, buffers_after
+    )
 
 
 def train(
@@ -218,9 +244,13 @@ def train(
     state = init(problem.optimizer, {path: parameters[path] for path in problem.trained})
     rates = learning_rates(problem, range(problem.steps), real) or [None] * problem.steps
     sizes = (problem.batches >= 0).sum(axis=1).tolist()
-    for number_of_step, (batch, size, rate) in enumerate(zip(problem.batches, sizes, rates, strict=True)):
+    for number_of_step, (batch, size, rate) in enumerate(
+        zip(problem.batches, sizes, rates, strict=True)
+    ):
         x, t = (numbers.take(batch[:size], axis=0) for numbers in (inputs, targets))
-        masks = {path: number(mask[:size]) for path, mask in problem.masks_at(number_of_step).items()}
+        masks = {
+            path: number(mask[:size]) for path, mask in problem.masks_at(number_of_step).items()
+        }
         found = differentiate(problem, parameters, masks, x, t, buffers)
         used = clipped(problem.clip, found.gradients, problem.axes)
         after, state_after = (advance or update)(

@@ -52,20 +52,37 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
     add("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
-    add("--output", type=Path, default=Path("results"), help="folder to write to (default: results)")
+    add(
+        "--output", type=Path, default=Path("results"), help="folder to write to (default: results)"
+    )
     add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
-    add("--fail-on", choices=FAIL_ON, default="incomplete", help="the least that fails (default: incomplete)")
+    add(
+        "--fail-on",
+        choices=FAIL_ON,
+        default="incomplete",
+        help="the least that fails (default: incomplete)",
+    )
     add = parser.add_argument_group("what is judged").add_argument
     add("--backend", action="append", type=_backend, metavar="NAME", help="run this backend only; repeatable. "
         "NAME=FILE.py:FUNCTION is a function of your own (docs/your-own.md)")  # fmt: skip
     add("--run", action="append", type=_own_run, metavar="NAME=FILE", default=[], help="judge the run in this file "
         "too; repeatable (docs/runs.md)")  # fmt: skip
     add("--save-runs", action="store_true", help="leave every run in OUTPUT/runs")
-    add("--from-runs", type=Path, metavar="FOLDER", help="judge the runs in FOLDER/runs in place of new ones")
+    add(
+        "--from-runs",
+        type=Path,
+        metavar="FOLDER",
+        help="judge the runs in FOLDER/runs in place of new ones",
+    )
     add = parser.add_argument_group("how it is run").add_argument
     add("--jobs", type=_whole, help="runs at a time (default: one a core)")
     add("--time-limit", type=_positive, metavar="SECONDS", help="of a run (default: 600)")
-    add("--memory-limit", type=_positive, metavar="GIB", help="of a run (default: a job's share of 80 %% of it)")
+    add(
+        "--memory-limit",
+        type=_positive,
+        metavar="GIB",
+        help="of a run (default: a job's share of 80 %% of it)",
+    )
     add("--no-cache", action="store_true", help="run everything anew, and keep nothing")
     add("--executor", default="processes", type=_executor, help="processes (default), dask://HOST:PORT, or inline: "
         "everything in this process, for debuggers")  # fmt: skip
@@ -107,7 +124,10 @@ def _report(arguments: argparse.Namespace) -> int:
 def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
     """What is wrong with the choice of backends and runs; empty if nothing is."""
     backends = map(label, arguments.backend or _saved_backends(arguments.from_runs))
-    names = [*backends, *dict.fromkeys(name for name, _ in arguments.run)]  # runs of one name may be of several cases
+    names = [
+        *backends,
+        *dict.fromkeys(name for name, _ in arguments.run),
+    ]  # runs of one name may be of several cases
     rows = [(name, header.case, header.dtype) for name, header, _ in runs]
     if twice := [*_repeated(names), *(name for name, *_ in _repeated(rows))]:
         return f"{twice[0]} is given twice"
@@ -142,14 +162,18 @@ def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> li
     return [case for case in cases if case.name in names]
 
 
-def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple) -> int:
+def run(
+    arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple
+) -> int:
     """Everything after reading; the modules that are slow to import are imported here."""
     from backproof.report.running.campaign import Plan, Work, descriptions
     from backproof.report.running.isolation import limits
     from backproof.report.running.saved_runs import Saved
     from backproof.report.running.sites import UnreachableError, site
 
-    backends = tuple(dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT))
+    backends = tuple(
+        dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT)
+    )
     saved = Saved(arguments.from_runs) if arguments.from_runs else None
     plan = Plan(tuple(arguments.dtype or DTYPES), backends, not arguments.no_exact, runs, saved)
     jobs = arguments.jobs or os.cpu_count()
@@ -174,7 +198,14 @@ def run(arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake
         return _write(arguments, work, mistakes, described or [], interrupted=interrupted)
 
 
-def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], described: list, *, interrupted: bool) -> int:
+def _write(
+    arguments: argparse.Namespace,
+    work,
+    mistakes: list[Mistake],
+    described: list,
+    *,
+    interrupted: bool,
+) -> int:
     """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
     from backproof.report.running.campaign import story
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
@@ -183,24 +214,39 @@ def _write(arguments: argparse.Namespace, work, mistakes: list[Mistake], describ
     from backproof.report.telling.overview import summary, verdict_sentence
 
     chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
-    unfinished = f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. " if interrupted else ""
+    unfinished = (
+        f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. "
+        if interrupted
+        else ""
+    )
     chapters += work.unfinished()
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     output = arguments.output / "unfinished" if interrupted else arguments.output
-    environment, verdict = describe_environment(described), verdict_sentence(comparisons, mistakes, unfinished)
+    environment, verdict = (
+        describe_environment(described),
+        verdict_sentence(comparisons, mistakes, unfinished),
+    )
     with _writing(output):
         files = story(chapters, mistakes, environment, unfinished)
-        files |= {"report.json": results_json(comparisons, verdict, environment, complete=not interrupted)}
+        files |= {
+            "report.json": results_json(comparisons, verdict, environment, complete=not interrupted)
+        }
         write_all(output, files, "figures/*.svg")
         if arguments.save_runs:
             work.save_runs(output)
     try:
         write_summary(files["report.md"])
     except OSError as error:
-        _complain(f"cannot write to {os.environ[SUMMARY]}, where {SUMMARY} expects the report: {error.strerror}")
+        _complain(
+            f"cannot write to {os.environ[SUMMARY]}, where {SUMMARY} expects the report: {error.strerror}"
+        )
     say(f"{summary(comparisons)}\n\n{wrapped(verdict)}")
     say(f"\nThe report is in {plain(output / 'report.md')}.")
-    return INTERRUPTED if interrupted else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
+    return (
+        INTERRUPTED
+        if interrupted
+        else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
+    )
 
 
 def _saved_backends(folder: Path | None) -> list[str]:
@@ -214,7 +260,9 @@ def _saved_backends(folder: Path | None) -> list[str]:
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
     """The cache, or none, and a folder for new runs."""
     cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True
+    ) as folder:
         yield cache, Path(folder)
     if cache:
         cache.shrink()
@@ -275,7 +323,9 @@ def _own_run(text: str) -> tuple[str, Path]:
 
 def _executor(text: str) -> str:
     if text not in ("processes", "inline") and not re.fullmatch(r"dask://[\w.-]+:\d+", text):
-        raise argparse.ArgumentTypeError(f"expected processes, inline or dask://HOST:PORT, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected processes, inline or dask://HOST:PORT, found {text!r}"
+        )
     return text
 
 
@@ -293,7 +343,12 @@ def _positive(text: str) -> float:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("cases"), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("cases"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=Console(file=Heedless(sys.stderr)), transient=True)
 
 

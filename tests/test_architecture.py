@@ -15,7 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["cases", "reference", "backends", "report", "backproof", "tests"]  # each may import from those before it
 BARE = {*FOLDERS} - {"tests", "backproof"}
 ADAPTER = "backproof.backends.numpy_reference"
-SHARED = {"backproof.backends.added", "backproof.backends", "backproof.backends.registry", "backproof.backends.trajectory"}
+SHARED = {
+    "backproof.backends.added",
+    "backproof.backends",
+    "backproof.backends.registry",
+    "backproof.backends.trajectory",
+}
 PACKAGES = {"torch": {"torch"}, "jax": {"jax", "optax"}}
 FRAMEWORKS = set().union(*PACKAGES.values())
 ROOMS = {"report": (6, 4), "reference": (4, 4)}  # the arrows between their rooms at most, and the floors

@@ -22,7 +22,9 @@ def hard_tanh(x: Array) -> Array:
 ACTIVATIONS = {
     "sigmoid": rounded_once(jax.nn.sigmoid),  # 1 / (1 + e⁻ˣ) is 0 in float16 from x = -11.1 on
     "tanh": jnp.tanh,
-    "softsign": rounded_once(jax.nn.soft_sign),  # its derivative is divided by a square, which float16 may not hold
+    "softsign": rounded_once(
+        jax.nn.soft_sign
+    ),  # its derivative is divided by a square, which float16 may not hold
     "softplus": lambda x, beta: rounded_once(lambda x: jax.nn.softplus(beta * x) / beta)(x),
     "log_sigmoid": jax.nn.log_sigmoid,
     "relu": jax.nn.relu,

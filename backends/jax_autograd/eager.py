@@ -34,7 +34,9 @@ def fori_loop(first: int, last: int, step: Callable, carry: Any) -> Any:
 
 def train(recipe: training.Recipe, *arrays: Any) -> tuple:
     """Train on arrays of JAX: those of NumPy would be computed with by NumPy."""
-    return training.train(training.Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays))
+    return training.train(
+        training.Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays)
+    )
 
 
 def run(problem: Problem) -> Trajectory:

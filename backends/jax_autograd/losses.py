@@ -39,7 +39,11 @@ def softmax_cross_entropy(loss: Loss, output: Array, targets: Array) -> Array:
 
 def weighted(loss: Loss, targets: Array) -> Array:
     """Targets times the weight of their class."""
-    return targets if loss.class_weights is None else targets * jnp.array(loss.class_weights, targets.dtype)
+    return (
+        targets
+        if loss.class_weights is None
+        else targets * jnp.array(loss.class_weights, targets.dtype)
+    )
 
 
 def gaussian_nll(_: Loss, output: Array, targets: Array) -> Array:
@@ -57,10 +61,16 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
     "smooth_l1": lambda loss, output, targets: huber(output - targets, loss.beta) / loss.beta,
     "log_cosh": lambda _, output, targets: optax.log_cosh(output, targets),
     "binary_cross_entropy": binary_cross_entropy,
-    "sigmoid_binary_cross_entropy": lambda _, output, targets: optax.sigmoid_binary_cross_entropy(output, targets),
+    "sigmoid_binary_cross_entropy": lambda _, output, targets: optax.sigmoid_binary_cross_entropy(
+        output, targets
+    ),
     "softmax_cross_entropy": softmax_cross_entropy,
-    "negative_log_likelihood": lambda loss, output, targets: -jnp.sum(weighted(loss, targets) * output, axis=-1),
-    "kl_divergence": lambda _, output, targets: targets * (jnp.log(jnp.where(targets == 0, 1, targets)) - output),
+    "negative_log_likelihood": lambda loss, output, targets: (
+        -jnp.sum(weighted(loss, targets) * output, axis=-1)
+    ),
+    "kl_divergence": lambda _, output, targets: (
+        targets * (jnp.log(jnp.where(targets == 0, 1, targets)) - output)
+    ),
     "poisson": lambda _, output, targets: jnp.exp(output) - targets * output,
     "hinge": lambda _, output, targets: jax.nn.relu(1 - targets * output),
     "squared_hinge": lambda _, output, targets: jnp.square(jax.nn.relu(1 - targets * output)),
@@ -71,7 +81,9 @@ LOSSES = {  # the terms: one for each output and sample, or one for each sample
 
 def where_real(real: Array | None, values: Array) -> Array:
     """Zeros in the place of the samples that only pad a batch, if any do."""
-    return values if real is None else jnp.where(real.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+    return (
+        values if real is None else jnp.where(real.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+    )
 
 
 def of_real_samples(loss: Loss, output: Array, targets: Array, real: Array | None) -> Array:

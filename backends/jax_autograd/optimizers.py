@@ -48,7 +48,9 @@ def of_rule(optimizer: Optimizer, rule: Callable) -> optax.GradientTransformatio
     return optax.GradientTransformation(init, update)
 
 
-def along(optimizer: Optimizer, *directions: optax.GradientTransformation) -> optax.GradientTransformation:
+def along(
+    optimizer: Optimizer, *directions: optax.GradientTransformation
+) -> optax.GradientTransformation:
     """A step of the learning rate against the directions, and against w where weight decay is decoupled."""
     decay = [optax.add_decayed_weights(optimizer.weight_decay)] if optimizer.is_decoupled else []
     return optax.chain(*directions, *decay, optax.scale_by_learning_rate(optimizer.learning_rate))
@@ -84,7 +86,9 @@ def rprop(optimizer: Optimizer) -> optax.GradientTransformation:
 
     def rule(g: Array, _: Array, __: Array, previous: Array, step_size: Array) -> tuple[Array, ...]:
         sign = jnp.sign(g * previous)
-        scale = jnp.where(sign > 0, optimizer.increase, jnp.where(sign < 0, optimizer.decrease, 1)).astype(g.dtype)
+        scale = jnp.where(
+            sign > 0, optimizer.increase, jnp.where(sign < 0, optimizer.decrease, 1)
+        ).astype(g.dtype)
         step_size = jnp.clip(step_size * scale, optimizer.smallest_step, optimizer.largest_step)
         g = jnp.where(sign < 0, 0, g)
         return jnp.sign(g) * step_size, g, step_size
@@ -95,7 +99,9 @@ def rprop(optimizer: Optimizer) -> optax.GradientTransformation:
 def adagrad(optimizer: Optimizer) -> optax.GradientTransformation:
     """optax.adagrad adds epsilon inside the root."""
     if optimizer.epsilon_inside:
-        return optax.adagrad(optimizer.learning_rate, optimizer.initial_accumulator, optimizer.epsilon)
+        return optax.adagrad(
+            optimizer.learning_rate, optimizer.initial_accumulator, optimizer.epsilon
+        )
 
     def rule(g: Array, _: Array, __: Array, s: Array) -> tuple[Array, Array]:
         s = s + jnp.square(g)
@@ -142,14 +148,18 @@ def correction(beta: float, g: Array, t: Array) -> Array:
     return (1 - beta ** count_like(g, t)).astype(g.dtype)
 
 
-def averages(optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | None = None) -> tuple[Array, Array]:
+def averages(
+    optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | None = None
+) -> tuple[Array, Array]:
     """The averages of the gradient and of its square."""
     beta1 = optimizer.beta1 if fading is None else optimizer.beta1 * fading
     kept, taken = (jnp.asarray(share, g.dtype) for share in (beta1, 1 - beta1))
     return kept * m + taken * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
 
 
-def adam_rule(optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array) -> tuple:
+def adam_rule(
+    optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array
+) -> tuple:
     """Adam's direction with what optax.adam lacks."""
     fading = optimizer.beta1_decay ** (count_like(g, t) - 1) if optimizer.beta1_decay != 1 else None
     m, v = averages(optimizer, g, m, v, fading)
@@ -228,7 +238,9 @@ OPTIMIZERS = {
     ),
     "rprop": rprop,
     "adagrad": adagrad,
-    "adadelta": lambda optimizer: optax.adadelta(optimizer.learning_rate, optimizer.rho, optimizer.epsilon),
+    "adadelta": lambda optimizer: optax.adadelta(
+        optimizer.learning_rate, optimizer.rho, optimizer.epsilon
+    ),
     "rmsprop": rmsprop,
     "adam": adam,
     "adamw": adam,
@@ -248,9 +260,14 @@ def state_of(optimizer: Optimizer | None, state: optax.OptState) -> dict[str, Ar
     """The state by `NAME/PARAM`."""
     names = optimizer.state if optimizer else ()
     memory = optax.tree_utils.tree_get(state, "memory") or {}
-    of_adadelta = {"mean_square": "e_g", "mean_square_update": "e_x"} if isinstance(optimizer, Adadelta) else {}
+    of_adadelta = (
+        {"mean_square": "e_g", "mean_square_update": "e_x"}
+        if isinstance(optimizer, Adadelta)
+        else {}
+    )
     trees = {
-        name: memory.get(name) or optax.tree_utils.tree_get(state, of_adadelta.get(name) or STATE[name])
+        name: memory.get(name)
+        or optax.tree_utils.tree_get(state, of_adadelta.get(name) or STATE[name])
         for name in names
     }
     return {f"{name}/{path}": value for name, tree in trees.items() for path, value in tree.items()}

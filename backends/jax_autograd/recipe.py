@@ -69,7 +69,9 @@ def recipe_of(problem: Problem) -> Recipe:
     samples = (problem.batches >= 0).sum(axis=1)
     is_padded = bool((samples < problem.batches.shape[1]).any())
     made = {
-        "network": tuple((hashable(node), row(LAYERS, "layer", node.kind)) for node in problem.network),
+        "network": tuple(
+            (hashable(node), row(LAYERS, "layer", node.kind)) for node in problem.network
+        ),
         "tied": tuple(problem.tied.items()),
         "sizes": tuple(np.unique(samples).tolist()) if is_padded else (),
     }

@@ -17,7 +17,9 @@ def clip_gradients(clip: Clip) -> optax.GradientTransformation:
         return optax.clip_by_global_norm(clip.maximum)
 
     def scaled(gradients: dict, _: dict) -> dict:
-        share = jnp.minimum(1, clip.maximum / (optax.tree_utils.tree_norm(gradients) + clip.epsilon))
+        share = jnp.minimum(
+            1, clip.maximum / (optax.tree_utils.tree_norm(gradients) + clip.epsilon)
+        )
         return jax.tree.map(lambda g: g * share, gradients)
 
     return optax.stateless(scaled)
@@ -25,7 +27,11 @@ def clip_gradients(clip: Clip) -> optax.GradientTransformation:
 
 def _warm_up(schedule: AnySchedule, rate: float) -> optax.Schedule:
     up = optax.linear_schedule(schedule.start * rate, rate, schedule.steps)
-    return optax.join_schedules([up, schedule_of(schedule.then, rate)], [schedule.steps]) if schedule.then else up
+    return (
+        optax.join_schedules([up, schedule_of(schedule.then, rate)], [schedule.steps])
+        if schedule.then
+        else up
+    )
 
 
 SCHEDULES = {

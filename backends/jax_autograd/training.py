@@ -124,7 +124,9 @@ def packed(record: dict) -> tuple[Array, Array | None]:
 
 def unpacked(record: dict, numbers: np.ndarray, rates: np.ndarray | None) -> dict:
     """The records of all steps, shaped as that of one step."""
-    leaves, structure = jax.tree.flatten({name: value for name, value in record.items() if name != RATES})
+    leaves, structure = jax.tree.flatten(
+        {name: value for name, value in record.items() if name != RATES}
+    )
     parts = np.split(numbers, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
     arrays = [part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
     return {**jax.tree.unflatten(structure, arrays), RATES: rates}
@@ -154,7 +156,9 @@ def train(
     everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.sizes else None
     batch = Batch(samples.inputs, samples.targets, everyone)
     taps = zero_taps(recipe, batch.inputs)
-    final_loss, (values, _) = loss_of(recipe, after.parameters, taps, after.buffers, batch, training=False)
+    final_loss, (values, _) = loss_of(
+        recipe, after.parameters, taps, after.buffers, batch, training=False
+    )
     return records, values, final_loss
 
 

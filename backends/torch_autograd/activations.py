@@ -35,7 +35,11 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 def gelu(x: Tensor, approximate: str) -> Tensor:
     """F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't."""
-    return F.gelu(x, approximate="tanh") if approximate == "tanh" else x * torch.erfc(-x * 0.5**0.5) / 2
+    return (
+        F.gelu(x, approximate="tanh")
+        if approximate == "tanh"
+        else x * torch.erfc(-x * 0.5**0.5) / 2
+    )
 
 
 ACTIVATIONS = {

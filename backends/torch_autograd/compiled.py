@@ -56,7 +56,9 @@ def gradients_of(
 def zero_taps(shapes: dict[str, tuple[int, ...]], inputs: Tensor) -> Tensors:
     """Make negative zeros: added to a number they leave every bit of it, the sign of a zero too."""
     options = {"dtype": inputs.dtype, "requires_grad": True}
-    return {name: torch.full((len(inputs), *shape), -0.0, **options) for name, shape in shapes.items()}
+    return {
+        name: torch.full((len(inputs), *shape), -0.0, **options) for name, shape in shapes.items()
+    }
 
 
 def run(problem: Problem) -> Trajectory:
@@ -68,7 +70,9 @@ def run(problem: Problem) -> Trajectory:
     try:
         return training.run(problem, partial(gradients_of, compiled, problem.shapes))
     except BackendCompilerFailed as error:
-        said = getattr(error.inner_exception, "output", error)  # by the C++ compiler, behind a long command
+        said = getattr(
+            error.inner_exception, "output", error
+        )  # by the C++ compiler, behind a long command
         raise RuntimeError(f"inductor failed: {said}") from error
 
 
@@ -76,7 +80,9 @@ def _compiler() -> str:
     try:
         return get_cpp_compiler()
     except InvalidCxxCompiler:
-        raise Missing("the backend torch-compile needs a C++ compiler: install g++, or name one in CXX") from None
+        raise Missing(
+            "the backend torch-compile needs a C++ compiler: install g++, or name one in CXX"
+        ) from None
 
 
 def settings() -> dict[str, str]:

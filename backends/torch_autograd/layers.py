@@ -19,4 +19,6 @@ def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * (mask / (1 - rate))
 
 
-LAYERS = ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add} | added_layers("torch")
+LAYERS = (
+    ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add} | added_layers("torch")
+)

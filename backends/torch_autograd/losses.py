@@ -75,7 +75,9 @@ def by_class(function: Callable, *names: str) -> Callable:
     return loss_of_batch
 
 
-def negative_log_likelihood(rows: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+def negative_log_likelihood(
+    rows: Tensor, targets: Tensor, weight: Tensor | None, reduction: str
+) -> Tensor:
     """F.nll_loss takes the number of the class; of a distribution it is the sum of products.
 
     So it is in a compiled program too, which can't ask what the targets are.
@@ -113,5 +115,7 @@ LOSSES = {
     "hinge": of_terms(lambda output, targets: F.relu(1 - targets * output)),
     "squared_hinge": of_terms(lambda output, targets: F.relu(1 - targets * output).square()),
     "gaussian_nll": of_terms(gaussian_nll),
-    "cosine": of_terms(lambda output, targets: 1 - F.cosine_similarity(output, targets, dim=-1, eps=0.0)),
+    "cosine": of_terms(
+        lambda output, targets: 1 - F.cosine_similarity(output, targets, dim=-1, eps=0.0)
+    ),
 } | {kind: of_added(terms) for kind, terms in added_losses("torch").items()}

@@ -21,7 +21,9 @@ def resolve(nodes: tuple[Node, ...]) -> Network:
     Raises:
         Unsupported: if there is none.
     """
-    return tuple((node, partial(row(LAYERS, "layer", node.kind), **node.settings)) for node in nodes)
+    return tuple(
+        (node, partial(row(LAYERS, "layer", node.kind), **node.settings)) for node in nodes
+    )
 
 
 def forward(

@@ -16,7 +16,9 @@ from backproof.cases.format.optimizers import Optimizer
 
 def sgd(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
     """torch.optim.SGD without momentum."""
-    return torch.optim.SGD(parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
+    )
 
 
 def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -32,7 +34,9 @@ def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Opti
 class Lion(torch.optim.Optimizer):
     """torch.optim has none."""
 
-    def __init__(self, parameters: list[Tensor], lr: float, betas: tuple[float, float], weight_decay: float):
+    def __init__(
+        self, parameters: list[Tensor], lr: float, betas: tuple[float, float], weight_decay: float
+    ):
         super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -86,7 +90,9 @@ class AdamOfEpsilonHat(torch.optim.Adam):
 def adam(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
     """torch.optim.Adam, which is AdamW as well."""
     if optimizer.beta1_decay != 1:
-        raise Unsupported("torch.optim.Adam corrects the bias with the beta1 of the average, so it has no beta1_decay")
+        raise Unsupported(
+            "torch.optim.Adam corrects the bias with the beta1 of the average, so it has no beta1_decay"
+        )
     kind = AdamOfEpsilonHat if optimizer.epsilon_hat else torch.optim.Adam
     options = {"amsgrad": optimizer.amsgrad, "decoupled_weight_decay": optimizer.is_decoupled}
     return of_moments(kind)(optimizer, parameters, **options)
@@ -95,7 +101,9 @@ def adam(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimize
 def of_moments(kind: type) -> Callable:
     """An optimizer of Adam's family."""
 
-    def make(optimizer: Optimizer, parameters: list[Tensor], **options: float) -> torch.optim.Optimizer:
+    def make(
+        optimizer: Optimizer, parameters: list[Tensor], **options: float
+    ) -> torch.optim.Optimizer:
         return kind(
             parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon,
             weight_decay=optimizer.weight_decay, **options,
@@ -122,7 +130,9 @@ class OfStep(torch.optim.Optimizer):
 
     def _advance(self, settings: Optimizer, w: Tensor) -> None:
         starts = {STATE.get(name, name): start for name, start in settings.starts.items()}
-        memory = [self.state[w].get(name, torch.full_like(w, start)) for name, start in starts.items()]
+        memory = [
+            self.state[w].get(name, torch.full_like(w, start)) for name, start in starts.items()
+        ]
         decay, g = getattr(settings, "weight_decay", 0), w.grad
         if decay and not settings.is_decoupled:
             g = g + decay * w
@@ -179,7 +189,9 @@ def state_of(
 ) -> dict[str, Tensor]:
     """Name the state `NAME/PARAM`; torch makes most of it at the first step."""
     return {
-        f"{name}/{path}": torch.as_tensor(optimizer.state[w].get(STATE.get(name, name), start), dtype=w.dtype).expand_as(w)
+        f"{name}/{path}": torch.as_tensor(
+            optimizer.state[w].get(STATE.get(name, name), start), dtype=w.dtype
+        ).expand_as(w)
         for name, start in (settings.starts if settings else {}).items()
         for path, w in parameters.items()
     }

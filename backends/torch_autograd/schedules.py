@@ -33,7 +33,9 @@ def _warm_up(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_sche
         up = lr_scheduler.LambdaLR(optimizer, lambda k: min(k / schedule.steps, 1.0))
     if schedule.then is None:
         return up
-    return lr_scheduler.SequentialLR(optimizer, [up, scheduler_of(schedule.then, optimizer)], [schedule.steps])
+    return lr_scheduler.SequentialLR(
+        optimizer, [up, scheduler_of(schedule.then, optimizer)], [schedule.steps]
+    )
 
 
 def _one_cycle(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
@@ -46,9 +48,15 @@ def _one_cycle(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_sc
 
 
 SCHEDULERS = {
-    "step_decay": lambda schedule, optimizer: lr_scheduler.StepLR(optimizer, schedule.every, schedule.factor),
-    "exponential_decay": lambda schedule, optimizer: lr_scheduler.ExponentialLR(optimizer, schedule.factor),
-    "linear_decay": lambda schedule, optimizer: lr_scheduler.LinearLR(optimizer, 1.0, schedule.end, schedule.steps),
+    "step_decay": lambda schedule, optimizer: lr_scheduler.StepLR(
+        optimizer, schedule.every, schedule.factor
+    ),
+    "exponential_decay": lambda schedule, optimizer: lr_scheduler.ExponentialLR(
+        optimizer, schedule.factor
+    ),
+    "linear_decay": lambda schedule, optimizer: lr_scheduler.LinearLR(
+        optimizer, 1.0, schedule.end, schedule.steps
+    ),
     "cosine_decay": lambda schedule, optimizer: lr_scheduler.CosineAnnealingLR(
         optimizer, schedule.steps, schedule.end * optimizer.defaults["lr"]
     ),
@@ -57,7 +65,9 @@ SCHEDULERS = {
 }
 
 
-def scheduler_of(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+def scheduler_of(
+    schedule: AnySchedule, optimizer: torch.optim.Optimizer
+) -> lr_scheduler.LRScheduler:
     """The scheduler of torch.optim."""
     return SCHEDULERS[schedule.kind](schedule, optimizer)
 

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from backproof.backends.added import row
-from backproof.backends.torch_autograd.arrays import to_array, to_arrays, to_gradients, to_tensor, to_tensors
+from backproof.backends.torch_autograd.arrays import (
+    to_array,
+    to_arrays,
+    to_gradients,
+    to_tensor,
+    to_tensors,
+)
 from backproof.backends.torch_autograd.losses import LOSSES, PENALTIES
 from backproof.backends.torch_autograd.network import Network, Tensors, forward, resolve
 from backproof.backends.torch_autograd.optimizers import OPTIMIZERS, state_of
@@ -59,7 +65,9 @@ def gradients_of(
 def run(problem: Problem, take_gradients: Callable | None = None) -> Trajectory:
     """Train by autograd, step by step; the gradients may be had in another way."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, problem.dtype.name))  # torch.optim keeps some scalars in it
+    torch.set_default_dtype(
+        getattr(torch, problem.dtype.name)
+    )  # torch.optim keeps some scalars in it
     try:
         return _train(problem, take_gradients)
     finally:

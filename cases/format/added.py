@@ -14,14 +14,18 @@ from types import ModuleType
 
 from backproof.cases.format.concept import Concept
 
-REFUSED: list[str] = []  # what could not be added and why, for the message about a kind that is not there
+REFUSED: list[
+    str
+] = []  # what could not be added and why, for the message about a kind that is not there
 
 
-class NotAdded(ImportError):
+class NotAdded(ImportError):  # noqa: N818, it says what became of it
     """What an entry point names can't be added; the message says what was expected there."""
 
 
-def added(group: str, base: type[Concept], ours: Iterable[type[Concept]]) -> dict[type[Concept], ModuleType]:
+def added(
+    group: str, base: type[Concept], ours: Iterable[type[Concept]]
+) -> dict[type[Concept], ModuleType]:
     """Import what packages add to a table, by the class of each kind; what can't be added is in `REFUSED`.
 
     Args:
@@ -46,17 +50,25 @@ def _concept(
     try:
         module = importlib.import_module(entry.value)
     except Exception as error:
-        raise NotAdded(f"{_named(entry)} can't be imported: {type(error).__name__}: {error}") from error
+        raise NotAdded(
+            f"{_named(entry)} can't be imported: {type(error).__name__}: {error}"
+        ) from error
     own = [thing for thing in vars(module).values() if _is_own(thing, base, module)]
     if len(own) != 1:
-        raise NotAdded(f"{_named(entry)}: expected one subclass of {base.__name__} in it, found {len(own)}")
+        raise NotAdded(
+            f"{_named(entry)}: expected one subclass of {base.__name__} in it, found {len(own)}"
+        )
     if own[0].kind in taken:
-        raise NotAdded(f"{_named(entry)}: there is a {own[0].kind} already; choose another name for its class")
+        raise NotAdded(
+            f"{_named(entry)}: there is a {own[0].kind} already; choose another name for its class"
+        )
     return own[0], module
 
 
 def _is_own(thing: object, base: type[Concept], module: ModuleType) -> bool:
-    return isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == module.__name__
+    return (
+        isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == module.__name__
+    )
 
 
 def _named(entry: importlib.metadata.EntryPoint) -> str:

@@ -42,7 +42,9 @@ def again(error: ErrorDetails) -> InitErrorDetails:
     """An error as it is made."""
     ours = error["type"] == "mistake"
     kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
-    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+    return InitErrorDetails(
+        type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {})
+    )
 
 
 def quoted(text: str) -> str:
@@ -101,20 +103,30 @@ class OneOf:
     many: str
     section: str
 
-    def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, union: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         choices = {
             model.kind: core_schema.no_info_before_validator_function(_content, handler(model))
             for model in get_args(union) or (union,)
         }
         chosen = core_schema.tagged_union_schema(choices, discriminator=_kind)
-        return core_schema.no_info_wrap_validator_function(partial(_with_known_kind, self, list(choices)), chosen)
+        return core_schema.no_info_wrap_validator_function(
+            partial(_with_known_kind, self, list(choices)), chosen
+        )
 
     def __get_pydantic_json_schema__(self, schema: dict, handler: GetJsonSchemaHandler) -> dict:
         choices = schema["schema"]["choices"]
-        return {"anyOf": [form for kind, choice in choices.items() for form in _forms(kind, choice, handler)]}
+        return {
+            "anyOf": [
+                form for kind, choice in choices.items() for form in _forms(kind, choice, handler)
+            ]
+        }
 
 
-def _with_known_kind(sort: OneOf, kinds: list[str], value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+def _with_known_kind(
+    sort: OneOf, kinds: list[str], value: Any, handler: ValidatorFunctionWrapHandler
+) -> Any:
     kind = _kind(value)
     if kind is None:
         found = f"a mapping of {len(value)} keys" if isinstance(value, dict) else describe(value)
@@ -123,7 +135,9 @@ def _with_known_kind(sort: OneOf, kinds: list[str], value: Any, handler: Validat
         return handler(value)
     unknown = mistake(_no_such_kind(sort, kinds, kind), kind, KEY)
     inside = _mistakes_inside(kind, nearest(kind, kinds), value, handler)
-    raise ValidationError.from_exception_data(sort.one, [InitErrorDetails(type=unknown, input=value), *inside])
+    raise ValidationError.from_exception_data(
+        sort.one, [InitErrorDetails(type=unknown, input=value), *inside]
+    )
 
 
 def _mistakes_inside(
@@ -144,7 +158,10 @@ def _no_such_kind(sort: OneOf, kinds: list[str], found: str) -> str:
     if near := nearest(found, kinds):
         meant, sections = f"did you mean {' or '.join(map(repr, near))}?", near
     else:
-        meant, sections = f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};", [sort.section]
+        meant, sections = (
+            f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};",
+            [sort.section],
+        )
     links = " and ".join(f"{REFERENCE}#{section}" for section in sections)
     return "; ".join([f"there is no {sort.one} {quoted(found)}", f"{meant} see {links}", *REFUSED])
 
@@ -163,7 +180,12 @@ def _forms(kind: str, choice: dict, handler: GetJsonSchemaHandler) -> Iterator[d
     content = handler(choice)
     about = handler.resolve_ref_schema(content)
     described = {"title": kind, "description": about.get("description", "")}
-    only = {"type": "object", "properties": {kind: content}, "required": [kind], "additionalProperties": False}
+    only = {
+        "type": "object",
+        "properties": {kind: content},
+        "required": [kind],
+        "additionalProperties": False,
+    }
     yield {**described, **only}
     if not about.get("required"):
         yield {**described, "const": kind}
@@ -175,7 +197,9 @@ def _forms(kind: str, choice: dict, handler: GetJsonSchemaHandler) -> Iterator[d
 class _ArrayField:
     """Nested lists of numbers, or `{file: data.npz, array: x}` / `{file: data.csv}` beside the case file."""
 
-    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, _: Any, __: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(_read_array)
 
     def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
@@ -224,7 +248,9 @@ def _rectangular(value: Any, inside: tuple[int, ...], leaf: Callable[[Any], Any]
     rows = [_rectangular(row, (*inside, i), leaf) for i, row in enumerate(value)]
     for i, row in enumerate(rows):
         if _shape(row) != _shape(rows[0]):
-            raise mistake(f"row {i} has shape {_shape(row)}, row 0 has {_shape(rows[0])}", *inside, i)
+            raise mistake(
+                f"row {i} has shape {_shape(row)}, row 0 has {_shape(rows[0])}", *inside, i
+            )
     return rows
 
 
@@ -240,7 +266,10 @@ def _from_file(value: dict, folder: Path) -> np.ndarray:
         if key not in ("file", "array"):
             raise mistake(f"unknown key {quoted(key)}{hint(key, ['file', 'array'])}", key, KEY)
     if not isinstance(value.get("file"), str):
-        raise mistake(f"expected the name of a file beside the case file, found {describe(value.get('file'))}", "file")
+        raise mistake(
+            f"expected the name of a file beside the case file, found {describe(value.get('file'))}",
+            "file",
+        )
     path = _beside(folder, value["file"])
     array = _read_csv(path) if path.suffix == ".csv" else _read_npz(path, value.get("array"))
     if path.suffix == ".csv" and "array" in value:
@@ -301,7 +330,9 @@ def _read_csv(path: Path) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"):  # an empty file; told in `_finite`
             return np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8")
     except (ValueError, OSError, MemoryError) as error:
-        raise mistake(f"{quoted(path.name)} is no table of numbers: {_one_line(error)}", "file") from None
+        raise mistake(
+            f"{quoted(path.name)} is no table of numbers: {_one_line(error)}", "file"
+        ) from None
 
 
 def _one_line(error: Exception) -> str:
@@ -319,7 +350,9 @@ SLICE = r"^[0-9]{0,9}:[0-9]{0,9}$"
 class _PartField:
     """Where along an axis: a number from 0 on, or a text such as `1:3`, `:2` or `4:`, as in NumPy."""
 
-    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, _: Any, __: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(_read_part)
 
     def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
@@ -329,7 +362,9 @@ class _PartField:
 def _read_part(value: Any) -> int | str:
     if (type(value) is int and value >= 0) or (isinstance(value, str) and re.match(SLICE, value)):
         return value
-    raise mistake(f"expected a number from 0 on, or a part of the axis such as 1:3, found {describe(value)}")
+    raise mistake(
+        f"expected a number from 0 on, or a part of the axis such as 1:3, found {describe(value)}"
+    )
 
 
 Part = Annotated[int | str, _PartField()]
@@ -350,7 +385,9 @@ def _slice(text: str) -> slice:
 class _PrintedField:
     """A printed number in quotes, or nested lists of them: every digit counts, so `"0.50"` is not `"0.5"`."""
 
-    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, _: Any, __: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(_read_printed)
 
     def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
@@ -364,7 +401,9 @@ def _read_printed(value: Any) -> np.ndarray:
 
 def _is_printed(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected a printed number in quotes, so that its digits count, found {describe(value)}")
+        raise ValueError(
+            f"expected a printed number in quotes, so that its digits count, found {describe(value)}"
+        )
     if not NUMBER.fullmatch(value) or not np.isfinite(float(value)):
         raise ValueError(f"expected a printed number, found {quoted(value)}")
     return value

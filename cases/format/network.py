@@ -42,7 +42,9 @@ class Node(NamedTuple):
         """What its formula takes by keyword beside its settings: masks, buffers, and with buffers `training`."""
         if not (self.masks or self.buffers):
             return NOTHING
-        named = {keyword: numbers.get(path) for keyword, path in (self.masks | self.buffers).items()}
+        named = {
+            keyword: numbers.get(path) for keyword, path in (self.masks | self.buffers).items()
+        }
         return named | ({"training": training} if self.buffers else {})
 
 
@@ -83,7 +85,11 @@ class Network:
         self.misfits: list[Misfit] = []
         for place, layer in enumerate(self.layers):
             sources = self.sources[layer.name] = layer.sources(self.names[-1])
-            wrong = [*self._unknown(layer, sources)] or [*_wrong_number(layer, sources)] or [*self._add(layer, sources)]
+            wrong = (
+                [*self._unknown(layer, sources)]
+                or [*_wrong_number(layer, sources)]
+                or [*self._add(layer, sources)]
+            )
             self.misfits += [Misfit((place, layer.kind, *key), message) for key, message in wrong]
             self.names += [*(f"{layer.name}.{part}" for part in layer.parts if part), layer.name]
 
@@ -91,7 +97,10 @@ class Network:
         """Tell which values a layer takes that are not there before it."""
         for key, name in zip(_keys(layer, sources), sources, strict=True):
             if name not in self.names:
-                yield key, f"there is no layer {quoted(name)} before this one{hint(name, self.names)}"
+                yield (
+                    key,
+                    f"there is no layer {quoted(name)} before this one{hint(name, self.names)}",
+                )
 
     def _add(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
         """Add the shapes of a layer, or tell why they do not fit; of what rests on a mistake neither is known."""
@@ -104,18 +113,25 @@ class Network:
             yield _keys(layer, sources)[-1][:1], str(misfit)
         else:
             self.taken[layer.name] = taken
-            self.shapes |= {f"{layer.name}.{part}": of_part for part, of_part in parts.items()} | {layer.name: shape}
+            self.shapes |= {f"{layer.name}.{part}": of_part for part, of_part in parts.items()} | {
+                layer.name: shape
+            }
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The operations in the order in which they are computed."""
-        return tuple(node for layer in self.layers for node in self._nodes_of(layer, self.sources[layer.name]))
+        return tuple(
+            node
+            for layer in self.layers
+            for node in self._nodes_of(layer, self.sources[layer.name])
+        )
 
     def _nodes_of(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[Node]:
         before = self.taken[layer.name]
         parameters = {name: f"{layer.name}.{name}" for name in layer.parameters(*before)}
         masks, buffers = (
-            {name: f"{layer.name}.{name}" for name in names} for names in (layer.masks(*before), layer.buffers(*before))
+            {name: f"{layer.name}.{name}" for name in names}
+            for names in (layer.masks(*before), layer.buffers(*before))
         )
         values = {f"x{place}": name for place, name in enumerate(sources)}
         parts = layer.parts or {"": (*values, *parameters)}
@@ -178,14 +194,20 @@ def _wrong_number(layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tup
         return
     inputs, takes = layer.inputs, f"{layer.kind} takes {_count(layer.takes, 'value')}"
     others = [f"`{key}`" for key, *_ in filter(None, _keys(layer, sources)[max(len(inputs), 1) :])]
-    expected, beside = layer.takes - len(others), f" beside {' and '.join(others)}" if others else ""
+    expected, beside = (
+        layer.takes - len(others),
+        f" beside {' and '.join(others)}" if others else "",
+    )
     twice = [place for place, name in enumerate(inputs) if name in inputs[:place]]
     if not inputs:
         yield (), f"{takes}: name {_count(expected, 'layer')} in `inputs`{beside}"
     elif twice:
         yield ("inputs", twice[0]), f"{quoted(inputs[twice[0]])} is listed twice: {takes}"
     else:
-        yield ("inputs",), f"expected {_count(expected, 'name')}{beside}, found {len(inputs)}: {takes}"
+        yield (
+            ("inputs",),
+            f"expected {_count(expected, 'name')}{beside}, found {len(inputs)}: {takes}",
+        )
 
 
 def _count(number: int, what: str) -> str:

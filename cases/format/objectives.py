@@ -36,7 +36,9 @@ class Gradients(Concept):
     values: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=1)]
 
 
-Objective = Annotated[Linear | Quadratic | Gradients, OneOf("objective", "objectives", "objectives")]
+Objective = Annotated[
+    Linear | Quadratic | Gradients, OneOf("objective", "objectives", "objectives")
+]
 OBJECTIVES = {objective.kind: objective for objective in (Linear, Quadratic, Gradients)}
 
 
@@ -57,7 +59,11 @@ def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
     training, parameters = case.get("training"), case.get("parameters")
     if isinstance(training, dict):
         if "batch" in training:
-            mistakes.append(mistake("an objective has no samples, so there are no batches", "training", "batch", KEY))
+            mistakes.append(
+                mistake(
+                    "an objective has no samples, so there are no batches", "training", "batch", KEY
+                )
+            )
         network["training"] = training | {"batch": {"size": 1}}
     elif kind == Gradients.kind:
         mistakes.append(mistake("one gradient a step needs `training`", "objective", kind))
@@ -69,12 +75,17 @@ def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
 def _rows(objective: Any) -> tuple[str, list, list[PydanticCustomError]]:
     """The kind, the rows of numbers, and what is wrong with them; where the schema tells that, some row."""
     match objective:
-        case {"linear": {"coefficients": numbers}} | {"quadratic": {"coefficients": numbers}} if _is_vector(numbers):
+        case {"linear": {"coefficients": numbers}} | {"quadratic": {"coefficients": numbers}} if (
+            _is_vector(numbers)
+        ):
             return next(iter(objective)), [numbers], []
         case {"gradients": {"values": [first, *others]}} if all(map(_is_vector, (first, *others))):
             ragged = [(i, row) for i, row in enumerate(others, start=1) if len(row) != len(first)]
             place = "objective", Gradients.kind, "values"
-            wrong = [mistake(f"row {i} has length {len(row)}, row 0 has {len(first)}", *place, i) for i, row in ragged]
+            wrong = [
+                mistake(f"row {i} has length {len(row)}, row 0 has {len(first)}", *place, i)
+                for i, row in ragged
+            ]
             return Gradients.kind, [first] if ragged else [first, *others], wrong
     return Linear.kind, [[0.0]], []
 

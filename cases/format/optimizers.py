@@ -276,7 +276,21 @@ class Radam(OfMoments):
         return self.decoupled
 
 
-OURS = (Sgd, Momentum, Asgd, Lion, Rprop, Adagrad, Adadelta, Rmsprop, Adam, Adamw, Adamax, Nadam, Radam)
+OURS = (
+    Sgd,
+    Momentum,
+    Asgd,
+    Lion,
+    Rprop,
+    Adagrad,
+    Adadelta,
+    Rmsprop,
+    Adam,
+    Adamw,
+    Adamax,
+    Nadam,
+    Radam,
+)
 ADDED = added("backproof.optimizers", Updating, OURS)
 Optimizer = Annotated[Union[(*OURS, *ADDED)], OneOf("optimizer", "optimizers", "optimizers")]
 
@@ -351,7 +365,10 @@ class WarmUp(Schedule):
 
     steps: Count
     start: Fraction = 0.0
-    then: Annotated[Decay, OneOf("schedule behind warm_up", "schedules behind it", "schedules")] | None = None
+    then: (
+        Annotated[Decay, OneOf("schedule behind warm_up", "schedules behind it", "schedules")]
+        | None
+    ) = None
 
 
 AnySchedule = Annotated[

@@ -64,7 +64,9 @@ def _literal_or_draw(value: Any) -> str:
     return "draw" if isinstance(value, dict) and "file" not in value else "literal"
 
 
-Parameter = Annotated[Annotated[Array, Tag("literal")] | Annotated[Draw, Tag("draw")], Discriminator(_literal_or_draw)]
+Parameter = Annotated[
+    Annotated[Array, Tag("literal")] | Annotated[Draw, Tag("draw")], Discriminator(_literal_or_draw)
+]
 
 
 class Random(Concept):
@@ -171,7 +173,9 @@ class Published(Concept):
     computed_in: Dtype | None = None
     within: Within | None = None
     source: Line
-    wrong: Annotated[Wrong, BeforeValidator(_reason_alone, json_schema_input_type=Line | Wrong)] | None = None
+    wrong: (
+        Annotated[Wrong, BeforeValidator(_reason_alone, json_schema_input_type=Line | Wrong)] | None
+    ) = None
     noise: Line | None = None
 
 
@@ -282,7 +286,9 @@ class Case(Concept):
         return super().__getstate__() | {"__dict__": self._written()}
 
     def _written(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name in type(self).model_fields}
+        return {
+            name: value for name, value in self.__dict__.items() if name in type(self).model_fields
+        }
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -291,16 +297,24 @@ class Case(Concept):
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter, in the order of the layers."""
-        return {path: shape for path, shape in self.graph.parameters.items() if path not in self.tied}
+        return {
+            path: shape for path, shape in self.graph.parameters.items() if path not in self.tied
+        }
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter that has a gradient."""
-        return {path: shape for path, shape in self.parameter_shapes().items() if path not in self.frozen}
+        return {
+            path: shape
+            for path, shape in self.parameter_shapes().items()
+            if path not in self.frozen
+        }
 
     @property
     def batch(self) -> Batch:
         """How the samples are split; all of them at once unless the case says otherwise."""
-        return (self.training and self.training.batch) or Batch(size=len(np.atleast_1d(self.data.inputs)))
+        return (self.training and self.training.batch) or Batch(
+            size=len(np.atleast_1d(self.data.inputs))
+        )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -126,12 +126,21 @@ MultiStepLR CyclicLR MarginRankingLoss TripletMarginLoss CTCLoss
 
 
 ELSEWHERE = {
-    ("sgd", "momentum, nesterov, dampening"): "with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
+    (
+        "sgd",
+        "momentum, nesterov, dampening",
+    ): "with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
     ("adam", "decoupled_weight_decay, decoupled"): "with decoupled weight decay it is `adamw`",
-    ("dense", "in_features, input_size, in_dim"): "as many inputs as the layer before has units; leave it out",
+    (
+        "dense",
+        "in_features, input_size, in_dim",
+    ): "as many inputs as the layer before has units; leave it out",
     ("dense", "activation"): "an activation is a layer of its own, behind this one",
     ("dense", "weight, weights, kernel"): "its values stand in `parameters`, as NAME.weight",
-    ("training", "learning_rate, lr"): "it is a setting of the optimizer, `optimizer: {sgd: {learning_rate: ...}}`",
+    (
+        "training",
+        "learning_rate, lr",
+    ): "it is a setting of the optimizer, `optimizer: {sgd: {learning_rate: ...}}`",
     (
         "training",
         "batch_size, shuffle, order, drop_last",
@@ -142,7 +151,10 @@ ELSEWHERE = {
         "case",
         "optimizer, epochs, steps, batch, batch_size, clip, schedule, learning_rate, lr",
     ): "it stands in `training`",
-    ("case", "inputs, targets, x, y, labels"): "all samples stand in `data: {inputs: ..., targets: ...}`",
+    (
+        "case",
+        "inputs, targets, x, y, labels",
+    ): "all samples stand in `data: {inputs: ..., targets: ...}`",
     ("case", "seed, generator"): "it stands in `random: {generator: mt19937, seed: ...}`",
 }
 """(The kind of a concept, words that are no keys of it) → where what they mean is said."""
@@ -162,14 +174,20 @@ MEANT: dict[str, list[str]] = {}
 for _ours, _theirs in CALLED.items():
     for _word in map(_plain, _theirs.split(", ")):
         MEANT.setdefault(_word, []).append(_ours)
-SAID_THERE = {(kind, _plain(word)): advice for (kind, words), advice in ELSEWHERE.items() for word in words.split(", ")}
+SAID_THERE = {
+    (kind, _plain(word)): advice
+    for (kind, words), advice in ELSEWHERE.items()
+    for word in words.split(", ")
+}
 NOT_HERE = {_plain(word) for word in ABSENT.split()}
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """Those of the names that this one means: the same word written otherwise, another word for it, or a slip."""
     lowered, word = {each.lower(): each for each in names}, _plain(name[:100])
-    if same := [each for each in lowered.values() if word and word.rstrip("s") == _plain(each).rstrip("s")]:
+    if same := [
+        each for each in lowered.values() if word and word.rstrip("s") == _plain(each).rstrip("s")
+    ]:
         return same
     if meant := [each for each in lowered.values() if each in MEANT.get(word, ())]:
         return meant

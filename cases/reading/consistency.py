@@ -68,7 +68,10 @@ def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
 def _inputs(case: Case) -> Mistakes:
     if len(shape := np.shape(case.data.inputs)) < MATRIX:
         more = "with positions it is (samples, positions, features)"
-        yield ("data", "inputs"), f"expected a matrix with a row a sample, found shape {shape}; {more}"
+        yield (
+            ("data", "inputs"),
+            f"expected a matrix with a row a sample, found shape {shape}; {more}",
+        )
 
 
 def _targets(case: Case) -> Mistakes:
@@ -87,17 +90,29 @@ def _rows_of_both(case: Case) -> Mistakes:
 
 def _loss(case: Case) -> Mistakes:
     """What a loss asks of its targets and of the layer before it."""
-    kind, targets, (*_, width), last = case.loss.kind, case.data.targets, case.output_shape, case.network[-1]
+    kind, targets, (*_, width), last = (
+        case.loss.kind,
+        case.data.targets,
+        case.output_shape,
+        case.network[-1],
+    )
     if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
-    probabilities = targets.ndim > len(case.output_shape) and (case.loss.by_class or kind == "kl_divergence")
+    probabilities = targets.ndim > len(case.output_shape) and (
+        case.loss.by_class or kind == "kl_divergence"
+    )
     if probabilities and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
     if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
-        message = f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
+        message = (
+            f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
+        )
         yield ("loss", kind), f"{kind} {message}; of logits use sigmoid_binary_cross_entropy"
     if (weights := getattr(case.loss, "class_weights", None)) and len(weights) != width:
-        yield ("loss", kind, "class_weights"), f"expected {width} weights, one a class, found {len(weights)}"
+        yield (
+            ("loss", kind, "class_weights"),
+            f"expected {width} weights, one a class, found {len(weights)}",
+        )
 
 
 def _frozen(case: Case) -> Mistakes:
@@ -140,7 +155,10 @@ def _training(case: Case) -> Mistakes:
     elif case.training.schedule and isinstance(case.training.optimizer, Asgd | Rprop):
         reason = {"asgd": "has a schedule of its own", "rprop": "finds its own step sizes"}
         kind = case.training.optimizer.kind
-        yield ("training", "schedule"), f"{kind} {reason[kind]}, so its learning rate follows no other"
+        yield (
+            ("training", "schedule"),
+            f"{kind} {reason[kind]}, so its learning rate follows no other",
+        )
     if case.training and isinstance(optimizer := case.training.optimizer, Rprop):
         smallest, largest = optimizer.smallest_step, optimizer.largest_step
         if smallest > largest:
@@ -149,22 +167,35 @@ def _training(case: Case) -> Mistakes:
 
 
 def _batch(case: Case) -> Mistakes:
-    samples, size = len(np.atleast_1d(case.data.inputs)), case.training and case.training.batch and case.batch.size
+    samples, size = (
+        len(np.atleast_1d(case.data.inputs)),
+        case.training and case.training.batch and case.batch.size,
+    )
     if size and size > samples:
-        yield ("training", "batch", "size"), f"expected at most {samples}, the number of samples, found {size}"
+        yield (
+            ("training", "batch", "size"),
+            f"expected at most {samples}, the number of samples, found {size}",
+        )
 
 
 def _steps(case: Case) -> Mistakes:
     if case.steps > MOST_STEPS:
         yield ("training", "epochs"), f"{case.steps:,} steps; at most {MOST_STEPS:,} are accepted"
     elif case.steps * case.batch.size > MOST_INDICES:
-        yield ("training",), f"{case.steps:,} steps of {case.batch.size:,} samples; at most {MOST_INDICES:,} in all"
+        yield (
+            ("training",),
+            f"{case.steps:,} steps of {case.batch.size:,} samples; at most {MOST_INDICES:,} in all",
+        )
 
 
 def _random(case: Case) -> Mistakes:
     if any(isinstance(value, Unreadable) for value in case.parameters.values()):
         return  # it may be a draw
-    drawn = [("parameters", name) for name, value in case.parameters.items() if isinstance(value, Concept)]
+    drawn = [
+        ("parameters", name)
+        for name, value in case.parameters.items()
+        if isinstance(value, Concept)
+    ]
     masks = [
         ("network", i, layer.kind)
         for i, layer in enumerate(case.network)
@@ -191,18 +222,25 @@ def _tolerance(case: Case) -> Mistakes:
     for dtype in case.tolerance:
         if dtype not in case.dtypes:
             listed = ", ".join(case.dtypes)
-            yield ("tolerance", dtype, KEY), f"the case does not run in {dtype}; its dtypes are {listed}"
+            yield (
+                ("tolerance", dtype, KEY),
+                f"the case does not run in {dtype}; its dtypes are {listed}",
+            )
 
 
 def _range(case: Case) -> Mistakes:
     """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
-    for path, value, shares in _told(case, _of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training):
+    for path, value, shares in _told(
+        case, _of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training
+    ):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
             if not np.isfinite(rounded).all():
                 yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
-            elif isinstance(value, float) and 0 < abs(value) < shares * float(finfo(dtype).smallest_normal):
+            elif isinstance(value, float) and 0 < abs(value) < shares * float(
+                finfo(dtype).smallest_normal
+            ):
                 yield path, f"{value:g} is too small for {dtype}"
 
 
@@ -257,4 +295,7 @@ def _draws(case: Case) -> Mistakes:
     """NumPy's generators raise, or disagree, where low is not below high or their distance is infinite."""
     for name, value in case.parameters.items():
         if isinstance(value, Uniform) and not 0 < value.high - value.low < math.inf:
-            yield ("parameters", name), f"expected low < high < infinity, found {value.low:g} and {value.high:g}"
+            yield (
+                ("parameters", name),
+                f"expected low < high < infinity, found {value.low:g} and {value.high:g}",
+            )

@@ -49,7 +49,10 @@ SCALARS: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [
     (re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
-    (re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
+    (
+        re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+        lambda text: float(text.replace(".", "")),
+    ),
 ]
 
 
@@ -110,7 +113,11 @@ def _events(text: str) -> Iterator[Event]:
         before = text[: error.position]
         position = (before.count("\n") + 1, error.position - before.rfind("\n"))
         _refuse_syntax(position, f"the character U+{error.character:04X} is not allowed")
-    except (YAMLError, ValueError, OverflowError) as error:  # the last two: an escape beyond Unicode's last character
+    except (
+        YAMLError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last two: an escape beyond Unicode's last character
         _refuse_syntax(end, str(error))
 
 
@@ -177,12 +184,19 @@ def _refuse_references(event: NodeEvent) -> None:
 def _scalar(event: ScalarEvent, key: Position | None = None) -> Any:
     plain, _ = event.implicit
     if plain and event.value in NOTHING:
-        raise Refused(key or _position(event), "nothing is written here; give a value, or leave it out")
-    read = plain and next((read for pattern, read in SCALARS if pattern.fullmatch(event.value)), None)
+        raise Refused(
+            key or _position(event), "nothing is written here; give a value, or leave it out"
+        )
+    read = plain and next(
+        (read for pattern, read in SCALARS if pattern.fullmatch(event.value)), None
+    )
     if not read:
         return event.value
     if len(event.value) > LONGEST_NUMBER:
-        raise Refused(_position(event), f"a number of {len(event.value)} characters; at most {LONGEST_NUMBER} are read")
+        raise Refused(
+            _position(event),
+            f"a number of {len(event.value)} characters; at most {LONGEST_NUMBER} are read",
+        )
     number = read(event.value)
     if isinstance(number, float) and math.isinf(number) and "inf" not in event.value.lower():
         raise Refused(_position(event), f"the number {event.value} is too large for float64")

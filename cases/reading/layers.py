@@ -50,11 +50,19 @@ def names_of_their_own(case: Case) -> Mistakes:
     owned = {}
     for layer in case.network:
         if (taken := case.graph.taken.get(layer.name)) is not None:
-            own = (*layer.parameters(*taken), *layer.masks(*taken), *layer.buffers(*taken), *layer.parts)
+            own = (
+                *layer.parameters(*taken),
+                *layer.masks(*taken),
+                *layer.buffers(*taken),
+                *layer.parts,
+            )
             owned |= {f"{layer.name}.{name}": f"that of {layer.name}'s {name}" for name in own}
     for i, layer in enumerate(case.network):
         if layer.name in owned:
-            yield ("network", i, layer.kind, "name"), f"the name {layer.name!r} is {owned[layer.name]}"
+            yield (
+                ("network", i, layer.kind, "name"),
+                f"the name {layer.name!r} is {owned[layer.name]}",
+            )
 
 
 # ---------------------------------------------------------------- targets
@@ -68,7 +76,10 @@ def target_shape(case: Case) -> Mistakes:
         yield from _classes(targets, width)
     elif isinstance(case.loss, GaussianNll) and targets.shape[:-1] == (*rows,):
         if width != 2 * targets.shape[-1]:
-            yield ("data", "targets"), f"expected half the width {width} of the last layer, found {targets.shape[-1]}"
+            yield (
+                ("data", "targets"),
+                f"expected half the width {width} of the last layer, found {targets.shape[-1]}",
+            )
     elif targets.shape != output:
         yield ("data", "targets"), _wrong_shape(case, targets.shape, output)
 
@@ -76,7 +87,10 @@ def target_shape(case: Case) -> Mistakes:
 def _classes(targets: np.ndarray, classes: int) -> Mistakes:
     if (wrong := np.argwhere(~np.isin(targets, range(classes)))).size:
         place = tuple(map(int, wrong[0]))
-        yield ("data", "targets", *place), f"expected class indices from 0 to {classes - 1}, found {targets[place]:g}"
+        yield (
+            ("data", "targets", *place),
+            f"expected class indices from 0 to {classes - 1}, found {targets[place]:g}",
+        )
 
 
 def _wrong_shape(case: Case, found: tuple[int, ...], output: tuple[int, ...]) -> str:
@@ -104,7 +118,9 @@ def masks(case: Case) -> Mistakes:
                 count = f"{case.steps:,} masks of {each}"
                 yield place, f"{count}; at most {MOST_INDICES:,} numbers are drawn for all masks"
             elif mask is not None:
-                yield from (((*place, name), wrong) for wrong in _wrong_mask(mask, each, case.steps))
+                yield from (
+                    ((*place, name), wrong) for wrong in _wrong_mask(mask, each, case.steps)
+                )
 
 
 def _wrong_mask(mask: np.ndarray, each: tuple[int, ...], steps: int) -> Iterator[str]:
@@ -134,16 +150,25 @@ def tied(case: Case) -> Mistakes:
             yield ("tied", path), f"{path}: a vector has no transpose"
         elif (expected := other[::-1] if tie.transposed else other) != shapes[path]:
             how = "the transpose of " if tie.transposed else ""
-            yield ("tied", path), f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}"
+            yield (
+                ("tied", path),
+                f"{path}: expected shape {shapes[path]}, found {expected} of {how}{tie.parameter}",
+            )
         if path in case.parameters:
-            yield ("parameters", path, KEY), f"{path} is tied to {tie.parameter}, so it has no value of its own"
+            yield (
+                ("parameters", path, KEY),
+                f"{path} is tied to {tie.parameter}, so it has no value of its own",
+            )
 
 
 def parameters(case: Case) -> Mistakes:
     """Every parameter is given, of its shape, and there is one at all."""
     shapes = case.parameter_shapes()
     if not case.graph.parameters:
-        yield ("network",), "there is no dense layer, nor another with parameters, so there is no gradient to compare"
+        yield (
+            ("network",),
+            "there is no dense layer, nor another with parameters, so there is no gradient to compare",
+        )
     if (size := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
         yield ("network",), f"{size:,} parameters; at most {MOST_PARAMETERS:,} are accepted"
     for name in (name for name in shapes if name not in case.parameters):
@@ -151,10 +176,16 @@ def parameters(case: Case) -> Mistakes:
     for name, value in case.parameters.items():
         if name not in shapes:
             if name not in case.tied:
-                yield ("parameters", name, KEY), f"there is no parameter {quoted(name)}{hint(name, shapes)}"
+                yield (
+                    ("parameters", name, KEY),
+                    f"there is no parameter {quoted(name)}{hint(name, shapes)}",
+                )
         elif isinstance(value, np.ndarray) and value.shape != shapes[name]:
             axes = _axes(case, name)
-            yield ("parameters", name), f"{name}: expected shape {shapes[name]}{axes}, found {value.shape}"
+            yield (
+                ("parameters", name),
+                f"{name}: expected shape {shapes[name]}{axes}, found {value.shape}",
+            )
 
 
 def _axes(case: Case, path: str) -> str:

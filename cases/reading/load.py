@@ -71,7 +71,9 @@ def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake
             files.update(find([path]))
         except InvalidCase as invalid:
             mistakes += invalid.mistakes
-    each_once = {Path(os.path.realpath(file)): file for file in sorted(files, key=_natural, reverse=True)}
+    each_once = {
+        Path(os.path.realpath(file)): file for file in sorted(files, key=_natural, reverse=True)
+    }
     names = dict(zip(each_once.values(), names_of([*each_once]), strict=True))
     for file in sorted(names, key=_natural):
         try:
@@ -93,7 +95,9 @@ def _ends(file: Path) -> list[str]:
     """`b`, `a/b`, ... of `/a/b.yaml`, and then with the suffix."""
     *folders, name = file.parts[1:]
     paths = [[*folders, last] for last in (file.stem, name)]
-    return list(dict.fromkeys("/".join(parts[i:]) for parts in paths for i in reversed(range(len(parts)))))
+    return list(
+        dict.fromkeys("/".join(parts[i:]) for parts in paths for i in reversed(range(len(parts))))
+    )
 
 
 def _shipped(file: Path) -> str:
@@ -125,7 +129,9 @@ def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]
 
 
 def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:
-    return InvalidCase(_mistake(path, message, document.position(place)) for place, message in mistakes)
+    return InvalidCase(
+        _mistake(path, message, document.position(place)) for place, message in mistakes
+    )
 
 
 def _text(path: Path) -> str:
@@ -136,14 +142,18 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
-        raise Refused((before.count(b"\n") + 1, error.start - before.rfind(b"\n")), "not UTF-8") from None
+        raise Refused(
+            (before.count(b"\n") + 1, error.start - before.rfind(b"\n")), "not UTF-8"
+        ) from None
 
 
 def _content(path: Path) -> bytes:
     """The first bytes of a file, one more than are accepted; pipes and devices are not opened."""
     try:
         if path.exists() and not path.is_file():
-            raise Refused(START, "expected a file, found a folder" if path.is_dir() else "expected a file")
+            raise Refused(
+                START, "expected a file, found a folder" if path.is_dir() else "expected a file"
+            )
         with path.open("rb") as file:
             return file.read(LARGEST_FILE + 1)
     except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name

@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 
     from backproof.cases.reading.document import Place
 
-SPOKEN_BOOLEANS = {"no": "false", "off": "false", "false": "false", "yes": "true", "on": "true", "true": "true"}
+SPOKEN_BOOLEANS = {
+    "no": "false",
+    "off": "false",
+    "false": "false",
+    "yes": "true",
+    "on": "true",
+    "true": "true",
+}
 
 
 def tell_all(errors: list[ErrorDetails]) -> Iterator[tuple[Place, str]]:
     """All of them, but for those that say that a list is too short because its entries are wrong."""
-    return (tell(error) for error in errors if not (error["type"] == "too_short" and error["input"]))
+    return (
+        tell(error) for error in errors if not (error["type"] == "too_short" and error["input"])
+    )
 
 
 def tell(error: ErrorDetails) -> tuple[Place, str]:
@@ -71,7 +80,10 @@ def _expected(what: str) -> Callable[[ErrorDetails], str]:
     """A message; `{limit}` in `what` becomes the limit that the value is beyond."""
 
     def told(error: ErrorDetails) -> str:
-        limit = next((value for value in error.get("ctx", {}).values() if isinstance(value, int | float)), None)
+        limit = next(
+            (value for value in error.get("ctx", {}).values() if isinstance(value, int | float)),
+            None,
+        )
         return f"expected {what.format(limit=limit)}, found {describe(error['input'])}{_remedy(what, error['input'])}"
 
     return told
@@ -126,5 +138,7 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
 def _pattern(error: ErrorDetails) -> str:
     is_name = error["ctx"]["pattern"] == NAME
     return (
-        "a name of letters, digits and _, or several joined by ." if is_name else "one line without control characters"
+        "a name of letters, digits and _, or several joined by ."
+        if is_name
+        else "one line without control characters"
     )

@@ -99,7 +99,9 @@ def _inside(annotation: Any, metadata: list, value: Any, places: list[Place], co
             return kind(_part(of, item, _below(places, i), context) for i, item in enumerate(value))
         case kind, (_, of), dict() if kind is dict:
             read = _parameter if of is Parameter else _part
-            return {key: read(of, item, _below(places, key), context) for key, item in value.items()}
+            return {
+                key: read(of, item, _below(places, key), context) for key, item in value.items()
+            }
     if isinstance(annotation, type) and issubclass(annotation, Concept):
         return _concept(annotation, value, places, context)
     raise Unread

@@ -30,12 +30,23 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
     if tensor not in shapes:
         return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
     counts_updates = case.training and not tensor.startswith("update/")
-    if step + published.steps - 1 > (last := case.steps if counts_updates and published.steps == 1 else case.steps - 1):
+    if step + published.steps - 1 > (
+        last := case.steps if counts_updates and published.steps == 1 else case.steps - 1
+    ):
         if published.steps > 1:
-            return "steps", f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}"
+            return (
+                "steps",
+                f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}",
+            )
         return "step", f"expected a step from 0 to {last}, found {step}"
-    if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1:
-        return "steps", f"{tensor} has a row a sample, and not every one of these steps has as many samples"
+    if (
+        shapes[tensor]
+        and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1
+    ):
+        return (
+            "steps",
+            f"{tensor} has a row a sample, and not every one of these steps has as many samples",
+        )
     shape, index = shapes[tensor], published.index or []
     if published.transpose and len(shape) < 2:
         return "transpose", f"{tensor} has shape {shape}, which has no transpose"
@@ -60,7 +71,10 @@ def _wrong_mark(published: Published) -> tuple[str, str] | None:
     shape, wrong = published.value.shape, published.wrong
     for index in (wrong and wrong.elements) or ():
         if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
-            return "wrong", f"the printed numbers have shape {shape}, so the element {index} is none of them"
+            return (
+                "wrong",
+                f"the printed numbers have shape {shape}, so the element {index} is none of them",
+            )
     if published.noise and wrong:
         return "noise", "what is noise at its source can't be wrong: give one of the two reasons"
     if published.noise and published.within:

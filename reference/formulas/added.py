@@ -14,18 +14,29 @@ from backproof.reference.numbers.tape import derivative
 
 def added_layers() -> dict[str, tuple[Callable, Callable]]:
     """Collect forward and backward of every added layer, or of each of its parts, by kind."""
-    return {kind: pair for layer, module in ADDED.items() for kind, pair in _of_parts(layer, module)}
+    return {
+        kind: pair for layer, module in ADDED.items() for kind, pair in _of_parts(layer, module)
+    }
 
 
-def _of_parts(layer: type[LayerConcept], module: ModuleType) -> Iterator[tuple[str, tuple[Callable, Callable]]]:
+def _of_parts(
+    layer: type[LayerConcept], module: ModuleType
+) -> Iterator[tuple[str, tuple[Callable, Callable]]]:
     """`forward` and, if it is there, `backward` of a module are formulas, or formulas by the name of a part."""
     for part, taken in (layer.parts or {"": ()}).items():
         forward, backward = (
             table.get(part) if isinstance(table, dict) else table
             for table in (module.forward, getattr(module, "backward", None))
         )
-        values = sum(name in layer.parts or name.startswith("x") for name in taken) if part in layer.parts else layer.takes
-        yield f"{layer.kind}.{part}" if part else layer.kind, (forward, backward or taped(forward, values))
+        values = (
+            sum(name in layer.parts or name.startswith("x") for name in taken)
+            if part in layer.parts
+            else layer.takes
+        )
+        yield (
+            f"{layer.kind}.{part}" if part else layer.kind,
+            (forward, backward or taped(forward, values)),
+        )
 
 
 def taped(forward: Callable, takes: int) -> Callable:
@@ -33,7 +44,11 @@ def taped(forward: Callable, takes: int) -> Callable:
     walk_back = derivative(_value_alone(forward))
 
     def backward(*operands, **settings) -> tuple:
-        xs, (y, dy), parameters = operands[:takes], operands[takes : takes + 2], operands[takes + 2 :]
+        xs, (y, dy), parameters = (
+            operands[:takes],
+            operands[takes : takes + 2],
+            operands[takes + 2 :],
+        )
         return walk_back(dy, y, *xs, *parameters, **settings)
 
     return backward
@@ -72,7 +87,10 @@ def _by_outputs(forward: Callable) -> Callable:
 
 def added_optimizers() -> dict[str, Callable]:
     """Collect the rule of every added optimizer, by kind: its `step` is subtracted from w."""
-    return {optimizer.kind: partial(_subtracted, module.step) for optimizer, module in optimizers.ADDED.items()}
+    return {
+        optimizer.kind: partial(_subtracted, module.step)
+        for optimizer, module in optimizers.ADDED.items()
+    }
 
 
 def _subtracted(step: Callable, optimizer, w, g, t, *memory):

@@ -18,14 +18,23 @@ from typing import Any, NamedTuple
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.added import added_layers
-from backproof.reference.formulas.combining import dropout_backward, dropout_forward, skip_backward, skip_forward
+from backproof.reference.formulas.combining import (
+    dropout_backward,
+    dropout_forward,
+    skip_backward,
+    skip_forward,
+)
 from backproof.reference.formulas.dense import dense_backward, dense_forward
 
-LAYERS: dict[str, tuple[Callable, Callable]] = {
-    "dense": (dense_forward, dense_backward),
-    "dropout": (dropout_forward, dropout_backward),
-    "skip": (skip_forward, skip_backward),
-} | ACTIVATIONS | added_layers()
+LAYERS: dict[str, tuple[Callable, Callable]] = (
+    {
+        "dense": (dense_forward, dense_backward),
+        "dropout": (dropout_forward, dropout_backward),
+        "skip": (skip_forward, skip_backward),
+    }
+    | ACTIVATIONS
+    | added_layers()
+)
 
 
 class Operation(NamedTuple):
@@ -61,10 +70,20 @@ def _resolved(node: Node) -> Operation:
     same = not (node.masks or node.buffers)
     if node.settings:
         formulas = [partial(formula, **node.settings) for formula in formulas]
-    return Operation(node.name, node.inputs, node.parameters, (*node.inputs, *node.parameters), *formulas, node, same)
+    return Operation(
+        node.name,
+        node.inputs,
+        node.parameters,
+        (*node.inputs, *node.parameters),
+        *formulas,
+        node,
+        same,
+    )
 
 
-def layer_forward(node: Node | Operation, numbers: Mapping[str, Any], *, training: bool = True) -> tuple[Any, dict]:
+def layer_forward(
+    node: Node | Operation, numbers: Mapping[str, Any], *, training: bool = True
+) -> tuple[Any, dict]:
     """Compute the value of a node, and by path its buffers after the step.
 
     Args:
@@ -73,7 +92,9 @@ def layer_forward(node: Node | Operation, numbers: Mapping[str, Any], *, trainin
         training: False after the last step.
     """
     one = node if isinstance(node, Operation) else _resolved(node)
-    y = one.forward(*[numbers[name] for name in one.taken], **one.node.keywords(numbers, training=training))
+    y = one.forward(
+        *[numbers[name] for name in one.taken], **one.node.keywords(numbers, training=training)
+    )
     if not (one.node.buffers and training):
         return y, {}
     y, after = y
@@ -93,7 +114,10 @@ def layer_backward(
         training: False after the last step.
     """
     one = node if isinstance(node, Operation) else _resolved(node)
-    xs, parameters = [numbers[name] for name in one.inputs], [numbers[path] for path in one.parameters]
+    xs, parameters = (
+        [numbers[name] for name in one.inputs],
+        [numbers[path] for path in one.parameters],
+    )
     found = one.backward(*xs, y, dy, *parameters, **one.node.keywords(numbers, training=training))
     return named(one, found)
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.cases.format.losses import Loss, Penalty
-from backproof.reference.formulas.activations import log_softmax_backward, log_softmax_forward, softplus
+from backproof.reference.formulas.activations import (
+    log_softmax_backward,
+    log_softmax_forward,
+    softplus,
+)
 from backproof.reference.formulas.added import added_losses
 from backproof.reference.numbers.protocol import by_any_form, elementary, flushed_with, positive
 
@@ -147,7 +151,9 @@ def softmax_cross_entropy_backward(loss, y, t):
 def _smoothed(loss, y, t):
     """w ((1 - ε) t + ε / n) = w (t + ε (1 - n t) / n) for n classes."""
     n = y.shape[-1]
-    return _weighted(loss, t + loss.label_smoothing * (1 - n * t) / n if loss.label_smoothing else t)
+    return _weighted(
+        loss, t + loss.label_smoothing * (1 - n * t) / n if loss.label_smoothing else t
+    )
 
 
 def _weighted(loss, t):
@@ -255,7 +261,10 @@ LOSSES = {
     "smooth_l1": (smooth_l1_forward, smooth_l1_backward),
     "log_cosh": (log_cosh_forward, log_cosh_backward),
     "binary_cross_entropy": (binary_cross_entropy_forward, binary_cross_entropy_backward),
-    "sigmoid_binary_cross_entropy": (sigmoid_binary_cross_entropy_forward, sigmoid_binary_cross_entropy_backward),
+    "sigmoid_binary_cross_entropy": (
+        sigmoid_binary_cross_entropy_forward,
+        sigmoid_binary_cross_entropy_backward,
+    ),
     "softmax_cross_entropy": (softmax_cross_entropy_forward, softmax_cross_entropy_backward),
     "negative_log_likelihood": (negative_log_likelihood_forward, negative_log_likelihood_backward),
     "kl_divergence": (kl_divergence_forward, kl_divergence_backward),

@@ -127,7 +127,11 @@ def rmsprop(optimizer, w, g, t, mean_square, *others):
 
 def _root(optimizer, s):
     """√s + ε, or √(s + ε)."""
-    return np.sqrt(s + optimizer.epsilon) if optimizer.epsilon_inside else np.sqrt(s) + optimizer.epsilon
+    return (
+        np.sqrt(s + optimizer.epsilon)
+        if optimizer.epsilon_inside
+        else np.sqrt(s) + optimizer.epsilon
+    )
 
 
 # ---------------------------------------------------------------- Adam
@@ -143,7 +147,11 @@ def adam(optimizer, w, g, t, first_moment, second_moment, *largest):
     v = _average(optimizer.beta2, second_moment, np.square(g))
     largest = tuple(np.maximum(before, v) for before in largest)
     root = _corrected_root(optimizer, largest[0] if largest else v, t, w)
-    return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / root, (m, v, *largest)
+    return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / root, (
+        m,
+        v,
+        *largest,
+    )
 
 
 def adamax(optimizer, w, g, t, first_moment, infinity_norm):
@@ -158,7 +166,10 @@ def nadam(optimizer, w, g, t, first_moment, second_moment, momentum_product):
 
     c(t) = β₁ (1 - 0.96^(ψ t) / 2). (Dozat, 2016.)
     """
-    now, later = (of_step(w, _nadam_momentum, s, optimizer.beta1, optimizer.momentum_decay) for s in (t, t + 1))
+    now, later = (
+        of_step(w, _nadam_momentum, s, optimizer.beta1, optimizer.momentum_decay)
+        for s in (t, t + 1)
+    )
     m = _average(optimizer.beta1, first_moment, g)
     v = _average(optimizer.beta2, second_moment, np.square(g))
     q = now * momentum_product
@@ -178,7 +189,9 @@ def radam(optimizer, w, g, t, first_moment, second_moment):
     """
     m = _average(optimizer.beta1, first_moment, g)
     v = _average(optimizer.beta2, second_moment, np.square(g))
-    rectified, alone = (of_step(w, formula, t, optimizer.beta2) for formula in (_rectification, _is_not_rectified))
+    rectified, alone = (
+        of_step(w, formula, t, optimizer.beta2) for formula in (_rectification, _is_not_rectified)
+    )
     ahead = m / _correction(optimizer.beta1, t, w)
     adaptive = ahead * rectified / (np.sqrt(v) + optimizer.epsilon)
     return w - optimizer.learning_rate * (adaptive + alone * ahead), (m, v)
@@ -287,16 +300,25 @@ OPTIMIZERS = {
     "nadam": nadam,
     "radam": radam,
 } | added_optimizers()
-WITH_DECAY = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}  # other forms, of the gradient without decay
+WITH_DECAY = {
+    "sgd": _sgd_with_decay,
+    "momentum": _momentum_with_decay,
+}  # other forms, of the gradient without decay
 
 
 def init(optimizer: Optimizer | None, parameters: dict) -> dict:
     """The state before the first step, of these parameters."""
     starts = optimizer.starts if optimizer else {}
-    return {f"{name}/{path}": w - w + start for name, start in starts.items() for path, w in parameters.items()}
+    return {
+        f"{name}/{path}": w - w + start
+        for name, start in starts.items()
+        for path, w in parameters.items()
+    }
 
 
-def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state: dict, step) -> tuple[dict, dict]:
+def update(
+    optimizer: Optimizer | None, parameters: dict, gradients: dict, state: dict, step
+) -> tuple[dict, dict]:
     """Parameters and state after the step of that number, from 0; without an optimizer both stay as they are.
 
     `step` is an array of numbers where many steps are stacked along the first axis. A parameter without a gradient is
@@ -309,7 +331,9 @@ def update(optimizer: Optimizer | None, parameters: dict, gradients: dict, state
     for path, gradient in gradients.items():
         keys = [f"{name}/{path}" for name in names]
         memory = [state[key] for key in keys]
-        after[path], remembered = _update(optimizer, rules, parameters[path], gradient, step, memory)
+        after[path], remembered = _update(
+            optimizer, rules, parameters[path], gradient, step, memory
+        )
         state_after.update(zip(keys, remembered, strict=True))
     return after, state_after
 
@@ -331,7 +355,11 @@ def _update(optimizer: Optimizer, rules: list[Callable], w, gradient, step, memo
     if getattr(optimizer.learning_rate, "shape", ()):
         optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
     operands = optimizer, w, gradient, _by_step(step, w) + 1, *memory
-    return by_any_form(w, *(partial(rule, *operands) for rule in rules)) if rules[1:] else rules[0](*operands)
+    return (
+        by_any_form(w, *(partial(rule, *operands) for rule in rules))
+        if rules[1:]
+        else rules[0](*operands)
+    )
 
 
 def _by_step(number, w):
@@ -352,7 +380,13 @@ def clipped(clip: Clip | None, gradients: dict, axes: dict[str, tuple[int, ...]]
     if clip is None:
         return gradients
     if clip.kind == "value":
-        return {path: np.maximum(np.minimum(g, clip.maximum), -clip.maximum) for path, g in gradients.items()}
+        return {
+            path: np.maximum(np.minimum(g, clip.maximum), -clip.maximum)
+            for path, g in gradients.items()
+        }
     squares = sum(np.square(g).sum(axis=axes[path]) for path, g in gradients.items())
     size = np.maximum(np.sqrt(squares) + clip.epsilon, clip.maximum)
-    return {path: g * (clip.maximum / size[(..., *[None] * len(axes[path]))]) for path, g in gradients.items()}
+    return {
+        path: g * (clip.maximum / size[(..., *[None] * len(axes[path]))])
+        for path, g in gradients.items()
+    }

@@ -83,4 +83,7 @@ def learning_rates(problem: Problem, steps, real: Callable[[float], Any] = float
     """The learning rate of each of these steps, floats or (`real=arb`) balls; None without a schedule."""
     if problem.schedule is None:
         return None
-    return [real(problem.optimizer.learning_rate) * factor(problem.schedule, int(k), real) for k in steps]
+    return [
+        real(problem.optimizer.learning_rate) * factor(problem.schedule, int(k), real)
+        for k in steps
+    ]

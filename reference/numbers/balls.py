@@ -60,7 +60,9 @@ class Balls(np.ndarray):
         x = np.moveaxis(self.view(np.ndarray), axis, -1)
         mine, other = x[..., :, None], x[..., None, :]
         is_before = np.tri(x.shape[-1], k=-1, dtype=bool)
-        is_ahead = np.where(is_before, mine > other, mine >= other) | np.eye(x.shape[-1], dtype=bool)
+        is_ahead = np.where(is_before, mine > other, mine >= other) | np.eye(
+            x.shape[-1], dtype=bool
+        )
         is_beaten = np.where(is_before, other >= mine, other > mine)
         sides = np.where(is_ahead.all(axis=-1), arb(1), arb(0).union(arb(1)))
         return np.moveaxis(np.where(is_beaten.any(axis=-1), arb(0), sides), -1, axis).view(Balls)
@@ -71,7 +73,9 @@ class Balls(np.ndarray):
 
     def in_float64(self, formula: Callable, t, *settings: float) -> Balls:
         """A number of t and some settings, of which every program computes the nearest float64 or so."""
-        return formula(balls(np.asarray(t, np.float64)), *(balls(np.float64(value)) for value in settings))
+        return formula(
+            balls(np.asarray(t, np.float64)), *(balls(np.float64(value)) for value in settings)
+        )
 
 
 def balls(values) -> Balls:
@@ -96,7 +100,11 @@ def floats(values) -> np.ndarray:
 
 def sizes(values) -> np.ndarray:
     """How large each number may be: of a ball the point that is farthest from zero."""
-    return floats(_farthest(values.view(np.ndarray))) if isinstance(values, Balls) else np.abs(floats(values))
+    return (
+        floats(_farthest(values.view(np.ndarray)))
+        if isinstance(values, Balls)
+        else np.abs(floats(values))
+    )
 
 
 def radius(values: Balls) -> float:

@@ -71,7 +71,9 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     is_difference: bool = False
     find_grid: Callable[[Bounded], np.ndarray] | None = None
 
-    def __init__(self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False):
+    def __init__(
+        self, value, bound, precision: Precision, *, magnitude=None, undecided: bool = False
+    ):
         self.value, self.bound, self.precision, self.undecided = value, bound, precision, undecided
         self.magnitude = sizes(value) if magnitude is None else magnitude
 
@@ -120,7 +122,9 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     def flushed_with(self, factor: float | Bounded) -> Bounded:
         """The same numbers, and so much farther off as a flushed product with the factor is."""
         factor = floats(factor.value) if isinstance(factor, Bounded) else factor
-        return self._farther(self.bound + self.precision.smallest / factor, undecided=self.undecided)
+        return self._farther(
+            self.bound + self.precision.smallest / factor, undecided=self.undecided
+        )
 
     def in_float64(self, formula: Callable, t, *settings: float) -> Bounded:
         """A number of t and some settings that every program computes in float64 and rounds once."""
@@ -129,7 +133,10 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         result = formula(t, *(number_like(t, value) for value in settings))
         if self.precision.dtype == np.float64:
             return result
-        return _with(rounded(self.precision.wider(result.value), result.bound, self.precision), self.precision)
+        return _with(
+            rounded(self.precision.wider(result.value), result.bound, self.precision),
+            self.precision,
+        )
 
     def by_any_form(self, forms: tuple[Callable, ...]):
         """The first formula's result, and as far off as the farthest of those that programs compute it by."""
@@ -137,7 +144,9 @@ class Bounded(Movable, NDArrayOperatorsMixin):
 
     def _farther(self, bound, *, undecided: bool) -> Bounded:
         """The same values with another bound, and nothing of what they were made of."""
-        result = Bounded(self.value, bound, self.precision, magnitude=self.magnitude, undecided=undecided)
+        result = Bounded(
+            self.value, bound, self.precision, magnitude=self.magnitude, undecided=undecided
+        )
         result.passed = self.passed
         return result
 
@@ -173,7 +182,11 @@ class Bounded(Movable, NDArrayOperatorsMixin):
             if not missing:
                 number = waiting.pop()
                 with np.errstate(all="ignore"):
-                    grid = np.zeros(number.shape) if number.find_grid is None else number.find_grid(number)
+                    grid = (
+                        np.zeros(number.shape)
+                        if number.find_grid is None
+                        else number.find_grid(number)
+                    )
                 vars(number)["grid"] = grid
         return grid
 
@@ -185,7 +198,11 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     @property
     def truth_bound(self) -> np.ndarray:
         """How far `value` may be from the exact result."""
-        return self.bound if self.undecided else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
+        return (
+            self.bound
+            if self.undecided
+            else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
+        )
 
     @property
     def allowance(self) -> np.ndarray:
@@ -204,7 +221,12 @@ class Bounded(Movable, NDArrayOperatorsMixin):
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
     """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
     size = sizes(values)
-    given = Bounded(precision.wider(values), np.where(size < precision.smallest, size, 0), precision, magnitude=size)
+    given = Bounded(
+        precision.wider(values),
+        np.where(size < precision.smallest, size, 0),
+        precision,
+        magnitude=size,
+    )
     given.find_grid = lambda given: np.where(given.bound == 0, lowest_bit(given.value), 0)
     return given
 
@@ -213,13 +235,26 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 
 
 def _coarsest(numbers) -> Precision:
-    return max((number.precision for number in numbers if isinstance(number, Bounded)), key=lambda kind: kind.u)
+    return max(
+        (number.precision for number in numbers if isinstance(number, Bounded)),
+        key=lambda kind: kind.u,
+    )
 
 
 def _with(result: Result, precision: Precision) -> Bounded:
     """The result of a rule as a number of this precision."""
-    number = Bounded(result.value, result.bound, precision, magnitude=result.magnitude, undecided=result.undecided)
-    number.terms, number.is_difference, number.passed = result.terms, result.is_difference, result.passed
+    number = Bounded(
+        result.value,
+        result.bound,
+        precision,
+        magnitude=result.magnitude,
+        undecided=result.undecided,
+    )
+    number.terms, number.is_difference, number.passed = (
+        result.terms,
+        result.is_difference,
+        result.passed,
+    )
     return number
 
 
@@ -228,12 +263,16 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
     if isinstance(operand, Bounded):
         if operand.precision.dtype == precision.dtype:
             return operand
-        return _with(zero_stays(operand, rounded(operand.value, operand.bound, precision)), precision)
+        return _with(
+            zero_stays(operand, rounded(operand.value, operand.bound, precision)), precision
+        )
     operand = np.asarray(operand, np.float64)
     once = rounded(precision.wider(operand), 0.0, precision)
     integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
     constant = Bounded(once.value, np.where(integer, 0.0, once.bound), precision)
-    constant.find_grid = lambda _: np.where(operand.astype(precision.dtype) == operand, lowest_bit(operand), 0)
+    constant.find_grid = lambda _: np.where(
+        operand.astype(precision.dtype) == operand, lowest_bit(operand), 0
+    )
     return constant
 
 
@@ -256,7 +295,9 @@ def _moved(move: Move) -> Bounded:
     precision = _coarsest(move.numbers)
     numbers = tuple(_bounded(number, precision) for number in move.numbers)
     value = move.make([number.value for number in numbers], 0)
-    bound, magnitude = (move.make([getattr(number, part) for number in numbers], 0) for part in PARTS[1:])
+    bound, magnitude = (
+        move.make([getattr(number, part) for number in numbers], 0) for part in PARTS[1:]
+    )
     moved = Bounded(value, bound, precision, magnitude=magnitude)
     moved.undecided = any(number.undecided for number in numbers)
     moved.is_difference = any(number.is_difference for number in numbers)
@@ -272,7 +313,10 @@ def _moved_terms(move: Move, numbers: tuple[Bounded, ...]) -> tuple[int | np.nda
     counts, magnitudes = zip(*map(rules.terms_of, numbers), strict=True)
     first = counts[0]
     if not all(isinstance(count, int) and count == first for count in counts):
-        filled = [np.broadcast_to(count, number.shape) for count, number in zip(counts, numbers, strict=True)]
+        filled = [
+            np.broadcast_to(count, number.shape)
+            for count, number in zip(counts, numbers, strict=True)
+        ]
         first = move.make(filled, 0)
     return first, move.make(list(magnitudes), 0)
 

@@ -65,9 +65,13 @@ def _read(subscripts: str, axes_a: int, axes_b: int) -> _Letters:
     a, b, result = match.groups()
     for letters in (a, b, result):
         if doubled := [letter for letter, times in Counter(letters).items() if times > 1]:
-            raise ValueError(f'contract("{subscripts}"): expected each axis once in {letters!r}, found {doubled} twice')
+            raise ValueError(
+                f'contract("{subscripts}"): expected each axis once in {letters!r}, found {doubled} twice'
+            )
     if unknown := set(result) - set(a + b):
-        raise ValueError(f'contract("{subscripts}"): expected axes of the operands in the result, found {unknown}')
+        raise ValueError(
+            f'contract("{subscripts}"): expected axes of the operands in the result, found {unknown}'
+        )
     if alone := ({*a} ^ {*b}) - {*result}:
         raise ValueError(
             f'contract("{subscripts}"): expected to add up over axes that both operands have, found {alone} in one'
@@ -79,8 +83,14 @@ def _read(subscripts: str, axes_a: int, axes_b: int) -> _Letters:
     in_front = axes_a - len(a), axes_b - len(b)
     steps = min(in_front)
     shared = [(f"the axis {step} of steps", step, step) for step in range(steps)]
-    shared += [(f"the axis {axis}", a.index(axis) - len(a), b.index(axis) - len(b)) for axis in a if axis in b]
-    return _Letters(subscripts, a, b, result, steps, in_front[0] - steps, in_front[1] - steps, tuple(shared))
+    shared += [
+        (f"the axis {axis}", a.index(axis) - len(a), b.index(axis) - len(b))
+        for axis in a
+        if axis in b
+    ]
+    return _Letters(
+        subscripts, a, b, result, steps, in_front[0] - steps, in_front[1] - steps, tuple(shared)
+    )
 
 
 def _check(letters: _Letters, shape_a: tuple, shape_b: tuple) -> None:
@@ -122,9 +132,13 @@ class _Order:
         a, b, result = letters.of_a, letters.of_b, letters.of_result
         self.batch = [letter for letter in a if letter in b and letter in result]
         summed = [letter for letter in a if letter in b and letter not in result]
-        own_a, own_b = ([letter for letter in mine if letter not in other] for mine, other in ((a, b), (b, a)))
+        own_a, own_b = (
+            [letter for letter in mine if letter not in other] for mine, other in ((a, b), (b, a))
+        )
         steps = [*range(letters.steps)]
-        kept_a, kept_b = ([-1 - place for place in range(kept)] for kept in (letters.kept_a, letters.kept_b))
+        kept_a, kept_b = (
+            [-1 - place for place in range(kept)] for kept in (letters.kept_a, letters.kept_b)
+        )
         self.rows, self.columns, self.summed = [*kept_a, *own_a], [*kept_b, *own_b], summed
         self.of_a = _places([*steps, *kept_a, *a], [*steps, *self.batch, *self.rows, *summed])
         self.of_b = _places([*steps, *kept_b, *b], [*steps, *self.batch, *summed, *self.columns])

@@ -65,7 +65,9 @@ def power(a, n) -> Result:
     beyond, below = np.log1p(share), -np.log1p(-np.minimum(share, 1))
     whole = (times == np.floor(times)) & (n.bound == 0)
     products = np.maximum(np.abs(times) - 1, 0) + (times < 0)
-    of_rounding = np.where(whole, products, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(a.precision.u)
+    of_rounding = np.where(whole, products, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(
+        a.precision.u
+    )
     of_exponent = np.where(n.bound > 0, n.bound * (np.abs(np.log(a.magnitude)) + below), 0.0)
     growth = np.abs(times) * np.where(times >= 1, beyond, below) + of_exponent + of_rounding
     return rounded(value, sizes(value) * np.expm1(growth), a.precision)
@@ -106,7 +108,9 @@ def log(a) -> Result:
 
 def log1p(a) -> Result:
     """log(1 + a), which every program finds to be 0 at 0."""
-    return zero_stays(a, _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision))
+    return zero_stays(
+        a, _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision)
+    )
 
 
 def _log_of_share(bound, of):
@@ -120,7 +124,9 @@ def erfc(a) -> Result:
     """
     value, nearest = extended_erfc(a.value), np.maximum(a.magnitude - a.bound, 0)
     inherited = a.bound * (2 / math.sqrt(math.pi)) * np.exp(-nearest * nearest)
-    rounded_square = np.expm1(np.square(np.maximum(floats(a.value), 0)) * a.precision.u) * floats(value)
+    rounded_square = np.expm1(np.square(np.maximum(floats(a.value), 0)) * a.precision.u) * floats(
+        value
+    )
     return _elementary(value, inherited + rounded_square, a.precision)
 
 

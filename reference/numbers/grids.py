@@ -13,14 +13,18 @@ import numpy as np
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.sums import scattered
 
-ROUNDING_OF_SIZES = 2.0**-30  # of magnitudes, which are sums of at most millions of terms in float64
+ROUNDING_OF_SIZES = (
+    2.0**-30
+)  # of magnitudes, which are sums of at most millions of terms in float64
 
 
 def lowest_bit(values) -> np.ndarray:
     """The largest power of two that divides each number; infinity for 0."""
     significand, exponent = np.frexp(floats(values))
     whole = (significand * 2.0**53).astype(np.int64)
-    return np.where(whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponent - 53))
+    return np.where(
+        whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    )
 
 
 def own_grid(a) -> np.ndarray:
@@ -38,7 +42,9 @@ def _fitting_sum(grid, magnitude, result) -> np.ndarray:
     """That of a sum: no partial sum, in any order, is larger than its terms of one sign together."""
     partial_sums = (magnitude + result.magnitude) / 2
     inner = result.precision.accumulator
-    return np.minimum(_fitting(grid, partial_sums, inner), _fitting(grid, result.magnitude, result.precision))
+    return np.minimum(
+        _fitting(grid, partial_sums, inner), _fitting(grid, result.magnitude, result.precision)
+    )
 
 
 def _grid_of_sum(result, a, b) -> np.ndarray:
@@ -59,7 +65,9 @@ def _grid_of_product(result, a, b) -> np.ndarray:
 def _grid_of_quotient(result, a, b) -> np.ndarray:
     """Only a power of two divides without rounding."""
     powers = own_grid(b) == b.magnitude
-    grid = np.where(powers, _fitting(own_grid(a) / b.magnitude, result.magnitude, result.precision), 0)
+    grid = np.where(
+        powers, _fitting(own_grid(a) / b.magnitude, result.magnitude, result.precision), 0
+    )
     return np.maximum(_grid_of_zero(result), grid)
 
 

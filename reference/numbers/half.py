@@ -21,7 +21,10 @@ class Half(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if is_beyond(Half, map(type, inputs)):
             return NotImplemented
-        operands = [operand.astype(np.float32) if _is_half(operand) else operand for operand in map(_plain, inputs)]
+        operands = [
+            operand.astype(np.float32) if _is_half(operand) else operand
+            for operand in map(_plain, inputs)
+        ]
         return half(np.asarray(getattr(ufunc, method)(*operands, **options)).astype(self.dtype))
 
     def __array_function__(self, function, types, arguments, options):
@@ -30,7 +33,9 @@ class Half(np.ndarray):
         move = None if is_beyond(Half, types) else move_of(function, arguments, options)
         if move is None:
             return NotImplemented
-        return half(move.make([np.asarray(_plain(number)).astype(self.dtype) for number in move.numbers], 0))
+        return half(
+            move.make([np.asarray(_plain(number)).astype(self.dtype) for number in move.numbers], 0)
+        )
 
     mean = mean
 

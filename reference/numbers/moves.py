@@ -39,7 +39,9 @@ def _of_choice(function, condition, x, y) -> Move:
 def _of_padding(function, x, widths, mode="constant", constant_values=0) -> Move:
     """With zeros alone."""
     if mode != "constant" or np.any(constant_values):
-        raise ValueError(f'np.pad: expected the mode "constant" and zeros, found {mode!r} and {constant_values}')
+        raise ValueError(
+            f'np.pad: expected the mode "constant" and zeros, found {mode!r} and {constant_values}'
+        )
     return Move([x], lambda parts, zero: function(*parts, widths, constant_values=zero))
 
 

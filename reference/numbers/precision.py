@@ -65,10 +65,14 @@ class Precision:
 def precision_of(dtype: np.dtype) -> Precision:
     """float64 for float32 and 16 bits, long double for float64, and balls where long double is no wider than that."""
     eps = float(finfo(dtype).eps)
-    wider = next((wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None)
+    wider = next(
+        (wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None
+    )
     if wider is None:
         return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
-    return Precision(np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2)
+    return Precision(
+        np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2
+    )
 
 
 IN_BALLS = Precision(np.dtype(np.float64), balls, UNIT_ROUNDOFF_OF_BALLS)

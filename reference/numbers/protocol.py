@@ -67,7 +67,9 @@ def first_largest(x, axis: int):
     if better:
         return better(axis)
     first = np.expand_dims(np.asarray(x).argmax(axis=axis), axis)
-    places = np.arange(x.shape[axis]).reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
+    places = np.arange(x.shape[axis]).reshape(
+        [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
+    )
     return (places == first).astype(x.dtype).view(type(x))
 
 
@@ -144,9 +146,15 @@ def sum_of_three(a, b, c):
 
 def mixture(before, now, share):
     """(1 - s) before + s now = before + s (now - before)."""
-    return by_any_form(before, lambda: (1 - share) * before + share * now, lambda: before + share * (now - before))
+    return by_any_form(
+        before, lambda: (1 - share) * before + share * now, lambda: before + share * (now - before)
+    )
 
 
 def shrunk(w, rate, decay, step):
     """(1 - h λ) w + d = w - h λ w + d in any order."""
-    return by_any_form(w, lambda: (1 - rate * decay) * w + step, lambda: sum_of_three(w, step, -(rate * (decay * w))))
+    return by_any_form(
+        w,
+        lambda: (1 - rate * decay) * w + step,
+        lambda: sum_of_three(w, step, -(rate * (decay * w))),
+    )

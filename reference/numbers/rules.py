@@ -106,9 +106,13 @@ def subtract(a, b) -> Result:
 def multiply(a, b) -> Result:
     """A product, of which a part may be flushed before the rest is multiplied."""
     inherited = a.magnitude * b.bound + a.bound * (b.magnitude + b.bound)
-    flushed_part = 2 * a.precision.smallest  # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
+    flushed_part = (
+        2 * a.precision.smallest
+    )  # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
     result = rounded(a.value * b.value, inherited + flushed_part, a.precision)
-    if (zero := ((a.magnitude + a.bound == 0) | (b.magnitude + b.bound == 0)) & (inherited == 0)).any():
+    if (
+        zero := ((a.magnitude + a.bound == 0) | (b.magnitude + b.bound == 0)) & (inherited == 0)
+    ).any():
         result.bound = np.where(zero, 0.0, result.bound)  # every program finds 0
     return result
 
@@ -153,21 +157,31 @@ def matmul(a, b) -> Result:
     magnitude, inherited = a.magnitude @ b.magnitude, 0.0
     if a.bound.any() or b.bound.any():
         inherited = a.magnitude @ b.bound + a.bound @ (b.magnitude + b.bound)
-    return _summed(_product(a.value, b.value), inherited, a.shape[-1], magnitude + inherited, a.precision)
+    return _summed(
+        _product(a.value, b.value), inherited, a.shape[-1], magnitude + inherited, a.precision
+    )
 
 
 def _product(a, b):
     """a @ b; in long double row by column, which is three times as fast as NumPy's loop for matmul."""
     if a.dtype != np.longdouble:
         return a @ b
-    return np.vecdot(np.ascontiguousarray(a)[..., :, None, :], np.ascontiguousarray(b.mT)[..., None, :, :])
+    return np.vecdot(
+        np.ascontiguousarray(a)[..., :, None, :], np.ascontiguousarray(b.mT)[..., None, :, :]
+    )
 
 
 def scatter_add(a, how: tuple) -> Result:
     """At each place a sum of as many terms as meet there (`sums.py`)."""
     value = sums.scatter_add(a.value, *how)
     n = sums.scattered(np.ones(a.shape, np.int64), *how)
-    return _summed(value, sums.scattered(a.bound, *how), n, sums.scattered(a.magnitude + a.bound, *how), a.precision)
+    return _summed(
+        value,
+        sums.scattered(a.bound, *how),
+        n,
+        sums.scattered(a.magnitude + a.bound, *how),
+        a.precision,
+    )
 
 
 # ---------------------------------------------------------------- one of several numbers
@@ -182,7 +196,9 @@ def maximum(a, b) -> Result:
     """A copy of the larger one, and where that is not certain as far off as either may be."""
     ahead = floats(a.value - b.value)
     is_certain = np.abs(ahead) > a.bound + b.bound
-    bound = np.where(is_certain, np.where(ahead > 0, a.bound, b.bound), np.maximum(a.bound, b.bound))
+    bound = np.where(
+        is_certain, np.where(ahead > 0, a.bound, b.bound), np.maximum(a.bound, b.bound)
+    )
     return Result(np.maximum(a.value, b.value), bound)
 
 

@@ -30,7 +30,9 @@ def _at_kink(a, of_sign: Callable) -> Result:
     It is uncertain where x may have either sign or be flushed to zero, unless every program finds the same x.
     """
     signs = np.sign(floats(a.value))
-    uncertain = ((a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)) & ~((signs == 0) & (a.bound == 0))
+    uncertain = ((a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)) & ~(
+        (signs == 0) & (a.bound == 0)
+    )
     if uncertain.any():
         uncertain &= a.grid == 0
     undecided = bool((uncertain & (a.magnitude <= a.truth_bound)).any())
@@ -40,7 +42,9 @@ def _at_kink(a, of_sign: Callable) -> Result:
     return _decided(kink, signs, of_sign, width, is_finite, a.precision, undecided=undecided)
 
 
-def _decided(kink: Kink, signs, of_sign, width: float, is_finite, precision, *, undecided: bool) -> Result:
+def _decided(
+    kink: Kink, signs, of_sign, width: float, is_finite, precision, *, undecided: bool
+) -> Result:
     """What the signs give, and where they are uncertain those that are told, or an interval of this width."""
     kinks, unknown = precision.kinks, 0.0
     taken = kinks.meet(kink) if kinks else None

@@ -30,24 +30,37 @@ def scatter_add(values, index, size: int, axis: int = 0, paired: int = 0):
         (*before, size, *after): at each place the sum of the values whose index it is, 0 where there is none.
     """
     better = getattr(values, "scatter_add", None)
-    return better(index, size, axis, paired) if better else scattered(values, index, size, axis, paired)
+    return (
+        better(index, size, axis, paired)
+        if better
+        else scattered(values, index, size, axis, paired)
+    )
 
 
-def scattered(values: np.ndarray, index, size: int, axis: int, paired: int, *, into=np.add, start=0) -> np.ndarray:
+def scattered(
+    values: np.ndarray, index, size: int, axis: int, paired: int, *, into=np.add, start=0
+) -> np.ndarray:
     """The same of a plain array, by any ufunc `into` and from any number `start`."""
     index = checked_index(index, size)
     many = index.ndim - paired
     axis %= values.ndim - many + 1
     before, after = values.shape[:axis], values.shape[axis + many :]
-    if values.shape[axis : axis + many] != index.shape[paired:] or before[:paired] != index.shape[:paired]:
+    if (
+        values.shape[axis : axis + many] != index.shape[paired:]
+        or before[:paired] != index.shape[:paired]
+    ):
         raise ValueError(
             f"scatter_add: expected an index of the shape "
             f"{before[:paired] + values.shape[axis : axis + many]}, found {index.shape}"
         )
-    result = np.full((*before, size + 1, *after), start, values.dtype)  # the last place is that of -1
+    result = np.full(
+        (*before, size + 1, *after), start, values.dtype
+    )  # the last place is that of -1
     terms = np.moveaxis(values.reshape(*before, index[(0,) * paired].size, *after), axis, paired)
     steps = np.ix_(*map(np.arange, index.shape[:paired]), [0])[:paired]
-    into.at(np.moveaxis(result, axis, paired), (*steps, index.reshape(*index.shape[:paired], -1)), terms)
+    into.at(
+        np.moveaxis(result, axis, paired), (*steps, index.reshape(*index.shape[:paired], -1)), terms
+    )
     return result[(slice(None),) * axis + (slice(size),)]
 
 
@@ -85,7 +98,9 @@ class Movable:
 
     def transpose(self, *axes):
         """The axes in another order, by default reversed."""
-        return np.transpose(self, (axes[0] if isinstance(axes[0], tuple | list) else axes) if axes else None)
+        return np.transpose(
+            self, (axes[0] if isinstance(axes[0], tuple | list) else axes) if axes else None
+        )
 
     def swapaxes(self, one: int, other: int):
         """Two axes exchanged."""
@@ -119,6 +134,8 @@ NAMED = {
     np.ndim: lambda x: x.ndim,
     np.sum: lambda x, axis=None, *, keepdims=False: x.sum(axis=axis, keepdims=keepdims),
     np.mean: mean,
-    np.max: lambda x, axis=None, *, keepdims=False: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
+    np.max: lambda x, axis=None, *, keepdims=False: np.maximum.reduce(
+        x, axis=axis, keepdims=keepdims
+    ),
     np.split: split,
 }

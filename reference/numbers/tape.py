@@ -21,7 +21,13 @@ from scipy.special import erfc, expit
 
 from backproof.reference.numbers import protocol, sums
 from backproof.reference.numbers.moves import Move, gather, index_of, move_of
-from backproof.reference.numbers.protocol import TWO_BY_SQRT_PI, elementary, first_largest, in_any_order, positive
+from backproof.reference.numbers.protocol import (
+    TWO_BY_SQRT_PI,
+    elementary,
+    first_largest,
+    in_any_order,
+    positive,
+)
 from backproof.reference.numbers.sums import NAMED, Movable
 
 
@@ -37,7 +43,10 @@ def derivative(forward: Callable) -> Callable:
     @wraps(forward)
     def backward(dy, y, *operands, **settings) -> tuple:
         tape: list[_Operation] = []
-        traced = [Traced(operand, tape) if _is_differentiable(operand) else operand for operand in operands]
+        traced = [
+            Traced(operand, tape) if _is_differentiable(operand) else operand
+            for operand in operands
+        ]
         cotangents = _walked_back(tape, forward(*traced, **settings), dy)
         return tuple(_cotangent(cotangents, operand) for operand in traced)
 
@@ -92,7 +101,11 @@ class Traced(Movable, NDArrayOperatorsMixin):
         raise AttributeError(name)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if ufunc in (np.maximum, np.minimum) and method == "__call__" and not isinstance(inputs[0], Traced):
+        if (
+            ufunc in (np.maximum, np.minimum)
+            and method == "__call__"
+            and not isinstance(inputs[0], Traced)
+        ):
             inputs = inputs[::-1]  # a constant comes last
         numbers = [_number(operand) for operand in inputs]
         value = getattr(ufunc, method)(*numbers, **options)
@@ -186,7 +199,10 @@ def _of_shape(rule: Callable, y, numbers: list, options: dict, shape: tuple, dy)
     """The cotangent by the rule, summed over the axes along which the operand was broadcast."""
     cotangent = rule(dy, y, *numbers, **options)
     more = cotangent.ndim - len(shape)
-    axes = (*range(more), *(more + place for place, size in enumerate(shape) if size < cotangent.shape[more + place]))
+    axes = (
+        *range(more),
+        *(more + place for place, size in enumerate(shape) if size < cotangent.shape[more + place]),
+    )
     return cotangent.sum(axis=axes).reshape(shape) if axes else cotangent
 
 

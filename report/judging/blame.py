@@ -29,14 +29,18 @@ Operation = tuple[str, str]  # the phase and the tensor that it computes
 def explained(problem: Problem, trajectory: Trajectory, first: Finding) -> Finding:
     """The first finding of a run, with everything that leads from it to the fault."""
     extent, look, suspects = "", first.look, [(first.phase, first.tensor)]
-    with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # telling changes no verdict
+    with suppress(
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+    ):  # telling changes no verdict
         extent, look, suspects = _evidence(problem, trajectory, first)
     words = "; ".join(part for part in (first.message, extent, look) if part)
     hinted = hint(problem, trajectory, first.step, first.phase, first.tensor)
     return replace(first, message=hinted.added_to(words), suspects=tuple(suspects))
 
 
-def _evidence(problem: Problem, trajectory: Trajectory, first: Finding) -> tuple[str, str, list[Operation]]:
+def _evidence(
+    problem: Problem, trajectory: Trajectory, first: Finding
+) -> tuple[str, str, list[Operation]]:
     """How much of the tensor is wrong, where to look, and the operations in one of which the fault lies."""
     operation = first.phase, first.tensor
     checks = [] if first.step == problem.steps else _checks_of(problem, trajectory, first.step)
@@ -47,7 +51,11 @@ def _evidence(problem: Problem, trajectory: Trajectory, first: Finding) -> tuple
     if trajectory.has_layers or first.phase not in END_TO_END:
         return extent, first.look, [operation]
     says, suspects = _between(problem, checks)
-    return extent, f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}", suspects
+    return (
+        extent,
+        f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}",
+        suspects,
+    )
 
 
 def _checks_of(problem: Problem, trajectory: Trajectory, step: int) -> list[Check]:
@@ -70,7 +78,11 @@ def _extent(problem: Problem, trajectory: Trajectory, step: int, check: Check) -
     if wrong.size == 1:
         return ""
     count = int(wrong.sum())
-    many = f"all {count} elements are wrong" if count == wrong.size else f"{count} of {wrong.size} elements are wrong"
+    many = (
+        f"all {count} elements are wrong"
+        if count == wrong.size
+        else f"{count} of {wrong.size} elements are wrong"
+    )
     if count == 1:
         many = f"1 of {wrong.size} elements is wrong"
     shared = _shared_line(check, wrong) if count > 1 else ""
@@ -90,14 +102,21 @@ def _axes(phase: str, axes: int) -> tuple[str, ...]:
     """What the axes of a tensor of one step are called; of a parameter the first two."""
     if phase not in ("value", "cotangent"):
         return ("row", "column")[:axes]
-    positions = ["position"] if axes == 3 else [f"position (axis {axis})" for axis in range(1, axes - 1)]
+    positions = (
+        ["position"] if axes == 3 else [f"position (axis {axis})" for axis in range(1, axes - 1)]
+    )
     return "sample", *positions, "unit"
 
 
 def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
     """The one sample whose share of a weight's gradient would explain every error."""
     layer, _, kind = check.tensor.rpartition(".")
-    if check.phase != "gradient" or kind != "weight" or check.actual[0].ndim < 2 or check.actual.shape[1] < 2:
+    if (
+        check.phase != "gradient"
+        or kind != "weight"
+        or check.actual[0].ndim < 2
+        or check.actual.shape[1] < 2
+    ):
         return ""
     seen = _input_of(problem, trajectory, step, layer)
     error, allowance = floats(check.actual[0] - check.truth.value[0]), check.truth.allowance[0]
@@ -112,7 +131,9 @@ def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: C
 def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> bool:
     """Every column of the error is a multiple of x."""
     size = x @ x
-    return bool(size) and bool((np.abs(error - np.outer(x, x @ error / size)) <= 2 * allowance).all())
+    return bool(size) and bool(
+        (np.abs(error - np.outer(x, x @ error / size)) <= 2 * allowance).all()
+    )
 
 
 def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -> np.ndarray:
@@ -122,9 +143,15 @@ def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -
     before = next(node for node in problem.network if node.name == layer).inputs[0]
     if trajectory.has_layers:
         return floats(trajectory.values[before][row, : len(rows)])
-    masks = {path: exact(mask[: len(rows)], precision) for path, mask in problem.masks_at(step).items()}
-    buffers = {path: exact(array[row], precision) for path, array in trajectory.buffers_before.items()}
-    parameters = {path: exact(trajectory.before[path][row], precision) for path in problem.parameters}
+    masks = {
+        path: exact(mask[: len(rows)], precision) for path, mask in problem.masks_at(step).items()
+    }
+    buffers = {
+        path: exact(array[row], precision) for path, array in trajectory.buffers_before.items()
+    }
+    parameters = {
+        path: exact(trajectory.before[path][row], precision) for path in problem.parameters
+    }
     numbers = operands(problem, parameters, masks, buffers)
     values, _ = forward(problem.network, numbers, exact(problem.inputs[rows], precision))
     return floats(values[before].value)
@@ -137,8 +164,14 @@ def _between(problem: Problem, checks: list[Check]) -> tuple[str, list[Operation
     """Which of the loss and the gradients are right, and the operations that lie between right and wrong."""
     wrong = {check[:2]: bool(_wrong(check).any()) for check in checks if check.phase in END_TO_END}
     loss = wrong.pop(("loss", "loss"), None)
-    wrong_ones, right_ones = ([path for (_, path), one in wrong.items() if one == wanted] for wanted in (True, False))
-    says = [f"the loss is {'wrong' if loss else 'right, and so is the forward pass'}"] if loss is not None else []
+    wrong_ones, right_ones = (
+        [path for (_, path), one in wrong.items() if one == wanted] for wanted in (True, False)
+    )
+    says = (
+        [f"the loss is {'wrong' if loss else 'right, and so is the forward pass'}"]
+        if loss is not None
+        else []
+    )
     for paths, adjective in ((wrong_ones, "wrong"), (right_ones, "right")):
         says += [_said(paths, adjective, all_of_them=len(paths) == len(wrong))] if paths else []
     return "; ".join(says), _suspects(problem, wrong_ones, right_ones, loss_is_wrong=bool(loss))
@@ -147,7 +180,9 @@ def _between(problem: Problem, checks: list[Check]) -> tuple[str, list[Operation
 def _said(paths: list[str], adjective: str, *, all_of_them: bool) -> str:
     """Which gradients are wrong, or right, in the order of the backward pass; long lists by their ends."""
     if all_of_them:
-        return f"every gradient is {adjective}" if len(paths) > 1 else f"its gradient is {adjective}"
+        return (
+            f"every gradient is {adjective}" if len(paths) > 1 else f"its gradient is {adjective}"
+        )
     shown = paths if len(paths) <= SHOWN else [*paths[: SHOWN - 2], "…", paths[-1]]
     return (
         f"the gradients of {', '.join(shown)} are {adjective}"
@@ -156,7 +191,9 @@ def _said(paths: list[str], adjective: str, *, all_of_them: bool) -> str:
     )
 
 
-def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_wrong: bool) -> list[Operation]:
+def _suspects(
+    problem: Problem, wrong: list[str], right: list[str], *, loss_is_wrong: bool
+) -> list[Operation]:
     """The operations between the last tensor that is right and the first that is wrong, as they are computed.
 
     What is right in a layer before tells that its cotangent is right; what is right in the layer itself does not, since
@@ -172,7 +209,9 @@ def _suspects(problem: Problem, wrong: list[str], right: list[str], *, loss_is_w
     gradients = [("gradient", path) for path in wrong if places[path] == at]
     if reached & _before(problem, at):
         return gradients
-    behind = min((place for place in reached if at in _before(problem, place)), default=len(network))
+    behind = min(
+        (place for place in reached if at in _before(problem, place)), default=len(network)
+    )
     between = [place for place in range(at, behind) if place == at or at in _before(problem, place)]
     return [*(("cotangent", network[place].name) for place in reversed(between)), *gradients]
 
@@ -183,7 +222,9 @@ def _before(problem: Problem, place: int) -> set[int]:
     found: set[int] = set()
     waiting = [place]
     while waiting:
-        taken = {places[name] for name in problem.network[waiting.pop()].inputs if name in places} - found
+        taken = {
+            places[name] for name in problem.network[waiting.pop()].inputs if name in places
+        } - found
         found |= taken
         waiting += taken
     return found
@@ -200,7 +241,11 @@ def _in_words(problem: Problem, suspects: list[Operation]) -> str:
     loss = " and ".join(term.kind for term in (problem.loss, *problem.penalties))
     phases = [phase for phase, _ in suspects]
     if phases[-1] == "loss":
-        return f"the forward pass, from the batch to the {loss} loss" if phases[1:] else f"the value of the {loss} loss"
+        return (
+            f"the forward pass, from the batch to the {loss} loss"
+            if phases[1:]
+            else f"the value of the {loss} loss"
+        )
     after = {name: node.name for node in reversed(problem.network) for name in node.inputs}
     back = [after.get(tensor) for phase, tensor in suspects if phase == "cotangent"]
     through = ", ".join(name for name in back if name)
@@ -209,5 +254,7 @@ def _in_words(problem: Problem, suspects: list[Operation]) -> str:
     own = " and ".join(tensor for phase, tensor in suspects if phase == "gradient")
     gradient = f"the gradient of {own} from its layer's cotangent"
     return (
-        f"what lies between: {', '.join(words)} or {gradient}" if words else f"{gradient}: what flows past it is right"
+        f"what lies between: {', '.join(words)} or {gradient}"
+        if words
+        else f"{gradient}: what flows past it is right"
     )

@@ -12,7 +12,12 @@ from backproof.cases.format.schema import Tolerance
 from backproof.cases.problem import Problem
 from backproof.report.judging.structure import structure_mistakes
 
-RTOL = {"float64": 1e-9, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.06}  # 16 bits: √u, half of the digits
+RTOL = {
+    "float64": 1e-9,
+    "float32": 1e-4,
+    "float16": 0.02,
+    "bfloat16": 0.06,
+}  # 16 bits: √u, half of the digits
 ROLES = ("actual", "desired")
 
 
@@ -45,7 +50,9 @@ class Drift(NamedTuple):
 
     def __str__(self) -> str:
         largest = f"parameters differ by up to {self.parameter:.1e}, gradients by up to {self.gradient:.1e}"
-        return "; ".join(filter(None, [cut(self.message), f"{largest}, most at step {self.step:,}"]))
+        return "; ".join(
+            filter(None, [cut(self.message), f"{largest}, most at step {self.step:,}"])
+        )
 
 
 def tolerance_of(problem: Problem) -> Tolerance:
@@ -60,12 +67,18 @@ def allowed(desired: np.ndarray, tolerance: Tolerance) -> np.ndarray:
     """
     size = np.abs(desired).astype(np.float64)
     with np.errstate(all="ignore"):
-        atol = tolerance.rtol * size.max(axis=1, keepdims=True) if tolerance.atol is None else tolerance.atol
+        atol = (
+            tolerance.rtol * size.max(axis=1, keepdims=True)
+            if tolerance.atol is None
+            else tolerance.atol
+        )
         limits = atol + tolerance.rtol * size
     return np.where(np.isfinite(limits), limits, np.nan)
 
 
-def compare(problem: Problem, actual: Trajectory, desired: Trajectory, names: tuple[str, str] = ROLES) -> Drift:
+def compare(
+    problem: Problem, actual: Trajectory, desired: Trajectory, names: tuple[str, str] = ROLES
+) -> Drift:
     """Compare the structure of two runs of these names, then all gradients and all parameters, step by step."""
     for name, run in zip(names, (actual, desired), strict=True):
         if mistakes := structure_mistakes(problem, run):
@@ -73,11 +86,16 @@ def compare(problem: Problem, actual: Trajectory, desired: Trajectory, names: tu
             return Drift(np.nan, np.nan, 0, nothing, 0, f"{name}: {mistakes[0]}")
 
     def differences(phase: str, field: str) -> list[_Differences]:
-        tensors = [(path, getattr(actual, field)[path], getattr(desired, field)[path]) for path in problem.trained]
+        tensors = [
+            (path, getattr(actual, field)[path], getattr(desired, field)[path])
+            for path in problem.trained
+        ]
         return [_compare(problem, f"{phase} of {path}", *both, names) for path, *both in tensors]
 
     gradients, parameters = differences("gradient", "gradients"), differences("update", "after")
-    gradient, parameter = (np.max([tensor.largest for tensor in group], axis=0) for group in (gradients, parameters))
+    gradient, parameter = (
+        np.max([tensor.largest for tensor in group], axis=0) for group in (gradients, parameters)
+    )
     decisive = parameter if problem.optimizer else gradient
     outside = [tensor for tensor in (*gradients, *parameters) if tensor.outside is not None]
     first = min(outside, key=lambda tensor: tensor.outside, default=_Differences(decisive))
@@ -100,17 +118,23 @@ def _compare(
     problem: Problem, what: str, actual: np.ndarray, desired: np.ndarray, names: tuple[str, str]
 ) -> _Differences:
     """Compare one tensor, (R, *shape); only if an element is outside, look for the first."""
-    found, expected = (np.asarray(tensor, np.float64).reshape(len(tensor), -1) for tensor in (actual, desired))
+    found, expected = (
+        np.asarray(tensor, np.float64).reshape(len(tensor), -1) for tensor in (actual, desired)
+    )
     with np.errstate(all="ignore"):
         difference, limits = np.abs(found - expected), allowed(expected, tolerance_of(problem))
     outside, largest = ~(difference <= limits), difference.max(axis=1)
     if not outside.any():
         return _Differences(largest)
     row = outside.any(axis=1).argmax()
-    wild = ~np.isfinite(difference[row])  # what is not finite takes the limits of its whole tensor with it
+    wild = ~np.isfinite(
+        difference[row]
+    )  # what is not finite takes the limits of its whole tensor with it
     element = (wild if wild.any() else outside[row]).argmax()
     step, index = int(problem.recorded[row]), np.unravel_index(element, actual.shape[1:])
     place = f"step {step}, {what} at [{', '.join(map(str, index))}]"
-    numbers = f"{names[0]} has {actual[row].flat[element]!s}, {names[1]} {desired[row].flat[element]!s}"
+    numbers = (
+        f"{names[0]} has {actual[row].flat[element]!s}, {names[1]} {desired[row].flat[element]!s}"
+    )
     apart = f"{difference[row, element]:.2g} apart, {limits[row, element]:.2g} allowed"
     return _Differences(largest, step, f"{place}: {numbers}: {apart}")

@@ -34,17 +34,25 @@ def told(error: BaseException) -> str:
 
 def is_theirs(file: str) -> bool:
     """The file is neither ours nor a library's."""
-    libraries = "site-packages" in file or "dist-packages" in file or file.startswith((STANDARD_LIBRARY, "<"))
+    libraries = (
+        "site-packages" in file
+        or "dist-packages" in file
+        or file.startswith((STANDARD_LIBRARY, "<"))
+    )
     return not libraries and not os.path.abspath(file).startswith(OURS)  # noqa: PTH100, it need not exist
 
 
 def _place(error: BaseException) -> str:
     """The innermost line of their code, if there is one."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)
+    ]
     if not frames:
         return ""
     file, line, function, _ = frames[-1]
-    code = textwrap.shorten(linecache.getline(file, line), LONGEST_LINE, placeholder=" …", break_on_hyphens=False)
+    code = textwrap.shorten(
+        linecache.getline(file, line), LONGEST_LINE, placeholder=" …", break_on_hyphens=False
+    )
     return f", at {_short(file)}:{line} in {function}: {code}".removesuffix(": ")
 
 

@@ -34,7 +34,12 @@ def without_loss(run: Trajectory) -> bool:
 def without_state(problem: Problem, run: Trajectory) -> bool:
     """The optimizer has a state, none of it is recorded, and every step is, so that it can be followed."""
     remembers = problem.optimizer is not None and bool(problem.optimizer.state)
-    return remembers and not run.state_before and not run.state_after and len(problem.recorded) == problem.steps
+    return (
+        remembers
+        and not run.state_before
+        and not run.state_after
+        and len(problem.recorded) == problem.steps
+    )
 
 
 def without_rates(problem: Problem, run: Trajectory) -> bool:
@@ -83,7 +88,11 @@ def rates(problem: Problem, steps: np.ndarray) -> Bounded:
 def _in_floats(rates: Bounded) -> Bounded:
     """The same numbers for arithmetic with others: as two floats, the nearest and what is left."""
     double, nearest = precision_of(np.dtype(np.float64)), floats(rates.value)
-    return Bounded(double.wider(nearest) + double.wider(floats(rates.value - balls(nearest))), rates.bound, double)
+    return Bounded(
+        double.wider(nearest) + double.wider(floats(rates.value - balls(nearest))),
+        rates.bound,
+        double,
+    )
 
 
 def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
@@ -97,14 +106,17 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
     before = _joined({path: exact(run.before[path], precision) for path in problem.trained})
     start = half(np.concatenate([problem.parameters[path].ravel() for path in problem.trained]))
     state = {
-        name: exact(np.asarray(values), precision) for name, values in init(problem.optimizer, {"": start}).items()
+        name: exact(np.asarray(values), precision)
+        for name, values in init(problem.optimizer, {"": start}).items()
     }
     states: dict[str, list[Bounded]] = {name: [] for name in state}
     for row, step in enumerate(run.steps.tolist()):
         for name, values in state.items():
             states[name].append(values[None])
         rate = None if run.learning_rates is None else run.learning_rates[row : row + 1]
-        _, state = update(at_rate(problem.optimizer, rate), {"": before[row]}, {"": gradient[row]}, state, step)
+        _, state = update(
+            at_rate(problem.optimizer, rate), {"": before[row]}, {"": gradient[row]}, state, step
+        )
         state = {name: _without_history(values) for name, values in state.items()}
     return {
         f"{name}{path}": values

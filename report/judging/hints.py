@@ -145,24 +145,33 @@ def _fitting(family: Family, scene: Scene, others: list[Scene]) -> list[Mistake]
     return [
         mistake
         for mistake in fitting
-        if (others or not mistake.again) and _evidence(mistake, scene) * (1 + len(others)) > EVIDENCE
+        if (others or not mistake.again)
+        and _evidence(mistake, scene) * (1 + len(others)) > EVIDENCE
     ]
 
 
 def _explaining(family: Family, scene: Scene) -> list[Mistake]:
     """The mistakes that give what was found, and not what is right."""
-    return [mistake for mistake in family(scene) if scene.key in mistake.tensors and _explains(mistake, scene)]
+    return [
+        mistake
+        for mistake in family(scene)
+        if scene.key in mistake.tensors and _explains(mistake, scene)
+    ]
 
 
 def _explains(mistake: Mistake, scene: Scene) -> bool:
     tensors = scene.truths | mistake.tensors
-    return all(_gives(tensors[key], scene, key) for key in scene.checks) and not _gives_truth(mistake, scene)
+    return all(_gives(tensors[key], scene, key) for key in scene.checks) and not _gives_truth(
+        mistake, scene
+    )
 
 
 def _evidence(mistake: Mistake, scene: Scene) -> float:
     """How unlikely a coincidence is, in digits: by how many allowances the mistake lies beside the truth."""
     told_apart = [
-        np.log10(np.maximum(np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key), 1))
+        np.log10(
+            np.maximum(np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key), 1)
+        )
         for key, mistaken in mistake.tensors.items()
     ]
     return float(sum(np.nan_to_num(elements, posinf=16).sum() for elements in told_apart))
@@ -171,7 +180,9 @@ def _evidence(mistake: Mistake, scene: Scene) -> float:
 def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:
     """Every element that was found."""
     found = scene.found[key]
-    return mistaken.shape == found.shape and bool((np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all())
+    return mistaken.shape == found.shape and bool(
+        (np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all()
+    )
 
 
 def _gives_truth(mistake: Mistake, scene: Scene) -> bool:
@@ -198,5 +209,7 @@ def _said(mistakes: list[Mistake]) -> Hint:
     look = first.look if len(looks) == 1 else ""
     if first.statement:
         return Hint(f"; {first.words}", look)
-    words = list(dict.fromkeys(mistake.words for mistake in mistakes if not mistake.statement))[:AT_MOST]
+    words = list(dict.fromkeys(mistake.words for mistake in mistakes if not mistake.statement))[
+        :AT_MOST
+    ]
     return Hint(f"; this is what {', or '.join(words)} would give".replace(",,", ","), look)

@@ -115,15 +115,24 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     trajectory = settled(trajectory, problem.recorded)
     tally = _Tally(problem, trajectory)
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
-        tally.findings += [*_copies(problem, trajectory), *_padding(problem, trajectory), *_continuity(trajectory)]
+        tally.findings += [
+            *_copies(problem, trajectory),
+            *_padding(problem, trajectory),
+            *_continuity(trajectory),
+        ]
         run = followed(problem, trajectory)
         for block, positions in _blocks(problem, run):
             for order, check in enumerate(decided_checks(problem, block)):
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-        judgement = tally.judgement(compare_published(problem, trajectory), partial(explained, problem, run))
-        return replace(judgement, message="; ".join(filter(None, [judgement.message, *notes(problem, trajectory)])))
+        judgement = tally.judgement(
+            compare_published(problem, trajectory), partial(explained, problem, run)
+        )
+        return replace(
+            judgement,
+            message="; ".join(filter(None, [judgement.message, *notes(problem, trajectory)])),
+        )
 
 
 # ---------------------------------------------------------------- what must be equal
@@ -133,27 +142,51 @@ def _copies(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     """The initial parameters and the batches are the problem's; where no update is asked for, none is ever made."""
     for path, initial in problem.parameters.items():
         message = "the run starts from {}, but the case from {}"
-        yield from _unequal(trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message)
+        yield from _unequal(
+            trajectory.before[path][:1], initial[None], trajectory.steps, "start", path, message
+        )
         if path not in problem.trained:
             message = "the parameter is frozen; the step starts from {}, but the case from {}"
-            before, same = trajectory.before[path], np.broadcast_to(initial, trajectory.before[path].shape)
+            before, same = (
+                trajectory.before[path],
+                np.broadcast_to(initial, trajectory.before[path].shape),
+            )
             yield from _unequal(before, same, trajectory.steps, "continuity", path, message)
     trained = {path: half(problem.parameters[path]) for path in problem.trained}
-    for name, initial in init(problem.optimizer, trained).items() if trajectory.state_before else ():
+    for name, initial in (
+        init(problem.optimizer, trained).items() if trajectory.state_before else ()
+    ):
         message = "the run starts from a state of {}, but the optimizer from {}"
-        yield from _unequal(trajectory.state_before[name][:1], initial[None], trajectory.steps, "start", name, message)
+        yield from _unequal(
+            trajectory.state_before[name][:1],
+            initial[None],
+            trajectory.steps,
+            "start",
+            name,
+            message,
+        )
     for path, initial in problem.buffers.items():
         message = "the run starts from a buffer of {}, but the layer from {}"
         yield from _unequal(
-            trajectory.buffers_before[path][:1], initial[None], trajectory.steps, "start", path, message
+            trajectory.buffers_before[path][:1],
+            initial[None],
+            trajectory.steps,
+            "start",
+            path,
+            message,
         )
     for path, before in trajectory.before.items():
         if problem.optimizer is None or path not in problem.trained:
             message = "no update is asked for; found {} after the step, {} before it"
-            yield from _unequal(trajectory.after[path], before, trajectory.steps, "update", path, message)
+            yield from _unequal(
+                trajectory.after[path], before, trajectory.steps, "update", path, message
+            )
     if trajectory.has_layers:
         batches = problem.batches[trajectory.steps]
-        seen, message = trajectory.values["input"], "the step saw the input {}, but its batch holds {}"
+        seen, message = (
+            trajectory.values["input"],
+            "the step saw the input {}, but its batch holds {}",
+        )
         desired = np.where(_of_samples(batches >= 0, seen), problem.inputs[batches], seen)
         yield from _unequal(seen, desired, trajectory.steps, "value", "input", message)
         final, after_all = trajectory.final_values["input"], np.array([problem.steps])
@@ -165,7 +198,9 @@ def _padding(problem: Problem, trajectory: Trajectory) -> Iterator[Finding]:
     short = np.flatnonzero((problem.batches[trajectory.steps] < 0).any(axis=1))
     steps = trajectory.steps[short]
     real = problem.batches[steps] >= 0
-    message = "the step saw one more sample than its batch has: found {} where {} should pad the record"
+    message = (
+        "the step saw one more sample than its batch has: found {} where {} should pad the record"
+    )
     for phase, tensors in (("value", trajectory.values), ("cotangent", trajectory.cotangents)):
         for name, array in tensors.items():
             found = array[short]
@@ -177,7 +212,11 @@ def _continuity(trajectory: Trajectory) -> Iterator[Finding]:
     """Where consecutive steps are recorded, a step starts from what the step before it left."""
     later = np.flatnonzero(np.diff(trajectory.steps) == 1) + 1
     message = "the step starts from {}, but the step before it left {}"
-    fields = ("before", "after"), ("state_before", "state_after"), ("buffers_before", "buffers_after")
+    fields = (
+        ("before", "after"),
+        ("state_before", "state_after"),
+        ("buffers_before", "buffers_after"),
+    )
     for before, after in ((getattr(trajectory, one) for one in pair) for pair in fields):
         for name in before:
             taken, left = before[name][later], after[name][later - 1]
@@ -190,7 +229,12 @@ def _of_samples(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _unequal(
-    actual: np.ndarray, desired: np.ndarray, steps: np.ndarray, phase: str, tensor: str, message: str
+    actual: np.ndarray,
+    desired: np.ndarray,
+    steps: np.ndarray,
+    phase: str,
+    tensor: str,
+    message: str,
 ) -> Iterator[Finding]:
     """The first element that differs in a single bit; the first axis is the steps."""
     bits = f"u{actual.itemsize}"
@@ -198,7 +242,9 @@ def _unequal(
     if other.any():
         at = np.unravel_index(other.argmax(), other.shape)
         index = tuple(int(i) for i in at[1:])
-        yield Finding(int(steps[at[0]]), -1, phase, tensor, index, message.format(actual[at], desired[at]))
+        yield Finding(
+            int(steps[at[0]]), -1, phase, tensor, index, message.format(actual[at], desired[at])
+        )
 
 
 # ---------------------------------------------------------------- blocks of steps
@@ -228,20 +274,29 @@ class _Tally:
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
         self.budgets = np.zeros(len(self.steps))
-        self.tensors, self.elements, self.resolved, self.undecided = np.zeros((4, len(self.steps)), int)
+        self.tensors, self.elements, self.resolved, self.undecided = np.zeros(
+            (4, len(self.steps)), int
+        )
         self.gradients: dict[str, _Claims] = {}
         self.updates: dict[str, _Claims] = {}
 
     def take(self, check: Check, order: int, rows: np.ndarray) -> None:
         """Count one tensor of the steps in these rows; remember its largest budget and its first failure."""
         budget, allowance, truth = (
-            array.reshape(len(rows), -1) for array in (check.budget(), check.truth.allowance, check.truth.magnitude)
+            array.reshape(len(rows), -1)
+            for array in (check.budget(), check.truth.allowance, check.truth.magnitude)
         )
-        undecided = np.zeros(budget.shape, bool) if check.undecided is None else check.undecided.reshape(budget.shape)
+        undecided = (
+            np.zeros(budget.shape, bool)
+            if check.undecided is None
+            else check.undecided.reshape(budget.shape)
+        )
         for fails in ((~(budget <= 1) | ~np.isfinite(allowance)) & ~undecided, undecided):
             if fails.any():
                 row, element = np.unravel_index(fails.argmax(), fails.shape)
-                self.findings.append(self._finding(check, order, rows[row], row, element, budget[row, element]))
+                self.findings.append(
+                    self._finding(check, order, rows[row], row, element, budget[row, element])
+                )
         if check.moved is not None:
             self._take_followed(check, order, rows, allowance)
         if check.phase in self.borrowed:
@@ -250,7 +305,10 @@ class _Tally:
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             row, element = np.unravel_index(budget.argmax(), budget.shape)
-            self.largest = largest.max(), self._finding(check, order, rows[row], row, element, largest.max())
+            self.largest = (
+                largest.max(),
+                self._finding(check, order, rows[row], row, element, largest.max()),
+            )
         self.budgets[rows] = np.fmax(self.budgets[rows], largest)
         self.tensors[rows] += 1
         self.elements[rows] += budget.shape[1]
@@ -261,34 +319,64 @@ class _Tally:
             claims = self.gradients.setdefault(check.tensor, _Claims(order, len(self.steps)))
             claims.take(rows, allowance, np.where(truth <= known_to, 0, truth))
 
-    def _take_followed(self, check: Check, order: int, rows: np.ndarray, allowance: np.ndarray) -> None:
+    def _take_followed(
+        self, check: Check, order: int, rows: np.ndarray, allowance: np.ndarray
+    ) -> None:
         """An update by a state that is followed: its bound may be wider than the step that the optimizer makes."""
         moved = check.moved.reshape(allowance.shape)
-        self.updates.setdefault(check.tensor, _Claims(order, len(self.steps))).take(rows, allowance, moved)
+        self.updates.setdefault(check.tensor, _Claims(order, len(self.steps))).take(
+            rows, allowance, moved
+        )
         rounding = 4 * check.truth.precision.u * check.truth.magnitude.reshape(allowance.shape)
         drowned = np.flatnonzero((moved > rounding).any(axis=1) & ~(allowance < moved).any(axis=1))
         if drowned.size:
             step = int(self.steps[rows[drowned[0]]])
-            self.findings.append(Finding(step, order, check.phase, check.tensor, (), DROWNED, "undecided"))
+            self.findings.append(
+                Finding(step, order, check.phase, check.tensor, (), DROWNED, "undecided")
+            )
 
-    def _finding(self, check: Check, order: int, row: int, position: int, element: int, budget: float) -> Finding:
+    def _finding(
+        self, check: Check, order: int, row: int, position: int, element: int, budget: float
+    ) -> Finding:
         index = tuple(int(i) for i in np.unravel_index(element, check.actual.shape[1:]))
         verdict, message = check.describe(position, index, budget)
         step = int(self.steps[row])
-        return Finding(step, order, check.phase, check.tensor, index, message, verdict, float(budget), check.look)
+        return Finding(
+            step,
+            order,
+            check.phase,
+            check.tensor,
+            index,
+            message,
+            verdict,
+            float(budget),
+            check.look,
+        )
 
-    def judgement(self, published: list[Published], explained: Callable[[Finding], Finding]) -> Judgement:
+    def judgement(
+        self, published: list[Published], explained: Callable[[Finding], Finding]
+    ) -> Judgement:
         """The verdict, with the first finding in the order of computation and the mistake that it looks like."""
-        first = min((finding for finding in self.findings if finding.verdict != "undecided"), default=None)
+        first = min(
+            (finding for finding in self.findings if finding.verdict != "undecided"), default=None
+        )
         if first and first.verdict == "differs":
             first = explained(first)
         judged = self.steps <= first.step if first else np.full(len(self.steps), fill_value=True)
         of_ledger = ("tensors", "elements", "resolved", "undecided")
         ledger = Ledger(
-            steps=int(judged[:-1].sum()), **{name: int(getattr(self, name)[judged].sum()) for name in of_ledger}
+            steps=int(judged[:-1].sum()),
+            **{name: int(getattr(self, name)[judged].sum()) for name in of_ledger},
         )
-        worst = [claims.resolution(judged) for claims in (*self.gradients.values(), *self.updates.values())]
-        resolution = Resolution(*(max(errors) for errors in zip(*worst, strict=True))) if worst else Resolution()
+        worst = [
+            claims.resolution(judged)
+            for claims in (*self.gradients.values(), *self.updates.values())
+        ]
+        resolution = (
+            Resolution(*(max(errors) for errors in zip(*worst, strict=True)))
+            if worst
+            else Resolution()
+        )
         budget, where = self.largest
         if first:
             where, budget = first, first.budget
@@ -308,7 +396,9 @@ class _Tally:
         if missed:
             entry = missed[0].entry
             return Finding(entry.step, 0, PUBLISHED, entry.tensor, (), tell_misses(missed))
-        if undecided := min((finding for finding in self.findings if finding.verdict == "undecided"), default=None):
+        if undecided := min(
+            (finding for finding in self.findings if finding.verdict == "undecided"), default=None
+        ):
             return undecided
         for path, gradient in self.gradients.items():
             if self.scope == "gradients" and (why := gradient.claims_nothing()):
@@ -336,11 +426,18 @@ class _Claims:
 
     def resolution(self, judged: np.ndarray) -> tuple[float, float, float]:
         """The error that may have passed: relative in resolved steps, absolute in others; and the median."""
-        resolved, not_resolved = judged & (self.allowance < self.truth), judged & ~(self.allowance < self.truth)
+        resolved, not_resolved = (
+            judged & (self.allowance < self.truth),
+            judged & ~(self.allowance < self.truth),
+        )
         with np.errstate(all="ignore"):
             relative = self.allowance[resolved] / self.truth[resolved]
         median = float(np.median(relative)) if relative.size else 0.0
-        return float(relative.max(initial=0)), float(self.allowance[not_resolved].max(initial=0)), median
+        return (
+            float(relative.max(initial=0)),
+            float(self.allowance[not_resolved].max(initial=0)),
+            median,
+        )
 
     def claims_nothing(self) -> str:
         """Why a correct gradient can't be told from any other one: it is within its allowance of zero at every step."""

@@ -44,7 +44,9 @@ def decided_checks(problem: Problem, run: Trajectory) -> list[Check]:
 
 def _uncertain_rows(kinks: list[Kink], steps: int) -> np.ndarray:
     """The steps at which the side of one of these kinks is uncertain."""
-    return np.flatnonzero(np.any([kink.uncertain.reshape(steps, -1).any(axis=1) for kink in kinks], axis=0))
+    return np.flatnonzero(
+        np.any([kink.uncertain.reshape(steps, -1).any(axis=1) for kink in kinks], axis=0)
+    )
 
 
 # ---------------------------------------------------------------- one by one
@@ -62,17 +64,24 @@ def _each_alone(
         yield from checks
         return
     rows = _uncertain_rows(uncertain, len(run.steps))
-    on_sides = [found[-len(checks) :] for found in _on_all_sides(problem, _cut(problem, run, rows), uncertain, since)]
+    on_sides = [
+        found[-len(checks) :]
+        for found in _on_all_sides(problem, _cut(problem, run, rows), uncertain, since)
+    ]
     for check, *sides in zip(checks, *on_sides, strict=True):
         yield _best(check, rows, [side.truth for side in sides], [side.budget() for side in sides])
 
 
-def _on_all_sides(problem: Problem, run: Trajectory, uncertain: list[Kink], since: int) -> Iterator[list[Check]]:
+def _on_all_sides(
+    problem: Problem, run: Trajectory, uncertain: list[Kink], since: int
+) -> Iterator[list[Check]]:
     """The checks on each side of the kinks, one depth after the other: what is told may decide the deeper ones."""
     waiting = _further({}, uncertain)
     while waiting:
         signs = waiting.pop()
-        kinks = Kinks(lambda place, kink, signs=signs: signs.get(kink.depth) if place >= since else None)
+        kinks = Kinks(
+            lambda place, kink, signs=signs: signs.get(kink.depth) if place >= since else None
+        )
         checks = list(checks_of_steps(problem, run, kinks))
         if further := _further(signs, [kink for kink in kinks.met[since:] if kink.uncertain.any()]):
             waiting += further
@@ -84,7 +93,10 @@ def _further(signs: dict[int, float], uncertain: list[Kink]) -> list[dict[int, f
     """These signs by depth, and each that makes a difference at the first depth that is told none yet."""
     untold = [kink for kink in uncertain if kink.depth not in signs]
     depth = min((kink.depth for kink in untold), default=None)
-    return [signs | {depth: sign} for sign in sorted({s for kink in untold if kink.depth == depth for s in kink.signs})]
+    return [
+        signs | {depth: sign}
+        for sign in sorted({s for kink in untold if kink.depth == depth for s in kink.signs})
+    ]
 
 
 def _cut(problem: Problem, run: Trajectory, rows: np.ndarray) -> Trajectory:
@@ -92,12 +104,18 @@ def _cut(problem: Problem, run: Trajectory, rows: np.ndarray) -> Trajectory:
     return cut(run, rows, int((problem.batches[run.steps[0]] >= 0).sum()))
 
 
-def _best(check: Check, rows: np.ndarray, truths: list[Bounded], budgets: list[np.ndarray]) -> Check:
+def _best(
+    check: Check, rows: np.ndarray, truths: list[Bounded], budgets: list[np.ndarray]
+) -> Check:
     """The check with each element of these rows as it fits best."""
     best = np.nan_to_num(budgets, nan=np.inf).argmin(axis=0)[None]
     truth = _Patched(check.truth)
     truth.put(
-        rows, [np.take_along_axis(np.stack(parts), best, axis=0)[0] for parts in zip(*map(_parts, truths), strict=True)]
+        rows,
+        [
+            np.take_along_axis(np.stack(parts), best, axis=0)[0]
+            for parts in zip(*map(_parts, truths), strict=True)
+        ],
     )
     return check._replace(truth=truth.bounded())
 
@@ -134,7 +152,9 @@ class _Gate(NamedTuple):
     signs: tuple[float, ...]
 
 
-def _all_together(problem: Problem, run: Trajectory, checks: list[Check], kinks: list[Kink]) -> Iterator[Check]:
+def _all_together(
+    problem: Problem, run: Trajectory, checks: list[Check], kinks: list[Kink]
+) -> Iterator[Check]:
     """The loss and the gradients of all steps, those of an uncertain step with the truth of the sides that fit best."""
     if not any(kink.uncertain.any() for kink in kinks):
         yield from checks
@@ -148,7 +168,9 @@ def _all_together(problem: Problem, run: Trajectory, checks: list[Check], kinks:
             if fits or step.all_were_tried:
                 truth.put(row, [part[0] for part in _parts(at_best)])
             else:
-                unknown[row] = (check.truth.bound[row] > at_best.bound[0]) & (check.budget()[row] <= 1)
+                unknown[row] = (check.truth.bound[row] > at_best.bound[0]) & (
+                    check.budget()[row] <= 1
+                )
     for check, truth, unknown in zip(checks, truths, undecided, strict=True):
         yield check._replace(truth=truth.bounded(), undecided=unknown if unknown.any() else None)
 
@@ -157,7 +179,13 @@ class _Step:
     """One step with its uncertain gates, and what comes of the sides that are tried of them."""
 
     def __init__(self, problem: Problem, run: Trajectory, row: int, kinks: list[Kink], count: int):
-        self.problem, self.run, self.row, self.kinks, self.count = problem, run, np.array([row]), kinks, count
+        self.problem, self.run, self.row, self.kinks, self.count = (
+            problem,
+            run,
+            np.array([row]),
+            kinks,
+            count,
+        )
         self.gates = [
             _Gate(place, tuple(map(int, index)), kink.signs)
             for place, kink in enumerate(kinks)
@@ -175,7 +203,9 @@ class _Step:
         groups = list(self._groups())
         for together in groups:
             sides = self._tried_together(together, sides)
-        if self._misfits(sides[None]).any() and len(np.concatenate([[], *groups])) < len(self.gates):
+        if self._misfits(sides[None]).any() and len(np.concatenate([[], *groups])) < len(
+            self.gates
+        ):
             sides = self._tried_together(np.arange(len(self.gates)), sides)
         return self._at(sides), not self._misfits(sides[None]).any()
 
@@ -202,7 +232,9 @@ class _Step:
 
     def _bases(self) -> Iterator[np.ndarray]:
         """Sides from which to look what a gate changes: what is behind a closed one does not show, nor what cancels."""
-        highest, lowest = (np.array([pick(gate.signs) for gate in self.gates]) for pick in (max, min))
+        highest, lowest = (
+            np.array([pick(gate.signs) for gate in self.gates]) for pick in (max, min)
+        )
         odd = np.arange(len(self.gates)) % 2 > 0
         yield from (highest, lowest, np.where(odd, highest, lowest), np.where(odd, lowest, highest))
 
@@ -223,7 +255,9 @@ class _Step:
         at_a_time = max(1, AT_A_TIME // max(1, sum(signs.size for signs in self.signs)))
         starts = range(0, len(combinations), at_a_time)
         parts = (self._on(combinations[start : start + at_a_time]) for start in starts)
-        return np.concatenate([np.hstack([of(c).reshape(len(c.actual), -1) for c in checks]) for checks in parts])
+        return np.concatenate(
+            [np.hstack([of(c).reshape(len(c.actual), -1) for c in checks]) for checks in parts]
+        )
 
     def _at(self, sides: np.ndarray) -> list[Bounded]:
         return [check.truth for check in self._on(sides[None])]

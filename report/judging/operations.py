@@ -21,7 +21,15 @@ from backproof.reference.numbers.balls import floats, sizes
 from backproof.reference.numbers.bounded import Bounded, exact
 from backproof.reference.numbers.kinks import Kinks
 from backproof.reference.numbers.precision import Precision, precision_of
-from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained, way_back
+from backproof.reference.training import (
+    backward,
+    forward,
+    loss_cotangent,
+    operands,
+    total_loss,
+    trained,
+    way_back,
+)
 from backproof.report.judging.following import rates
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
@@ -60,23 +68,37 @@ class Check(NamedTuple):
     def describe(self, row: int, index: tuple[int, ...], budget: float) -> tuple[str, str]:
         """The verdict and the words for one element of this budget that may have failed."""
         at = (row, *index)
-        truth, allowance, dtype = self.truth.value[at], self.truth.allowance[at], self.truth.precision.dtype
+        truth, allowance, dtype = (
+            self.truth.value[at],
+            self.truth.allowance[at],
+            self.truth.precision.dtype,
+        )
         if not np.isfinite(allowance) and self.moved is not None:
-            return "undecided", "what is followed of the state is too uncertain to judge it by: record the state"
+            return (
+                "undecided",
+                "what is followed of the state is too uncertain to judge it by: record the state",
+            )
         if not np.isfinite(allowance):
             return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
         found = f"found {self.actual[at]!s}, expected"
         if self.undecided is not None and self.undecided[at]:
             between = f"{float(truth) - allowance:.6g} to {float(truth) + allowance:.6g}"
-            why = "it is behind kinks whose side is not certain, and there are too many sides to try"
+            why = (
+                "it is behind kinks whose side is not certain, and there are too many sides to try"
+            )
             return (
                 "undecided",
                 f"{found} something from {between}; {why}: record the layers, or train with other numbers",
             )
-        return "differs", f"{found} {digits(truth, allowance)} ± {allowance:.2g} (budget {budget:.3g})"
+        return (
+            "differs",
+            f"{found} {digits(truth, allowance)} ± {allowance:.2g} (budget {budget:.3g})",
+        )
 
 
-def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = None) -> Iterator[Check]:
+def checks_of_steps(
+    problem: Problem, run: Trajectory, kinks: Kinks | None = None
+) -> Iterator[Check]:
     """All tensors of some steps with the same number of real samples, in the order in which they are computed.
 
     Behind a kink whose side is not certain the truth is an interval, unless `kinks` says which side to take.
@@ -84,9 +106,15 @@ def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = Non
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = replace(precision_of(problem.dtype), kinks=kinks)
-    before = _given({path: run.before[path] for path in problem.parameters}, precision)  # a run may sort its names
-    masks = {path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()}
-    numbers = operands(problem, before, _given(masks, precision), _given(run.buffers_before, precision))
+    before = _given(
+        {path: run.before[path] for path in problem.parameters}, precision
+    )  # a run may sort its names
+    masks = {
+        path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()
+    }
+    numbers = operands(
+        problem, before, _given(masks, precision), _given(run.buffers_before, precision)
+    )
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
         values = _given(run.values, precision)
@@ -94,7 +122,9 @@ def checks_of_steps(problem: Problem, run: Trajectory, kinks: Kinks | None = Non
         cotangents = _given(run.cotangents, precision)
         yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
     else:
-        yield from _end_to_end_checks(problem, numbers, exact(problem.inputs[batches], precision), run, targets)
+        yield from _end_to_end_checks(
+            problem, numbers, exact(problem.inputs[batches], precision), run, targets
+        )
     if problem.optimizer:
         yield from _update_checks(problem, before, run, precision)
 
@@ -114,7 +144,9 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     if run.has_layers:
         yield from _forward_checks(problem, numbers, values, final, targets, training=False)
     else:
-        computed, _ = forward(problem.network, numbers, exact(problem.inputs[None], precision), training=False)
+        computed, _ = forward(
+            problem.network, numbers, exact(problem.inputs[None], precision), training=False
+        )
         truth = computed[last]
         if last in values:
             yield Check("value", last, final.values[last], truth, "look at the forward pass")
@@ -140,7 +172,13 @@ def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
 
 
 def _forward_checks(
-    problem: Problem, numbers: dict, values: dict, run: Trajectory, targets: Bounded, *, training: bool = True
+    problem: Problem,
+    numbers: dict,
+    values: dict,
+    run: Trajectory,
+    targets: Bounded,
+    *,
+    training: bool = True,
 ):
     """Each node's value from the recorded values before it, and the loss; returns the truths of the values."""
     truths, given = {}, ChainMap(values, numbers)
@@ -150,25 +188,40 @@ def _forward_checks(
         yield Check("value", node.name, run.values[node.name], truths[node.name], look)
         for path, truth in buffers.items():
             yield Check("buffer", path, run.buffers_after[path], truth, look)
-    loss, terms = total_loss(problem, numbers, values[problem.output], targets), [problem.loss, *problem.penalties]
+    loss, terms = (
+        total_loss(problem, numbers, values[problem.output], targets),
+        [problem.loss, *problem.penalties],
+    )
     kinds = " and ".join(term.kind for term in terms)
-    yield Check("loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {kinds} loss")
+    yield Check(
+        "loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {kinds} loss"
+    )
     return truths
 
 
 def _backward_checks(
-    problem: Problem, numbers: dict, values: dict, truths: dict, cotangents: dict, run: Trajectory, targets: Bounded
+    problem: Problem,
+    numbers: dict,
+    values: dict,
+    truths: dict,
+    cotangents: dict,
+    run: Trajectory,
+    targets: Bounded,
 ) -> Iterator[Check]:
     """Each cotangent and gradient from the recorded cotangents behind it, the last node first.
 
     What several nodes use has the sum of what comes back from each, and is judged with the first of them.
     """
     dy = loss_cotangent(problem, values[problem.output], targets)
-    slope = f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
+    slope = (
+        f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
+    )
     first_user, own = _first_users(problem), problem.graph.parameters
     looks, given = {problem.output: slope}, numbers | values
     for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
-        yield Check("cotangent", node.name, run.cotangents[node.name], sums[node.name], looks[node.name])
+        yield Check(
+            "cotangent", node.name, run.cotangents[node.name], sums[node.name], looks[node.name]
+        )
         look = f"its cotangent is taken as recorded: look at the backward pass of the {node.kind} layer {node.name}"
         looks |= dict.fromkeys(node.inputs, look)
         gradients = {path: sums[path] for path in own if path in sums}
@@ -185,22 +238,33 @@ def _first_users(problem: Problem) -> dict[str, list[str]]:
         for path in node.parameters:
             tie = problem.tied.get(path)
             users[tie.parameter if tie else path] = node.name
-    return {node.name: [path for path in problem.trained if users[path] == node.name] for node in problem.network}
+    return {
+        node.name: [path for path in problem.trained if users[path] == node.name]
+        for node in problem.network
+    }
 
 
-def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: Precision) -> Iterator[Check]:
+def _update_checks(
+    problem: Problem, before: dict, run: Trajectory, precision: Precision
+) -> Iterator[Check]:
     """The learning rate, and the parameters and the state after each step, from what was before it.
 
     Of a rate and a state that are followed there is nothing to compare.
     """
     gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
-    gradients = clipped(problem.clip, {path: gradients[path] for path in problem.trained}, problem.axes)
+    gradients = clipped(
+        problem.clip, {path: gradients[path] for path in problem.trained}, problem.axes
+    )
     rate_is_followed = isinstance(run.learning_rates, Bounded)
     if problem.schedule and not rate_is_followed:
         yield rate_check(problem, run)
     optimizer = at_rate(problem.optimizer, run.learning_rates)
     after, state_after = update(optimizer, before, gradients, state, run.steps)
-    rate = "gradient and the learning rate are" if problem.schedule and not rate_is_followed else "gradient is"
+    rate = (
+        "gradient and the learning rate are"
+        if problem.schedule and not rate_is_followed
+        else "gradient is"
+    )
     clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
     schedule = f" and the {problem.schedule.kind} schedule" if rate_is_followed else ""
     look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}{schedule}"
@@ -221,7 +285,9 @@ def _update_checks(problem: Problem, before: dict, run: Trajectory, precision: P
 def rate_check(problem: Problem, run: Trajectory) -> Check:
     """The learning rates of a schedule."""
     look = f"look at the {problem.schedule.kind} schedule"
-    return Check("learning rate", "learning rate", run.learning_rates, rates(problem, run.steps), look)
+    return Check(
+        "learning rate", "learning rate", run.learning_rates, rates(problem, run.steps), look
+    )
 
 
 # ---------------------------------------------------------------- end to end

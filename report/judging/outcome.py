@@ -19,7 +19,16 @@ from backproof.report.judging.drift import Drift, compare
 from backproof.report.judging.exceptions import EndedError, told
 from backproof.report.judging.judge import Judgement, judge
 
-INCOMPLETE = ("undecided", "incomplete", "out of range", "error", "crash", "timeout", "out of memory", "missing")
+INCOMPLETE = (
+    "undecided",
+    "incomplete",
+    "out of range",
+    "error",
+    "crash",
+    "timeout",
+    "out of memory",
+    "missing",
+)
 
 
 @dataclass
@@ -94,7 +103,9 @@ def attempt_openly(problem: Problem, name: str, judging: Judging | None = None) 
     return run_openly(problem, label(name), lambda: backend(name).run(problem), judging)
 
 
-def run_openly(problem: Problem, name: str, run: Callable[[], Trajectory], judging: Judging | None = None) -> Result:
+def run_openly(
+    problem: Problem, name: str, run: Callable[[], Trajectory], judging: Judging | None = None
+) -> Result:
     """Judge the trajectory that `run` returns, under this name; an exception of its code is raised as it is."""
     try:
         trajectory = run()
@@ -143,7 +154,11 @@ def failed(name: str, error: BaseException) -> Result:
 def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
     """The share of samples, at every position, whose largest final output is at their class; None without classes."""
     output, targets = trajectory.final_values.get(problem.output), problem.targets
-    one_class = problem.loss.by_class and np.isin(targets, (0, 1)).all() and (targets.sum(axis=-1) == 1).all()
+    one_class = (
+        problem.loss.by_class
+        and np.isin(targets, (0, 1)).all()
+        and (targets.sum(axis=-1) == 1).all()
+    )
     if output is None or not one_class or not np.isfinite(output).all():
         return None
     return float((output.argmax(axis=-1) == targets.argmax(axis=-1)).mean())
@@ -151,7 +166,11 @@ def accuracy(problem: Problem, trajectory: Trajectory) -> float | None:
 
 def pairs_of(comparison: Comparison) -> Iterator[Pair]:
     """All pairs of whole runs that stay within the range of the dtype."""
-    in_range = [result for result in comparison.finished if result.verdict not in ("out of range", "incomplete")]
+    in_range = [
+        result
+        for result in comparison.finished
+        if result.verdict not in ("out of range", "incomplete")
+    ]
     for actual, desired in combinations(in_range, 2):
         names = actual.backend, desired.backend
         drift = compare(comparison.problem, actual.trajectory, desired.trajectory, names)
@@ -170,7 +189,11 @@ def suspect(comparison: Comparison) -> str:
         return "every backend is right by the formulas and misses the printed number: suspect it, or the case"
     wrong = [result for result in results if result.judgement.missed_the_truth]
     others = [result for result in results if result.backend != "numpy"]
-    if _frameworks(others) > 1 and all(result in wrong for result in others) and _miss_alike(comparison, others):
+    if (
+        _frameworks(others) > 1
+        and all(result in wrong for result in others)
+        and _miss_alike(comparison, others)
+    ):
         agreement = f"{_names(others)} agree with each other and miss the truth"
         return f"{agreement} ({others[0].judgement.where.place}): suspect the reference (numpy) or the case"
     certified = [result for result in results if result.verdict == "certified"]
@@ -199,4 +222,6 @@ def _miss_alike(comparison: Comparison, results: list[Result]) -> bool:
     first, *others = [result.judgement.where for result in results]
     agree = {pair.names for pair in comparison.pairs if pair.drift.within_up_to(first.step)}
     pairs = {*combinations([result.backend for result in results], 2)}
-    return pairs <= agree and all((other.step, other.phase) == (first.step, first.phase) for other in others)
+    return pairs <= agree and all(
+        (other.step, other.phase) == (first.step, first.phase) for other in others
+    )

@@ -66,7 +66,13 @@ def _compare(problem: Problem, run: Trajectory, entry: schema.Published, slack: 
         bounds = [slack.of(entry.tensor, step, source) for step in steps]
         allowed = quoted(entry, abs(entry.scale) * _sum(bounds))
     with np.errstate(invalid="ignore"):
-        judged = _judged(entry, np.abs(actual - printed), half_a_unit(entry.value), allowed, np.abs(printed).max())
+        judged = _judged(
+            entry,
+            np.abs(actual - printed),
+            half_a_unit(entry.value),
+            allowed,
+            np.abs(printed).max(),
+        )
     judged[~np.isfinite(actual)] = MISSED
     if (judged == MISSED).any():
         return Published(entry, actual, MISSED, tuple(_misses(entry, actual, judged == MISSED)))
@@ -116,7 +122,11 @@ def half_a_unit(printed: np.ndarray) -> np.ndarray:
 def _misses(entry: schema.Published, actual: np.ndarray, missed: np.ndarray) -> Iterator[str]:
     wrong = wrong_numbers(entry)
     for at in map(tuple, np.argwhere(missed)):
-        number = f"{entry.value[at]} as [{', '.join(map(str, at))}] of" if at else f"{entry.value[at]} for"
+        number = (
+            f"{entry.value[at]} as [{', '.join(map(str, at))}] of"
+            if at
+            else f"{entry.value[at]} for"
+        )
         where = f"{entry.source} prints {number} {entry.tensor} at step {entry.step}"
         if wrong[at] and np.isfinite(actual[at]):
             yield f"{where}, which is marked as wrong at its source, but the run meets it"
@@ -136,7 +146,9 @@ def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.n
     return found(problem, run, group, problem.output if group == "output" else key, step)
 
 
-def _after_all(problem: Problem, run: Trajectory, group: str, key: str, _: int) -> np.ndarray | None:
+def _after_all(
+    problem: Problem, run: Trajectory, group: str, key: str, _: int
+) -> np.ndarray | None:
     """After the last update; what no run records there is the reference's, at the run's own parameters."""
     if group in ("cotangent", "gradient"):
         found = _at_the_end(problem, run)
@@ -157,7 +169,9 @@ def _at_the_end(problem: Problem, run: Trajectory) -> Derivatives:
         return derivatives(problem, parameters, {}, inputs, targets, buffers, training=False)
 
 
-def _at_step(problem: Problem, run: Trajectory, group: str, key: str, step: int) -> np.ndarray | None:
+def _at_step(
+    problem: Problem, run: Trajectory, group: str, key: str, step: int
+) -> np.ndarray | None:
     row = int(np.searchsorted(run.steps, step))
     if group == "update":
         return run.after[key][row].astype(np.float64) - run.before[key][row]
@@ -175,12 +189,17 @@ def _at_step(problem: Problem, run: Trajectory, group: str, key: str, step: int)
 
 
 def _metric(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarray | None:
-    output, rows = find_tensor(problem, run, "output", step), problem.batches[min(step, problem.steps - 1)]
+    output, rows = (
+        find_tensor(problem, run, "output", step),
+        problem.batches[min(step, problem.steps - 1)],
+    )
     targets = problem.targets if step == problem.steps else problem.targets[rows[rows >= 0]]
     if output is None:
         return None
     whole = np.isfinite(output).all()  # argmax takes NaN for the largest
-    return np.asarray(METRICS[name](problem)(output.astype(np.float64), targets) if whole else np.nan)
+    return np.asarray(
+        METRICS[name](problem)(output.astype(np.float64), targets) if whole else np.nan
+    )
 
 
 def _accuracy(problem: Problem) -> Callable:

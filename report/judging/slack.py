@@ -49,7 +49,9 @@ class Slack:
 
     def __init__(self, problem: Problem, run: Trajectory):
         self.problem, self.recorded = problem, run
-        self.precision = precision_of(problem.dtype if problem.dtype.itemsize < SINGLE.itemsize else SINGLE)
+        self.precision = precision_of(
+            problem.dtype if problem.dtype.itemsize < SINGLE.itemsize else SINGLE
+        )
 
     @cached_property
     def run(self) -> Trajectory:
@@ -67,7 +69,9 @@ class Slack:
         group, _, key = tensor.partition("/")
         with np.errstate(all="ignore"):
             bound = self._bound(group, key, step)
-        eps = [float(finfo(dtype).eps) for dtype in (self.problem.dtype, source, self.precision.dtype)]
+        eps = [
+            float(finfo(dtype).eps) for dtype in (self.problem.dtype, source, self.precision.dtype)
+        ]
         return bound * (eps[0] + eps[1]) / eps[2]
 
     def _bound(self, group: str, key: str, step: int) -> np.ndarray:
@@ -99,13 +103,18 @@ class Slack:
         if not last:
             rows = problem.batches[step]
             rows = rows[rows >= 0]
-            masks = {path: self._near(mask[: len(rows)]) for path, mask in problem.masks_at(step).items()}
+            masks = {
+                path: self._near(mask[: len(rows)]) for path, mask in problem.masks_at(step).items()
+            }
         recorded = self.run.after if last else self.run.before
         parameters = {
             path: self._near(recorded[path][-1 if last else row], self._drift_of(path, row))
             for path in problem.parameters
         }
-        x, t = (self._near(values[rows], self._rounding(values[rows])) for values in (problem.inputs, problem.targets))
+        x, t = (
+            self._near(values[rows], self._rounding(values[rows]))
+            for values in (problem.inputs, problem.targets)
+        )
         buffers = self._buffers(-1 if last else row, after=last)
         return t, derivatives(problem, parameters, masks, x, t, buffers, training=not last)
 
@@ -117,10 +126,13 @@ class Slack:
         """What is subtracted is the update, so that of the parameters themselves no drift is in it."""
         _, found = self._computed(row, step)
         state = {
-            name: self._near(array[row], self.state_drift[name][row]) for name, array in self.run.state_before.items()
+            name: self._near(array[row], self.state_drift[name][row])
+            for name, array in self.run.state_before.items()
         }
         rates = self.run.learning_rates
-        after, _ = self._updated(row, found.gradients, state, None if rates is None else rates[row], step)
+        after, _ = self._updated(
+            row, found.gradients, state, None if rates is None else rates[row], step
+        )
         return after[path].bound
 
     def _updated(self, rows, gradients: dict, state: dict, rate, step) -> tuple[dict, dict]:
@@ -145,23 +157,31 @@ class Slack:
     @cached_property
     def parameter_drift(self) -> Arrays:
         """(R + 1, *shape) by path, likewise; a step takes the state as far off as it may be."""
-        return self._added_up(lambda rows, gradients: self._one_step(rows, gradients, self.state_drift)[0])
+        return self._added_up(
+            lambda rows, gradients: self._one_step(rows, gradients, self.state_drift)[0]
+        )
 
-    def _one_step(self, rows: np.ndarray, gradients: dict, state_drift: Arrays) -> tuple[dict, dict]:
+    def _one_step(
+        self, rows: np.ndarray, gradients: dict, state_drift: Arrays
+    ) -> tuple[dict, dict]:
         """What these steps leave, each from exact parameters."""
         state = {
             name: self._near(array[rows], state_drift[name][rows] if state_drift else 0.0)
             for name, array in self.run.state_before.items()
         }
         rates = self.run.learning_rates
-        return self._updated(rows, gradients, state, None if rates is None else rates[rows], self.run.steps[rows])
+        return self._updated(
+            rows, gradients, state, None if rates is None else rates[rows], self.run.steps[rows]
+        )
 
     def _added_up(self, left: Callable[[np.ndarray, dict], dict[str, Bounded]]) -> Arrays:
         """The bounds of what the steps leave, added up; a step that is not recorded is like the recorded one before."""
         local: dict[str, np.ndarray] = {}
         for rows, gradients in self._gradients:
             for name, numbers in left(rows, gradients).items():
-                local.setdefault(name, np.zeros((len(self.run.steps), *numbers.shape[1:])))[rows] = numbers.bound
+                local.setdefault(name, np.zeros((len(self.run.steps), *numbers.shape[1:])))[
+                    rows
+                ] = numbers.bound
         times = np.diff(np.append(self.run.steps, self.problem.steps))
         return {name: _sums(bounds, times) for name, bounds in local.items()}
 
@@ -180,7 +200,9 @@ class Slack:
     def _gradients_of(self, run: Trajectory, size: int) -> dict[str, Bounded]:
         problem, batches = self.problem, self.problem.batches[run.steps][:, :size]
         parameters = {path: self._near(run.before[path]) for path in problem.parameters}
-        masks = {path: self._near(mask[:, :size]) for path, mask in problem.masks_at(run.steps).items()}
+        masks = {
+            path: self._near(mask[:, :size]) for path, mask in problem.masks_at(run.steps).items()
+        }
         buffers = {path: self._near(array) for path, array in run.buffers_before.items()}
         x, t = self._near(problem.inputs[batches]), self._near(problem.targets[batches])
         return derivatives(problem, parameters, masks, x, t, buffers).gradients

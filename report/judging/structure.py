@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backproof.backends.trajectory import ALONE, GROUPS, Incomplete, Trajectory, by_name, dtype_name, settled
+from backproof.backends.trajectory import (
+    ALONE,
+    GROUPS,
+    Incomplete,
+    Trajectory,
+    by_name,
+    dtype_name,
+    settled,
+)
 from backproof.cases.problem import Problem
 from backproof.cases.tensors import tensors_of
 from backproof.report.judging.following import without_loss, without_rates, without_state
@@ -39,14 +47,21 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
     except Incomplete as reason:
         return [str(reason)]
     expected = _expected(problem, run)
-    found = {field: groups[field] if field in groups else _alone(getattr(run, field)) for field in expected}
+    found = {
+        field: groups[field] if field in groups else _alone(getattr(run, field))
+        for field in expected
+    }
     told = []
     if other := _other_dtype(problem, found):
         told = [f"every array is {other} where {problem.dtype} was asked"]
     for field, shapes in expected.items():
         dtype = np.dtype(np.float64) if field == "learning_rates" else problem.dtype
         mistakes = _compare(found[field], shapes, dtype)
-        told += _told(field, shapes, [mistake for mistake in mistakes if not (other and mistake.kind == "dtype")])
+        told += _told(
+            field,
+            shapes,
+            [mistake for mistake in mistakes if not (other and mistake.kind == "dtype")],
+        )
     return told
 
 
@@ -73,7 +88,9 @@ def _alone(tensor: object) -> dict:
 
 def _other_dtype(problem: Problem, found: dict[str, dict]) -> str:
     """The dtype of all arrays, where they agree on one that was not asked for; else nothing."""
-    tensors = [tensor for field in found if field != "learning_rates" for tensor in found[field].values()]
+    tensors = [
+        tensor for field in found if field != "learning_rates" for tensor in found[field].values()
+    ]
     dtypes = {tensor.dtype for tensor in tensors if isinstance(tensor, np.ndarray | np.generic)}
     return dtype_name(dtypes.pop()) if len(dtypes) == 1 and problem.dtype not in dtypes else ""
 
@@ -85,7 +102,9 @@ def _compare(found: dict, shapes: Shapes, dtype: np.dtype) -> Iterator[Odd]:
     for name in [*shapes, *(name for name in found if name not in shapes)]:
         tensor = found.get(name)
         if name not in shapes:
-            yield Odd(name, "extra", "nothing of that name is expected" if name else "none are expected")
+            yield Odd(
+                name, "extra", "nothing of that name is expected" if name else "none are expected"
+            )
         elif name not in found:
             yield Odd(name, "missing", "missing")
         elif tensor is None:
@@ -115,7 +134,9 @@ def _told(field: str, shapes: Shapes, mistakes: list[Odd]) -> Iterator[str]:
 
 
 def _listed(names: list[str]) -> str:
-    shown = names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    shown = (
+        names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    )
     return f"{', '.join(map(str, shown[:-1]))} and {shown[-1]}"
 
 

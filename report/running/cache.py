@@ -143,21 +143,37 @@ def run_key(problem: Problem, backend: str) -> str | None:
     if backend not in BACKENDS:
         return None
     module = BACKENDS[backend]
-    return key_of(problem.name, problem.fingerprint, backend, sources(module), packages(module), machine())
+    return key_of(
+        problem.name, problem.fingerprint, backend, sources(module), packages(module), machine()
+    )
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:
     """What a judgement of this run depends on, which left a file of this SHA-256."""
     judge = "backproof.report.running.job"
-    return key_of(run, digest, problem.published, problem.tolerance, sources(judge), packages(judge), machine())
+    return key_of(
+        run,
+        digest,
+        problem.published,
+        problem.tolerance,
+        sources(judge),
+        packages(judge),
+        machine(),
+    )
 
 
 @cache
 def machine() -> str:
     """Packages, Python, processor, and the variables that the frameworks read."""
-    packages = sorted(f"{found.name} {found.version}" for found in importlib.metadata.distributions())
-    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES))
-    return key_of(packages, variables, sys.version, platform.platform(), processor(), os.cpu_count() or 1)
+    packages = sorted(
+        f"{found.name} {found.version}" for found in importlib.metadata.distributions()
+    )
+    variables = sorted(
+        f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES)
+    )
+    return key_of(
+        packages, variables, sys.version, platform.platform(), processor(), os.cpu_count() or 1
+    )
 
 
 @cache
@@ -174,7 +190,11 @@ def packages(module: str) -> str:
 
 def named_packages(module: str) -> set[str]:
     """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
-    named = {name.partition(".")[0] for text in _texts(module).values() for name in _imports(text) | _packages(text)}
+    named = {
+        name.partition(".")[0]
+        for text in _texts(module).values()
+        for name in _imports(text) | _packages(text)
+    }
     return named - {"backproof", *sys.stdlib_module_names}
 
 
@@ -185,7 +205,9 @@ def _texts(module: str) -> dict[str, str]:
         name = waiting.pop()
         if name not in seen and (path := _file(name)):
             seen[name] = path.read_text(encoding="utf-8")
-            waiting += _imports(seen[name]) | {name.rpartition(".")[0]}  # a package is imported before what is in it
+            waiting += _imports(seen[name]) | {
+                name.rpartition(".")[0]
+            }  # a package is imported before what is in it
     return dict(sorted(seen.items()))
 
 
@@ -242,7 +264,11 @@ def _imports(text: str) -> frozenset[str]:
 @cache
 def _packages(text: str) -> frozenset[str]:
     """What a module says in `PACKAGES`."""
-    named = [node for node in ast.parse(text).body if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]]
+    named = [
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]
+    ]
     return frozenset(name for node in named for name in ast.literal_eval(node.value))
 
 

@@ -19,7 +19,15 @@ from backproof.cases.problem import materialise
 from backproof.cases.reading.load import Mistake
 from backproof.reference.exact_run import BITS, ExactRun, exact_run
 from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
-from backproof.report.running.cache import Cache, judgement_key, key_of, machine, packages, run_key, sources
+from backproof.report.running.cache import (
+    Cache,
+    judgement_key,
+    key_of,
+    machine,
+    packages,
+    run_key,
+    sources,
+)
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import Done, Unit
 from backproof.report.running.saved_runs import Saved
@@ -32,7 +40,13 @@ from backproof.report.telling.overview import DEEP, whole_report
 from backproof.report.telling.places import saved_run
 
 SECONDS_FOR_EXACT_RUN = 10.0
-KEPT = ("certified", "differs", "undecided", "out of range", "unsupported")  # what the same run would come to again
+KEPT = (
+    "certified",
+    "differs",
+    "undecided",
+    "out of range",
+    "unsupported",
+)  # what the same run would come to again
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 
@@ -95,7 +109,9 @@ class _Open:
     done: dict[int, Done] = field(default_factory=dict)
     keys: dict[int, str | None] = field(default_factory=dict)
 
-    def comparisons(self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]) -> list[Comparison]:
+    def comparisons(
+        self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]
+    ) -> list[Comparison]:
         """What came of it at each dtype."""
         return [
             Comparison(self.case, materialise(self.case, dtype), found, pairs.get(dtype, []))
@@ -164,7 +180,9 @@ class Work:
         if run and done.result.verdict in KEPT:
             kept = done.file and self.cache.keep_run(run, done.file)
             done = done._replace(file=kept and kept.file)
-            key = judgement_key(run, kept.digest if kept else "", materialise(one.case, one.units[position].dtype))
+            key = judgement_key(
+                run, kept.digest if kept else "", materialise(one.case, one.units[position].dtype)
+            )
             self.cache.put(key, done.result)
             one.keys[position] = key
         else:
@@ -193,7 +211,9 @@ class Work:
         pending[future] = partial(self._told, one, done, key)
         return None
 
-    def _told(self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Told]) -> _Open:
+    def _told(
+        self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Told]
+    ) -> _Open:
         try:
             told = future.result()
             if key:
@@ -205,7 +225,9 @@ class Work:
 
     def unfinished(self) -> list[Chapter]:
         """What there is of cases that are not told: the verdicts of the units that are done."""
-        return [_verdicts_alone(one) for one in self.cases if one.done and one.number not in self.told]
+        return [
+            _verdicts_alone(one) for one in self.cases if one.done and one.number not in self.told
+        ]
 
     def save_runs(self, output: Path) -> None:
         """Leave the runs beside the report, where `--from-runs` looks for them."""
@@ -223,7 +245,9 @@ class Work:
 def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
     """What each backend says of itself, in a process of its own; and which runs were given."""
     keys = {
-        name: key_of("settings", name, *_settings(BACKENDS[name])) if cache and name in BACKENDS else None
+        name: key_of("settings", name, *_settings(BACKENDS[name]))
+        if cache and name in BACKENDS
+        else None
         for name in plan.backends
     }
     rows = {name: cache.get(key, dict[str, str]) for name, key in keys.items() if key}
@@ -248,7 +272,9 @@ def _settings(module: str) -> tuple[str, ...]:
 
 
 def _chapter(one: _Open, told: Told) -> Chapter:
-    return Chapter(one.comparisons(told.results, told.pairs), told.section, told.layers, told.figure)
+    return Chapter(
+        one.comparisons(told.results, told.pairs), told.section, told.layers, told.figure
+    )
 
 
 def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Told:  # noqa: FBT001
@@ -263,7 +289,10 @@ def tell_case(exact: bool, case: Case, done: dict[str, list[Done]]) -> Told:  # 
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
         figure = _unless_it_fails("the figure", notes, _figure, comparisons)
     section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
-    results = {one.dtype: [replace(result, trajectory=None) for result in one.results] for one in comparisons}
+    results = {
+        one.dtype: [replace(result, trajectory=None) for result in one.results]
+        for one in comparisons
+    }
     return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
 
@@ -285,7 +314,10 @@ def _unless_it_fails(what: str, notes: list[str], make: Callable, *arguments) ->
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
     comparison = Comparison(case, materialise(case, dtype))
     comparison.results = [
-        replace(unit.result, trajectory=unit.result.judgement and load_run(unit.file, comparison.problem))
+        replace(
+            unit.result,
+            trajectory=unit.result.judgement and load_run(unit.file, comparison.problem),
+        )
         for unit in done
     ]
     comparison.pairs = list(pairs_of(comparison))
@@ -300,7 +332,9 @@ def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, s
     if all(result.verdict != "certified" for result in comparison.results):
         return None, "no run is certified"
     try:
-        exact = exact_run(comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits)
+        exact = exact_run(
+            comparison.problem, {*shown_steps(comparison)}, SECONDS_FOR_EXACT_RUN, bits
+        )
     except Exception as error:  # noqa: BLE001, telling never changes a verdict
         return None, cut(f"it failed: {type(error).__name__}: {error}", 400)
     return exact, "" if exact else "it takes too long here"
@@ -311,7 +345,9 @@ def _untold(one: _Open, done: dict[str, list[Done]], death: DiedError) -> Chapte
     why = f"judged, but not compared with the others: {death.message}"
     results = {
         dtype: [
-            Result(unit.result.backend, death.verdict, why, output=death.output) if unit.file else unit.result
+            Result(unit.result.backend, death.verdict, why, output=death.output)
+            if unit.file
+            else unit.result
             for unit in units
         ]
         for dtype, units in done.items()
@@ -343,12 +379,23 @@ def _layers(comparison: Comparison) -> list[LayerGradient]:
 
 
 def story(
-    chapters: list[Chapter], mistakes: list[Mistake], environment: dict[str, str], unfinished: str = ""
+    chapters: list[Chapter],
+    mistakes: list[Mistake],
+    environment: dict[str, str],
+    unfinished: str = "",
 ) -> dict[str, bytes]:
     """The files of the report but for the JSON, by name; `unfinished` says what is missing in it."""
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
-    depth = {chapter.comparisons[0].case.name: chapter.layers for chapter in chapters if len(chapter.layers) > 1}
-    files = {figure_name(chapter.comparisons[0]): chapter.figure for chapter in chapters if chapter.figure}
+    depth = {
+        chapter.comparisons[0].case.name: chapter.layers
+        for chapter in chapters
+        if len(chapter.layers) > 1
+    }
+    files = {
+        figure_name(chapter.comparisons[0]): chapter.figure
+        for chapter in chapters
+        if chapter.figure
+    }
     notes: list[str] = []
     deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
     if deep and (picture := _unless_it_fails("the figure", notes, _depth_figure, deep)):

@@ -66,7 +66,9 @@ class DiedError(Exception):
 def _dig(file: int, length: int) -> bool:
     """Make the beginning of a file a hole, which takes no room on the disk; Linux can do it, on most file systems."""
     try:
-        return not ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
+        return not ctypes.CDLL(None).fallocate(
+            file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length)
+        )
     except (AttributeError, OSError, TypeError):
         return False
 
@@ -107,7 +109,9 @@ class Worker:
             self._answer(START, limits.memory, "it began its work")
             self.started = True
         task = worker.task(function, arguments, limits.seconds)
-        self.sender = Thread(target=self._send, args=(task,), daemon=True)  # it waits until somebody reads
+        self.sender = Thread(
+            target=self._send, args=(task,), daemon=True
+        )  # it waits until somebody reads
         self.sender.start()
         answer = self._answer(limits.seconds, limits.memory, "it had a result")
         how, content = answer[:1], answer[1:]
@@ -140,19 +144,31 @@ class Worker:
     def _check(self, deadline: float, seconds: float, memory: float, what: str) -> None:
         self._shorten_log()
         if self.family.memory(memory) > memory:
-            message = f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
+            message = (
+                f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
+            )
             raise DiedError("out of memory", message, self._output())
         if time.monotonic() > deadline:
             output = self._output()
-            raise DiedError("timeout", f"stopped after {seconds:g} s, its limit, before {what}{place(output)}", output)
+            raise DiedError(
+                "timeout",
+                f"stopped after {seconds:g} s, its limit, before {what}{place(output)}",
+                output,
+            )
 
     def _death(self, end: Exception) -> DiedError:
         """What is told where no answer can come any more."""
         try:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            done = "closed the pipe" if isinstance(end, EOFError) else "written something else into the pipe"
-            return DiedError("crash", f"stopped when it had {done} for its result and went on", self._output())
+            done = (
+                "closed the pipe"
+                if isinstance(end, EOFError)
+                else "written something else into the pipe"
+            )
+            return DiedError(
+                "crash", f"stopped when it had {done} for its result and went on", self._output()
+            )
         output, when = self._output(), "" if self.started else " before it could begin"
         return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
 
@@ -187,7 +203,10 @@ class Worker:
             self.process.kill()
         self.process.wait()
         end_marked(self.mark)
-        for thread, pipe in ((self.collector, self.process.stdout), (self.sender, self.process.stdin)):
+        for thread, pipe in (
+            (self.collector, self.process.stdout),
+            (self.sender, self.process.stdin),
+        ):
             thread.join(GRACE)
             with suppress(OSError):
                 if not thread.is_alive():  # or else it is at work with it
@@ -291,7 +310,9 @@ class Workers:
                 raise DiedError("interrupted", "it was not begun")
             if self.idle.get(kind):
                 return self.idle[kind].pop()
-            own = Worker(Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND)
+            own = Worker(
+                Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
+            )
             self.all.add(own)
             return own
 
@@ -330,7 +351,8 @@ def _how(code: int) -> str:
 
 
 STACK = re.compile(
-    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)", re.MULTILINE
+    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)",
+    re.MULTILINE,
 )
 
 
@@ -339,7 +361,9 @@ def place(output: str) -> str:
     stacks = STACK.findall(output)
     if not stacks:
         return ""
-    _, file, line, function = next((stack for stack in stacks if stack[0].startswith("Current")), stacks[-1])
+    _, file, line, function = next(
+        (stack for stack in stacks if stack[0].startswith("Current")), stacks[-1]
+    )
     return f"; it was in {function}, {file.removeprefix(f'{Path.cwd()}{os.sep}')}:{line}"
 
 

@@ -72,7 +72,9 @@ def run_unit(unit: Unit, file: Path) -> Result | None:
     from backproof.backends.registry import backend
 
     try:
-        problem = materialise(unit.case.model_copy(), unit.dtype)  # whatever a backend does to it stays with it
+        problem = materialise(
+            unit.case.model_copy(), unit.dtype
+        )  # whatever a backend does to it stays with it
         save_run(backend(unit.backend).run(problem), file, problem)
     except WrongReturn:
         raise  # so that a worker adds what was printed

@@ -33,7 +33,9 @@ class JudgeApart:
             with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
                 file = Path(folder) / "run.safetensors"
                 save_run(trajectory, file, problem)
-                result = self.workers.call(JUDGE, judge_unit, Unit(case, problem.dtype.name, name), file)
+                result = self.workers.call(
+                    JUDGE, judge_unit, Unit(case, problem.dtype.name, name), file
+                )
             return replace(result, trajectory=trajectory)
 
         return judged

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 @contextmanager
 def processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """So many workers. A fork after JAX has started hangs, so they are spawned; after an error they are ended."""
-    pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(
+        number, multiprocessing.get_context("spawn"), initializer=_follow_parent
+    )
     try:
         yield pool
     except BaseException:

@@ -41,7 +41,9 @@ def matched(run: Given, cases: list[Case], dtypes: Collection[str]) -> Given:
     if case is None:
         raise NotARun(f"{what}, which is no case here: name its file")
     if run.header.dtype not in dtypes:
-        raise NotARun(f"{what}, but --dtype asks for {' and '.join(dtypes)}: add --dtype {run.header.dtype}")
+        raise NotARun(
+            f"{what}, but --dtype asks for {' and '.join(dtypes)}: add --dtype {run.header.dtype}"
+        )
     return run._replace(header=run.header._replace(case=case.name))
 
 
@@ -59,7 +61,9 @@ class Saved:
         """The names of those cases that have a run: one of their name, or of another name and their fingerprint."""
         names = {case.name for case in cases}
         others = {run.header.problem for run in self.runs if run.header.case not in names}
-        matching = {case.name for case in cases if others and not others.isdisjoint(_fingerprints(case))}
+        matching = {
+            case.name for case in cases if others and not others.isdisjoint(_fingerprints(case))
+        }
         return matching | names.intersection(run.header.case for run in self.runs)
 
     def of(self, case: Case, dtype: str, name: str) -> Path:
@@ -68,7 +72,9 @@ class Saved:
         runs.sort(key=lambda run: (run.header.problem, *_unlike(case.name, run.header.case)))
         problem = materialise(case, dtype).fingerprint
         its_own = [run.file for run in runs if run.header.problem == problem]
-        of_its_name = [run.file for run in runs if run.header.case == case.name]  # without a fingerprint, or changed
+        of_its_name = [
+            run.file for run in runs if run.header.case == case.name
+        ]  # without a fingerprint, or changed
         return next(iter([*its_own, *of_its_name]), saved_run(self.folder, case, dtype, name))
 
 

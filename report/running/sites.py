@@ -56,7 +56,10 @@ class Cluster(Site):
         """Run and judge a unit there, and take its run over."""
         if unit.file:
             return super().unit(unit)
-        ours, theirs = Future(), self.there.submit(do_there, unit, self.limits, sources("backproof.report.running.job"))
+        ours, theirs = (
+            Future(),
+            self.there.submit(do_there, unit, self.limits, sources("backproof.report.running.job")),
+        )
         theirs.add_done_callback(lambda _: self._take_over(theirs, ours))
         return ours
 
@@ -70,7 +73,9 @@ class Cluster(Site):
     def _file(self, content: bytes | None) -> Path | None:
         if content is None:
             return None
-        with tempfile.NamedTemporaryFile(suffix=".safetensors", dir=self.folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            suffix=".safetensors", dir=self.folder, delete=False
+        ) as file:
             file.write(content)
         return Path(file.name)
 
@@ -92,7 +97,9 @@ def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
             yield ours
         else:
             with cluster(kind) as client:
-                yield Cluster(ours, client.get_executor(pure=False), sum(client.ncores().values()), limits)
+                yield Cluster(
+                    ours, client.get_executor(pure=False), sum(client.ncores().values()), limits
+                )
     finally:
         workers.stop()
         here.shutdown(cancel_futures=True)
@@ -121,21 +128,27 @@ def cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ModuleNotFoundError:
-        raise UnreachableError("a Dask cluster needs the package distributed: pip install distributed") from None
+        raise UnreachableError(
+            "a Dask cluster needs the package distributed: pip install distributed"
+        ) from None
     try:
         client = Client(address.removeprefix(DASK), timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UnreachableError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         if not client.ncores():
-            raise UnreachableError(f"the cluster at {address} has no worker; start one: dask worker {address[7:]}")
+            raise UnreachableError(
+                f"the cluster at {address} has no worker; start one: dask worker {address[7:]}"
+            )
         yield client
 
 
 def do_there(unit: Unit, limits: Limits, expected: str) -> tuple[Result, bytes | None]:
     """A unit on a machine of the cluster: its result, and the content of its run."""
     if sources("backproof.report.running.job") != expected:
-        message = "the worker of the cluster runs other sources than these; start it in this checkout"
+        message = (
+            "the worker of the cluster runs other sources than these; start it in this checkout"
+        )
         return Result(unit.backend, "error", message), None
     workers = _workers_there(limits)
     result, file = do(workers, unit, Path(workers.folder.name))

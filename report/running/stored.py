@@ -114,7 +114,9 @@ def _thing(data: Any, kind: Any) -> Any:
     if kind is bytes:
         return b64decode(data, validate=True)
     if kind is np.ndarray:
-        return np.array(data) if type(data) in (int, float) else _array(**data)  # NumPy's own numbers are arrays to it
+        return (
+            np.array(data) if type(data) in (int, float) else _array(**data)
+        )  # NumPy's own numbers are arrays to it
     return _object(data, kind)
 
 
@@ -174,4 +176,7 @@ def _hints(kind: type) -> dict[str, Any]:
     if issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     hints = get_type_hints(kind, include_extras=True)
-    return {name: hints[name] for name in getattr(kind, "_fields", None) or [field.name for field in fields(kind)]}
+    return {
+        name: hints[name]
+        for name in getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
+    }

@@ -53,7 +53,9 @@ def main(log: str) -> None:
 
 def adopt_orphans() -> None:
     """Remain above all that is started here, a daemon too, so that it is found; Linux alone can do it."""
-    with suppress(AttributeError, OSError, TypeError):  # TypeError: Windows has no library without a name
+    with suppress(
+        AttributeError, OSError, TypeError
+    ):  # TypeError: Windows has no library without a name
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

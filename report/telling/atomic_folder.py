@@ -35,7 +35,11 @@ def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     for name in before - files.keys():
-        if fnmatchcase(name, stale) and name.count("/") == stale.count("/") and ".." not in name.split("/"):
+        if (
+            fnmatchcase(name, stale)
+            and name.count("/") == stale.count("/")
+            and ".." not in name.split("/")
+        ):
             (folder / name).unlink(missing_ok=True)
 
 

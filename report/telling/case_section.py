@@ -21,11 +21,33 @@ from backproof.report.telling.escape import block, parts, text
 from backproof.report.telling.gaps import not_judged
 from backproof.report.telling.places import figure_of
 
-SHOWN_STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+SHOWN_STEPS = (
+    0,
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+)
 
 
 def case_section(
-    comparisons: list[Comparison], layers: list[LayerGradient], *, figure: bool = False, notes: Iterable[str] = ()
+    comparisons: list[Comparison],
+    layers: list[LayerGradient],
+    *,
+    figure: bool = False,
+    notes: Iterable[str] = (),
 ) -> str:
     """One case at all its dtypes: the scenario, the runs, and their numbers.
 
@@ -33,7 +55,12 @@ def case_section(
     """
     with np.errstate(all="ignore"):
         return "\n\n".join(
-            [*_beginning(comparisons), *notes, *_middle(comparisons, layers, figure), *_end(comparisons)]
+            [
+                *_beginning(comparisons),
+                *notes,
+                *_middle(comparisons, layers, figure),
+                *_end(comparisons),
+            ]
         )
 
 
@@ -50,7 +77,9 @@ def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
     yield from parts("the output of the processes", _outputs, comparisons)
 
 
-def _middle(comparisons: list[Comparison], layers: list[LayerGradient], figure: bool) -> Iterator[str]:  # noqa: FBT001
+def _middle(
+    comparisons: list[Comparison], layers: list[LayerGradient], figure: bool
+) -> Iterator[str]:  # noqa: FBT001
     for comparison in comparisons:
         yield from parts("the odd one out", _odd_one_out, comparison)
     if figure:
@@ -107,7 +136,9 @@ def _scenario(comparison: Comparison) -> str:
 
 
 def _layer(layer: LayerConcept) -> str:
-    told = "; ".join(filter(None, [layer.brief, f"of {', '.join(layer.inputs)}" if layer.inputs else ""]))
+    told = "; ".join(
+        filter(None, [layer.brief, f"of {', '.join(layer.inputs)}" if layer.inputs else ""])
+    )
     return f"{layer.name} ({told})" if told else layer.name
 
 
@@ -120,16 +151,25 @@ def _sharing(case: Case) -> Iterator[str]:
 
 def _loss(case: Case) -> str:
     loss = f"{case.loss.kind.replace('_', ' ')} × {case.loss.factor:g} ({case.loss.reduction})"
-    penalties = (f"{term.kind} × {term.coefficient:g} of {', '.join(term.parameters)}" for term in case.penalties)
+    penalties = (
+        f"{term.kind} × {term.coefficient:g} of {', '.join(term.parameters)}"
+        for term in case.penalties
+    )
     return " + ".join([loss, *penalties])
 
 
 def _training(case: Case) -> str:
     if not case.training:
         return "gradients only"
-    steps = f"{case.steps:,} step{'s' * (case.steps > 1)} of {_with_settings(case.training.optimizer)}"
+    steps = (
+        f"{case.steps:,} step{'s' * (case.steps > 1)} of {_with_settings(case.training.optimizer)}"
+    )
     clip = f", clipped by {_with_settings(case.training.clip)}" if case.training.clip else ""
-    schedule = f", learning rate by {_with_settings(case.training.schedule)}" if case.training.schedule else ""
+    schedule = (
+        f", learning rate by {_with_settings(case.training.schedule)}"
+        if case.training.schedule
+        else ""
+    )
     return steps + clip + schedule
 
 
@@ -148,8 +188,24 @@ def _runs_table(comparisons: list[Comparison]) -> str:
     for comparison in comparisons:
         for result in comparison.results:
             row = [comparison.dtype, result.backend, cell(result)]
-            rows.append(row + (_run_cells(result) if result.judgement else [text(result.message), "", "", "", ""]))
-    headers = ["dtype", "backend", "verdict", "largest budget at", "resolution", "elements", "resolved", "run + judge"]
+            rows.append(
+                row
+                + (
+                    _run_cells(result)
+                    if result.judgement
+                    else [text(result.message), "", "", "", ""]
+                )
+            )
+    headers = [
+        "dtype",
+        "backend",
+        "verdict",
+        "largest budget at",
+        "resolution",
+        "elements",
+        "resolved",
+        "run + judge",
+    ]
     return table(rows, headers)
 
 
@@ -159,7 +215,13 @@ def _run_cells(result: Result) -> list[str]:
     place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
     resolution = f"{may_pass(judgement.resolution)}, median {judgement.resolution.median:.0e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
-    return [place, resolution, f"{judgement.ledger.elements:,}", f"{judgement.ledger.resolved:,}", seconds]
+    return [
+        place,
+        resolution,
+        f"{judgement.ledger.elements:,}",
+        f"{judgement.ledger.resolved:,}",
+        seconds,
+    ]
 
 
 def _layers_table(layers: list[LayerGradient]) -> str:
@@ -191,7 +253,10 @@ def _step_zero(comparison: Comparison) -> str:
     problem, results = comparison.problem, comparison.whole
     size = int((problem.batches[0] >= 0).sum())
     first_steps = [cut(result.trajectory, np.array([0]), size) for result in results]
-    checks = [{check[:2]: check for check in decided_checks(problem, followed(problem, step))} for step in first_steps]
+    checks = [
+        {check[:2]: check for check in decided_checks(problem, followed(problem, step))}
+        for step in first_steps
+    ]
     rows = []
     for name, check in max(checks, key=len).items():
         budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
@@ -217,7 +282,12 @@ def _trajectory(comparison: Comparison) -> str:
         gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
         digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
         rows.append([f"{step:,}", _loss_at(first, row), f"{gradient:.3g}", *digits])
-    headers = ["step", "loss", "largest gradient", *(f"digits, {result.backend}" for result in with_digits)]
+    headers = [
+        "step",
+        "loss",
+        "largest gradient",
+        *(f"digits, {result.backend}" for result in with_digits),
+    ]
     digits = (
         f"*Digits*: how many decimal digits of the parameters after that step agree with the exact run, proved in ball "
         f"arithmetic of {exact.bits} bits."
@@ -240,9 +310,15 @@ def _loss_at(run: Trajectory, row: int) -> str:
 
 def _accuracy(comparison: Comparison) -> str:
     """The share of all samples that each backend puts into their class in the end."""
-    shares = [f"{result.backend} {result.accuracy:.2%}" for result in comparison.whole if result.accuracy is not None]
+    shares = [
+        f"{result.backend} {result.accuracy:.2%}"
+        for result in comparison.whole
+        if result.accuracy is not None
+    ]
     return (
-        f" Put into their class: {', '.join(shares)} of {len(comparison.problem.inputs):,} samples." if shares else ""
+        f" Put into their class: {', '.join(shares)} of {len(comparison.problem.inputs):,} samples."
+        if shares
+        else ""
     )
 
 
@@ -263,5 +339,14 @@ def _published(comparison: Comparison) -> str:
     for numbers in zip(*(result.judgement.published for result in results), strict=True):
         entry = numbers[0].entry
         statuses = (number.status for number in numbers)
-        rows.append([text(entry.source), text(f"{entry.tensor} at {entry.step}"), printed(entry.value), *statuses])
-    return table(rows, ["source", "tensor and step", "printed", *(result.backend for result in results)])
+        rows.append(
+            [
+                text(entry.source),
+                text(f"{entry.tensor} at {entry.step}"),
+                printed(entry.value),
+                *statuses,
+            ]
+        )
+    return table(
+        rows, ["source", "tensor and step", "printed", *(result.backend for result in results)]
+    )

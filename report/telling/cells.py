@@ -17,7 +17,9 @@ BARE_BAR = re.compile(r"(?<!\\)\|")
 
 def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
     """A table whose cells are taken as they are, each on one line; in Markdown `|` is escaped."""
-    rows, (headers,) = ([[_line(cell, form) for cell in row] for row in part] for part in (rows, [headers]))
+    rows, (headers,) = (
+        [[_line(cell, form) for cell in row] for row in part] for part in (rows, [headers])
+    )
     return tabulate(rows, headers, tablefmt=form, disable_numparse=True)
 
 
@@ -43,7 +45,13 @@ def cell(result: Result) -> str:
 def may_pass(resolution: Resolution) -> str:
     """The largest error that may pass, with ± where it is an absolute one."""
     absolute = resolution.absolute > resolution.relative
-    return f"±{resolution.absolute:.0e}" if absolute else f"{resolution.relative:.0e}" if resolution.relative else "0"
+    return (
+        f"±{resolution.absolute:.0e}"
+        if absolute
+        else f"{resolution.relative:.0e}"
+        if resolution.relative
+        else "0"
+    )
 
 
 def short(share: float) -> str:
@@ -60,4 +68,6 @@ def some(values: np.ndarray) -> str:
 
 def printed(values: np.ndarray) -> str:
     """The first few of some printed numbers, digit by digit."""
-    return ", ".join(values.ravel()[:SHOWN_ELEMENTS]) + (", …" if values.size > SHOWN_ELEMENTS else "")
+    return ", ".join(values.ravel()[:SHOWN_ELEMENTS]) + (
+        ", …" if values.size > SHOWN_ELEMENTS else ""
+    )

@@ -45,7 +45,11 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
         path = layer.parameters[0]
         cotangent = float(np.linalg.norm(floats(run.cotangents[layer.name][0])))
         bound = bound or cotangent
-        rows.append(LayerGradient(layer.name, float(np.linalg.norm(floats(run.gradients[path][0]))), cotangent, bound))
+        rows.append(
+            LayerGradient(
+                layer.name, float(np.linalg.norm(floats(run.gradients[path][0]))), cotangent, bound
+            )
+        )
         bound *= float(np.linalg.norm(floats(run.before[path][0]), 2))
     return rows[::-1]
 
@@ -54,7 +58,10 @@ def _is_chain(problem: Problem) -> bool:
     """Each layer takes the value before it, and has a bound or a weight of its own that is trained."""
     return all(
         node.inputs == (before,)
-        and (node.kind in (*ACTIVATIONS, *BOUNDS) or (node.kind == "dense" and node.parameters[0] in problem.trained))
+        and (
+            node.kind in (*ACTIVATIONS, *BOUNDS)
+            or (node.kind == "dense" and node.parameters[0] in problem.trained)
+        )
         for node, before in zip(problem.network, problem.shapes, strict=False)
     )
 

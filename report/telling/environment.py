@@ -17,7 +17,9 @@ def describe_environment(backends: list[dict[str, str]]) -> dict[str, str]:
     told = {
         row["backend"]: cut(
             ", ".join(
-                value if key == "packages" else f"{key}: {value}" for key, value in row.items() if key != "backend"
+                value if key == "packages" else f"{key}: {value}"
+                for key, value in row.items()
+                if key != "backend"
             )
         )
         for row in backends

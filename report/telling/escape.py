@@ -16,7 +16,9 @@ BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
 def text(words: object) -> str:
     """For Markdown, in a table too."""
     escaped = SPECIAL.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), plain(words))
-    return BEGINNING.sub(lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", escaped)
+    return BEGINNING.sub(
+        lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", escaped
+    )
 
 
 def code(words: object) -> str:
@@ -28,12 +30,17 @@ def code(words: object) -> str:
 
 def block(words: str) -> str:
     """As a block of code; its lines stay."""
-    lines = "\n".join("".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in y) for y in words.splitlines())
+    lines = "\n".join(
+        "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in y)
+        for y in words.splitlines()
+    )
     fence = _fence(lines, 3)
     return f"{fence}text\n{lines}\n{fence}"
 
 
-def parts(what: str, tell: Callable[..., str | Iterable[str]], *arguments, **settings) -> Iterator[str]:
+def parts(
+    what: str, tell: Callable[..., str | Iterable[str]], *arguments, **settings
+) -> Iterator[str]:
     """What `tell` writes; or a line that says why it is left out, for telling never changes a verdict."""
     try:
         told = tell(*arguments, **settings)

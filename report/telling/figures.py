@@ -45,17 +45,27 @@ def draw_run(comparisons: list[Comparison]) -> bytes:
     """One case over its steps: the loss, the budget of each backend, and how far each pair drifts."""
     picture = BytesIO()
     pairs = max(len(comparison.pairs) for comparison in comparisons)
-    with _figure(picture, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (loss, budget, drift):
+    with _figure(picture, 3, (12.6, 3.6 + LINE_OF_LEGEND * max(pairs - 3, 0))) as (
+        loss,
+        budget,
+        drift,
+    ):
         for comparison in comparisons:
             _draw_losses(loss, comparison)
             _draw_budgets(budget, comparison)
             _draw_drift(drift, comparison)
         loss.set(title="loss", xlabel="step", xscale="log")
-        budget.set(title="largest share of an allowance", xlabel="step", xscale="log", ylim=(0, 1.15))
+        budget.set(
+            title="largest share of an allowance", xlabel="step", xscale="log", ylim=(0, 1.15)
+        )
         budget.axhline(1, color="black", linewidth=1)
-        budget.annotate("all of the allowance", (0.02, 1.02), xycoords=("axes fraction", "data"), fontsize=8)
+        budget.annotate(
+            "all of the allowance", (0.02, 1.02), xycoords=("axes fraction", "data"), fontsize=8
+        )
         scale = _scale(comparisons)
-        drift.set(title="largest difference of a parameter", xlabel="step", xscale="log", yscale=scale)
+        drift.set(
+            title="largest difference of a parameter", xlabel="step", xscale="log", yscale=scale
+        )
         for panel in (loss, budget, drift):
             _ticks(panel)
             if panel.get_legend_handles_labels()[0]:
@@ -80,12 +90,16 @@ def _draw_budgets(panel, comparison: Comparison) -> None:
 
 
 def _draw_drift(panel, comparison: Comparison) -> None:
-    for number, (pair, colour) in enumerate(zip(comparison.pairs, cycle(PAIR_COLOURS), strict=False)):
+    for number, (pair, colour) in enumerate(
+        zip(comparison.pairs, cycle(PAIR_COLOURS), strict=False)
+    ):
         steps, values = thin(comparison.problem.recorded, pair.drift.over_steps)
         label = f"{'-'.join(pair.names)} {comparison.dtype}"
         values = np.where((values > 0) & np.isfinite(values), values, np.nan)
         width = max(2.4 - 0.8 * number, 0.6)  # the later, the thinner: equal pairs are seen
-        panel.plot(steps, values, STYLES[comparison.dtype], color=colour, linewidth=width, label=label)
+        panel.plot(
+            steps, values, STYLES[comparison.dtype], color=colour, linewidth=width, label=label
+        )
 
 
 def _scale(comparisons: list[Comparison]) -> str:
@@ -120,9 +134,14 @@ def draw_depth(networks: dict[str, list[LayerGradient]]) -> bytes:
     with _figure(picture, 1, (8.4, 4.2)) as (panel,):
         for number, (name, layers) in enumerate(networks.items()):
             back = np.arange(len(layers))[::-1]
-            sizes, bounds = (np.array([getattr(layer, field) for layer in layers]) for field in ("cotangent", "bound"))
+            sizes, bounds = (
+                np.array([getattr(layer, field) for layer in layers])
+                for field in ("cotangent", "bound")
+            )
             colour = mpl.colormaps["tab10"](number % 10)
-            panel.plot(back, sizes / sizes[-1], "o-", color=colour, markersize=3, linewidth=1, label=name)
+            panel.plot(
+                back, sizes / sizes[-1], "o-", color=colour, markersize=3, linewidth=1, label=name
+            )
             panel.plot(back, bounds / sizes[-1], ":", color=colour, linewidth=1.2)
         panel.set(title="size of the cotangent, relative to the last layer (dotted: its bound)")
         panel.set(xlabel="dense layers back from the last", yscale="log")

@@ -19,7 +19,9 @@ def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "i
     what is `unsupported`.
     """
     verdicts = {result.verdict for comparison in comparisons for result in comparison.results}
-    outside = any(pair.status == "outside" for comparison in comparisons for pair in comparison.pairs)
+    outside = any(
+        pair.status == "outside" for comparison in comparisons for pair in comparison.pairs
+    )
     incomplete = {*INCOMPLETE} if fail_on != "difference" else set()
     if "differs" in verdicts or outside:
         return 1
@@ -32,15 +34,23 @@ def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "i
     return 0 if "certified" in verdicts else 5
 
 
-def results_json(comparisons: list[Comparison], verdict: str, environment: dict, *, complete: bool) -> bytes:
+def results_json(
+    comparisons: list[Comparison], verdict: str, environment: dict, *, complete: bool
+) -> bytes:
     """The content of `report.json`; it is not complete after an interruption."""
     content = {
         "schema": SCHEMA,
         "verdict": verdict,
         "complete": complete,
         "environment": environment,
-        "results": [_result(comparison, result) for comparison in comparisons for result in comparison.results],
-        "pairs": [_pair(comparison, pair) for comparison in comparisons for pair in comparison.pairs],
+        "results": [
+            _result(comparison, result)
+            for comparison in comparisons
+            for result in comparison.results
+        ],
+        "pairs": [
+            _pair(comparison, pair) for comparison in comparisons for pair in comparison.pairs
+        ],
     }
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
@@ -54,7 +64,12 @@ def _result(comparison: Comparison, result: Result) -> dict:
 
 def _where(result: Result) -> dict | None:
     where = result.judgement.where
-    return where and {"step": where.step, "phase": where.phase, "tensor": where.tensor, "index": list(where.index)}
+    return where and {
+        "step": where.step,
+        "phase": where.phase,
+        "tensor": where.tensor,
+        "index": list(where.index),
+    }
 
 
 def _prints(result: Result) -> dict:
@@ -69,7 +84,9 @@ JUDGED = {
     "where": _where,
     "ledger": lambda result: vars(result.judgement.ledger),
     "published": _prints,
-    "misses": lambda result: [miss for number in result.judgement.published for miss in number.misses],
+    "misses": lambda result: [
+        miss for number in result.judgement.published for miss in number.misses
+    ],
     "accuracy": lambda result: result.accuracy,
     "seconds": lambda result: {name: round(seconds, 6) for name, seconds in result.seconds.items()},
 }

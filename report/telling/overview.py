@@ -53,20 +53,26 @@ def whole_report(
 # ---------------------------------------------------------------- all cases
 
 
-def verdict_sentence(comparisons: list[Comparison], mistakes: list[Mistake], unfinished: str = "") -> str:
+def verdict_sentence(
+    comparisons: list[Comparison], mistakes: list[Mistake], unfinished: str = ""
+) -> str:
     """The result in one sentence, the first failure in another, and what the result does not say in a third.
 
     A report that is not finished says so before anything else.
     """
     results = [(comparison, result) for comparison in comparisons for result in comparison.results]
     outside = [
-        (comparison, pair) for comparison in comparisons for pair in comparison.pairs if pair.status == "outside"
+        (comparison, pair)
+        for comparison in comparisons
+        for pair in comparison.pairs
+        if pair.status == "outside"
     ]
     counts = Counter(result.verdict for _, result in results)
     certified = counts.pop("certified", 0)
     parts = [f"{certified} of {_counted(len(results), 'run')} certified"]
     parts += [
-        f"{count} {'differ' if verdict == 'differs' and count > 1 else verdict}" for verdict, count in counts.items()
+        f"{count} {'differ' if verdict == 'differs' and count > 1 else verdict}"
+        for verdict, count in counts.items()
     ]
     parts += [f"{_counted(len(outside), 'pair')} outside the tolerance"] if outside else []
     parts += [f"{_counted(len(mistakes), 'mistake')} in case files"] if mistakes else []
@@ -102,17 +108,28 @@ def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
         if result.verdict not in ("certified", "unsupported"):
             who = suspect(comparison)
             where = f"{comparison.case.name} {comparison.dtype} {result.backend}"
-            return f" First: {where}: {result.message}{'' if result.message.endswith('?') else '.'}" + (
-                f" {who[0].upper()}{who[1:]}." if who else ""
+            return (
+                f" First: {where}: {result.message}{'' if result.message.endswith('?') else '.'}"
+                + (f" {who[0].upper()}{who[1:]}." if who else "")
             )
     return ""
 
 
 def _unsupported(results: list[tuple[Comparison, Result]]) -> str:
     """Why backends can't express cases, each reason once."""
-    reasons = Counter(f"{result.backend}: {result.message}" for _, result in results if result.verdict == "unsupported")
-    shown = [f"{reason} ({_counted(number, 'run')})" for reason, number in reasons.most_common(REASONS)]
-    more = [f"{len(reasons) - REASONS} more reasons are in the report"] if len(reasons) > REASONS else []
+    reasons = Counter(
+        f"{result.backend}: {result.message}"
+        for _, result in results
+        if result.verdict == "unsupported"
+    )
+    shown = [
+        f"{reason} ({_counted(number, 'run')})" for reason, number in reasons.most_common(REASONS)
+    ]
+    more = (
+        [f"{len(reasons) - REASONS} more reasons are in the report"]
+        if len(reasons) > REASONS
+        else []
+    )
     return f" Unsupported by {'; '.join([*shown, *more])}." if reasons else ""
 
 
@@ -127,7 +144,9 @@ def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
 
 
 def _caveat(comparisons: list[Comparison]) -> str:
-    if backend_names(comparisons) != ["numpy"] or not any(comparison.finished for comparison in comparisons):
+    if backend_names(comparisons) != ["numpy"] or not any(
+        comparison.finished for comparison in comparisons
+    ):
         return ""
     return " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 
@@ -155,7 +174,9 @@ def _fit(tables: list[str]) -> bool:
 
 def _end_to_end(comparisons: list[Comparison]) -> list[str]:
     """What a star means, if there is one; and whose numbers are not counted."""
-    starred = any(cell(result).endswith("*") for comparison in comparisons for result in comparison.finished)
+    starred = any(
+        cell(result).endswith("*") for comparison in comparisons for result in comparison.finished
+    )
     words = (
         "* judged end to end, from gradients alone; in brackets the largest error of a gradient that may have passed, "
         "relative to the largest element of its tensor, or absolute (±) where the truth is no larger than it"
@@ -181,11 +202,15 @@ def _not_recorded(comparisons: list[Comparison]) -> list[str]:
     for comparison in comparisons:
         for result in comparison.results:
             if result.verdict == "certified" and result.message:
-                parts.setdefault(result.backend, {}).update(dict.fromkeys(result.message.split("; ")))
+                parts.setdefault(result.backend, {}).update(
+                    dict.fromkeys(result.message.split("; "))
+                )
     return [f"{name}: {'; '.join(told)}" for name, told in parts.items()]
 
 
-def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False) -> str:
+def matrix(
+    comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False
+) -> str:
     """One row a case and dtype: the verdict and the largest budget of each of these backends."""
     rows = []
     for comparison in comparisons:
@@ -198,7 +223,9 @@ def matrix(comparisons: list[Comparison], names: list[str], form: str = "pipe", 
 
 def backend_names(comparisons: list[Comparison]) -> list[str]:
     """The backends that were asked for, in their order."""
-    return list(dict.fromkeys(result.backend for comparison in comparisons for result in comparison.results))
+    return list(
+        dict.fromkeys(result.backend for comparison in comparisons for result in comparison.results)
+    )
 
 
 def anchor(name: str) -> str:
@@ -216,7 +243,10 @@ def _legend() -> str:
 
 def _invalid(mistakes: list[Mistake]) -> list[str]:
     return (
-        ["### Case files with mistakes", "\n".join(f"- {code(cut(str(mistake)))}" for mistake in mistakes)]
+        [
+            "### Case files with mistakes",
+            "\n".join(f"- {code(cut(str(mistake)))}" for mistake in mistakes),
+        ]
         if mistakes
         else []
     )
@@ -224,7 +254,9 @@ def _invalid(mistakes: list[Mistake]) -> list[str]:
 
 def total(comparisons: list[Comparison]) -> Ledger:
     """All ledgers added up."""
-    ledgers = [result.judgement.ledger for comparison in comparisons for result in comparison.finished]
+    ledgers = [
+        result.judgement.ledger for comparison in comparisons for result in comparison.finished
+    ]
     return Ledger(*(sum(getattr(ledger, name) for ledger in ledgers) for name in vars(Ledger())))
 
 
@@ -237,16 +269,27 @@ def _ledger(comparisons: list[Comparison]) -> str:
     share = ledger.resolved / max(ledger.elements, 1)
     rows = [
         ["cases", f"{len({comparison.case.name for comparison in comparisons}):,}"],
-        ["runs (case × dtype × backend)", f"{sum(len(comparison.results) for comparison in comparisons):,}"],
+        [
+            "runs (case × dtype × backend)",
+            f"{sum(len(comparison.results) for comparison in comparisons):,}",
+        ],
         ["recorded steps", f"{ledger.steps:,}"],
         ["tensors", f"{ledger.tensors:,}"],
         ["elements", f"{ledger.elements:,}"],
         ["resolved elements (allowance < abs(truth))", f"{ledger.resolved:,} ({share:.1%})"],
         ["undecided elements, behind kinks whose side is not certain", f"{ledger.undecided:,}"],
-        ["published numbers met", f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}"],
+        [
+            "published numbers met",
+            f"{statuses.count('met'):,} of {statuses.count('met') + statuses.count('missed'):,}",
+        ],
     ]
     if neither := statuses.count("noise") + statuses.count("not resolved"):
-        rows.append(["neither met nor missed: noise at their source, or finer than the run's rounding", f"{neither:,}"])
+        rows.append(
+            [
+                "neither met nor missed: noise at their source, or finer than the run's rounding",
+                f"{neither:,}",
+            ]
+        )
     return table(rows, ["", "number"])
 
 
@@ -267,7 +310,8 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
         ]
         for (name, _), numbers in found.items()
         for entry in [numbers[0].entry]
-        if {number.status for number in numbers} - {"not recorded", "not resolved"} == {"wrong at its source"}
+        if {number.status for number in numbers} - {"not recorded", "not resolved"}
+        == {"wrong at its source"}
     ]
     words = "Their cases say that they are wrong, and why; no run has met one of them."
     headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]
@@ -299,7 +343,18 @@ def _pairs_table(pairs: list[tuple[Comparison, Pair]]) -> str:
         ]
         for comparison, pair in pairs
     ]  # fmt: skip
-    return table(rows, ["case", "dtype", "pair", "max abs Δgradient", "max abs Δparameter", "at step", "rtol and atol"])
+    return table(
+        rows,
+        [
+            "case",
+            "dtype",
+            "pair",
+            "max abs Δgradient",
+            "max abs Δparameter",
+            "at step",
+            "rtol and atol",
+        ],
+    )
 
 
 def _power(number: float) -> str:
@@ -317,7 +372,13 @@ def _depth(networks: dict[str, list[LayerGradient]], figure: str) -> list[str]:
         ]
         for name, layers in networks.items()
     ]  # fmt: skip
-    headers = ["case", "dense layers", "gradient, first layer", "gradient, last layer", "cotangent, first / last"]
+    headers = [
+        "case",
+        "dense layers",
+        "gradient, first layer",
+        "gradient, last layer",
+        "cotangent, first / last",
+    ]
     shown = [figure] if figure else []
     return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, [*headers, "bound"]), *shown]
 

@@ -36,7 +36,9 @@ class Skip(LayerConcept):
         if other != x:
             first = quoted(self.inputs[0]) if self.inputs else "the one before the skip"
             width, found = _told(x, other)
-            raise ValueError(f"expected a layer of {width}, as {first}; {quoted(self.source)} has {found}")
+            raise ValueError(
+                f"expected a layer of {width}, as {first}; {quoted(self.source)} has {found}"
+            )
         return x
 
 

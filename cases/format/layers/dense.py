@@ -27,4 +27,6 @@ class Dense(LayerConcept):
 
     def parameters(self, *before: Shape) -> dict[str, Shape]:
         """The weight and the bias."""
-        return {"weight": (before[0][-1], self.units)} | ({"bias": (self.units,)} if self.bias else {})
+        return {"weight": (before[0][-1], self.units)} | (
+            {"bias": (self.units,)} if self.bias else {}
+        )

@@ -14,4 +14,4 @@ from backproof.cases.format.layers.layer import LayerConcept
 OURS = (Dense, Skip, Dropout, *Activation.__subclasses__())
 ADDED = added("backproof.layers", LayerConcept, OURS)
 KINDS: dict[str, type[LayerConcept]] = {layer.kind: layer for layer in (*OURS, *ADDED)}
-Layer = Annotated[Union[tuple(KINDS.values())], OneOf("layer", "layers", "layers")]
+Layer = Annotated[Union[tuple(KINDS.values())], OneOf("layer", "layers", "layers")]  # noqa: UP007, a union of a tuple

@@ -19,9 +19,9 @@ def told(scene: Scene) -> str:
     if scene.phase == "value":
         return _samples(scene) if scene.tensor == "input" and scene.run.has_layers else ""
     found, right = _pair(scene)
-    return next((f"; this is {words}" for words in _what(scene, found, right)), "") or digits.between(
-        found, right, scene.precision.u
-    )
+    return next(
+        (f"; this is {words}" for words in _what(scene, found, right)), ""
+    ) or digits.between(found, right, scene.precision.u)
 
 
 def _pair(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +64,16 @@ def _samples(scene: Scene) -> str:
     seen = floats(scene.trajectory.values["input"][scene.row])
     inputs, batch = floats(scene.problem.inputs), scene.batch
     padding = [not row.any() for row in seen]
-    places = [np.flatnonzero((inputs == row).all(axis=tuple(range(1, inputs.ndim)))) for row in seen]
+    places = [
+        np.flatnonzero((inputs == row).all(axis=tuple(range(1, inputs.ndim)))) for row in seen
+    ]
     last = max((i for i, empty in enumerate(padding) if not empty), default=-1)
     if all(len(place) for place in places[: last + 1]) and last >= 0:
         which = [int(place[0]) for place in places[: last + 1]]
         if which != list(batch):
-            there = f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
+            there = (
+                f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
+            )
             return there + _other_batch(scene, which)
     if last + 1 != len(batch):
         return ""
@@ -79,7 +83,10 @@ def _samples(scene: Scene) -> str:
             if np.array_equal(seen[: len(batch)], other[batch]):
                 return f"; these are {words}"
     factor = (seen[: len(batch)] * desired).sum() / (np.square(desired).sum() or 1)
-    if np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0) and factor != 1:
+    if (
+        np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0)
+        and factor != 1
+    ):
         return f"; every element is {factor:.6g} times what is right"
     return digits.between(seen[: len(batch)], desired, scene.precision.u)
 
@@ -90,7 +97,9 @@ def _positions_elsewhere(inputs: np.ndarray) -> dict[str, np.ndarray]:
     read_across = inputs.reshape(length, samples, *others).swapaxes(0, 1)
     return {
         "samples and positions mixed up": read_across,
-        "the samples and positions of a transposed array": inputs.swapaxes(0, 1).reshape(inputs.shape),
+        "the samples and positions of a transposed array": inputs.swapaxes(0, 1).reshape(
+            inputs.shape
+        ),
         "the positions in the order turned around": inputs[:, ::-1],
     }
 

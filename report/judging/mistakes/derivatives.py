@@ -9,12 +9,28 @@ import numpy as np
 
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA
-from backproof.report.judging.mistakes.formulas import OTHERS, Backward, layer_backward, layer_forward
+from backproof.report.judging.mistakes.formulas import (
+    OTHERS,
+    Backward,
+    layer_backward,
+    layer_forward,
+)
 from backproof.report.judging.mistakes.layers import PRODUCTS, SETTINGS, other_settings
 
 OTHER_SIDE = "the derivative"
 EVEN = {"sigmoid", "tanh", "softsign"}  # their derivative at -x is that at x
-GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "elu", "celu", "selu"}
+GATES = {
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "relu6",
+    "hard_tanh",
+    "hard_sigmoid",
+    "hard_swish",
+    "elu",
+    "celu",
+    "selu",
+}
 
 
 def kinks(layer: Node) -> Iterator[tuple[str, Backward]]:
@@ -51,7 +67,14 @@ def other_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
     for other_kind, other in OTHERS.items():
         if other_kind not in (kind, "identity"):
             words = f"the derivative of {other_kind}, not of {kind}"
-            yield words, alone(lambda n, x, y, dy, o=other: layer_backward(o, n, x, layer_forward(o, n, x), dy)[0])
+            yield (
+                words,
+                alone(
+                    lambda n, x, y, dy, o=other: layer_backward(
+                        o, n, x, layer_forward(o, n, x), dy
+                    )[0]
+                ),
+            )
             if other_kind in ("sigmoid", "tanh", "softsign"):
                 words = f"the formula of {other_kind}'s derivative, with this y,"
                 yield words, alone(lambda n, x, y, dy, o=other: layer_backward(o, n, x, y, dy)[0])
@@ -67,7 +90,9 @@ def _dense_slopes() -> Iterator[tuple[str, Backward]]:
             path = layer.parameters[0]
             W = change(numbers[path])
             _, others = layer_backward(layer, numbers, x, y, dy)
-            return (dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)), others
+            return (
+                dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)
+            ), others
 
         return rule
 
@@ -91,8 +116,14 @@ def _shared_out(layer, numbers, x, y, dy):
 
 
 def _dropout_slopes() -> Iterator[tuple[str, Backward]]:
-    yield "a mask that is forgotten in the backward pass", _of_mask(lambda dy, mask, rate: dy / (1 - rate))
-    yield "a mask that is not scaled in the backward pass", _of_mask(lambda dy, mask, rate: dy * mask)
+    yield (
+        "a mask that is forgotten in the backward pass",
+        _of_mask(lambda dy, mask, rate: dy / (1 - rate)),
+    )
+    yield (
+        "a mask that is not scaled in the backward pass",
+        _of_mask(lambda dy, mask, rate: dy * mask),
+    )
     yield "dropout left out of the backward pass", _of_mask(lambda dy, mask, rate: dy)
 
 
@@ -122,24 +153,40 @@ def _activation_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
         return right(layer, numbers, x, y, dy)[0]
 
     yield f"the derivative of {kind} left out", alone(lambda n, x, y, dy: dy)
-    yield f"the derivative of {kind} taken twice", alone(lambda n, x, y, dy: of(n, x, y, of(n, x, y, dy)))
+    yield (
+        f"the derivative of {kind} taken twice",
+        alone(lambda n, x, y, dy: of(n, x, y, of(n, x, y, dy))),
+    )
     for words, other in other_settings(layer):
         yield (
             f"the derivative of {words}",
-            alone(lambda n, x, y, dy, other=other: right(other, n, x, layer_forward(other, n, x), dy)[0]),
+            alone(
+                lambda n, x, y, dy, other=other: right(other, n, x, layer_forward(other, n, x), dy)[
+                    0
+                ]
+            ),
         )
     if kind in GATES:
         yield from _gate_slopes(kind, alone, of)
     if kind in PRODUCTS:
-        yield f"{PRODUCTS[kind]} alone, the product rule forgotten,", alone(lambda n, x, y, dy: dy * y / x)
+        yield (
+            f"{PRODUCTS[kind]} alone, the product rule forgotten,",
+            alone(lambda n, x, y, dy: dy * y / x),
+        )
     if kind in ("softmax", "log_softmax"):
         yield from _softmax_slopes(layer, alone)
     yield (
         f"the derivative of {kind} at its value y in place of x",
         alone(lambda n, x, y, dy: right(layer, n, y, layer_forward(layer, n, y), dy)[0]),
     )
-    yield f"the derivative of {kind} with x where its formula has y", alone(lambda n, x, y, dy: of(n, x, x, dy))
-    yield f"the derivative of {kind} without the cotangent", alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy)))
+    yield (
+        f"the derivative of {kind} with x where its formula has y",
+        alone(lambda n, x, y, dy: of(n, x, x, dy)),
+    )
+    yield (
+        f"the derivative of {kind} without the cotangent",
+        alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy))),
+    )
     yield f"the value of {kind} in place of its derivative", alone(lambda n, x, y, dy: dy * y)
     if kind not in GATES and kind not in EVEN:
         yield (
@@ -155,13 +202,18 @@ _FORGOTTEN: dict[str, dict[str, Callable]] = {
         "y (1 + y) for y (1 - y)": lambda x, y: y * (1 + y),
         "1/4, the steepest derivative, everywhere": lambda x, y: 0 * y + 0.25,
     },
-    "tanh": {"1 - y, the square forgotten,": lambda x, y: 1 - y, "1 + y² for 1 - y²": lambda x, y: 1 + y * y},
+    "tanh": {
+        "1 - y, the square forgotten,": lambda x, y: 1 - y,
+        "1 + y² for 1 - y²": lambda x, y: 1 + y * y,
+    },
     "softsign": {
         "1 / (1 + |x|), the square forgotten,": lambda x, y: 1 / (1 + np.abs(x)),
     },
     "softplus": {
         "sigmoid of the value y in place of x": lambda x, y: 1 / (1 + np.exp(-y)),
-        "sigmoid's derivative in place of sigmoid": lambda x, y: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2,
+        "sigmoid's derivative in place of sigmoid": lambda x, y: (
+            np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2
+        ),
     },
     "log_sigmoid": {
         "1 - y for 1 - exp(y)": lambda x, y: 1 - y,
@@ -177,7 +229,11 @@ _FORGOTTEN: dict[str, dict[str, Callable]] = {
         ),
     },
     "elu": {"y in place of y + alpha on the negative side": lambda x, y: np.where(x > 0, 1.0, y)},
-    "selu": {"elu's derivative, without the scale,": lambda x, y: np.where(x > 0, 1.0, SELU_ALPHA * np.exp(x))},
+    "selu": {
+        "elu's derivative, without the scale,": lambda x, y: np.where(
+            x > 0, 1.0, SELU_ALPHA * np.exp(x)
+        )
+    },
 }
 
 
@@ -187,7 +243,10 @@ def _gate_slopes(kind: str, alone: Callable, of: Callable) -> Iterator[tuple[str
     yield "a mask of the cotangent in place of x", alone(lambda n, x, y, dy: dy * (dy > 0))
     yield "a mask of x and of the cotangent", alone(lambda n, x, y, dy: of(n, x, y, dy) * (dy > 0))
     for slope in SETTINGS["slope"]:
-        yield f"a slope of {slope:g} below 0", alone(lambda n, x, y, dy, slope=slope: np.where(x > 0, dy, slope * dy))
+        yield (
+            f"a slope of {slope:g} below 0",
+            alone(lambda n, x, y, dy, slope=slope: np.where(x > 0, dy, slope * dy)),
+        )
     yield "1/5, Keras' slope, in place of 1/6", alone(lambda n, x, y, dy: dy * (np.abs(x) < 3) / 5)
 
 
@@ -203,7 +262,10 @@ def _softmax_slopes(layer: Node, alone: Callable) -> Iterator[tuple[str, Backwar
             words = f"a sum over the {what} in place of the units"
             yield words, alone(lambda n, x, y, dy, axis=axis: y * (dy - over(dy * y, axis)))
     else:
-        yield "the cotangent alone in place of its sum over the units", alone(lambda n, x, y, dy: dy - np.exp(y) * dy)
+        yield (
+            "the cotangent alone in place of its sum over the units",
+            alone(lambda n, x, y, dy: dy - np.exp(y) * dy),
+        )
         yield "y in place of exp(y)", alone(lambda n, x, y, dy: dy - y * over(dy, -1))
         for what, axis in OTHER_AXES.items():
             words = f"a sum over the {what} in place of the units"

@@ -24,7 +24,11 @@ def told(scene: Scene) -> str:
         return words
     lost = scene.phase in ("value", "cotangent", "gradient", "loss", "state", "update")
     wrong = resolved & (np.abs(found - truth) > rounding)
-    return between(found[resolved], truth[resolved], scene.precision.u) if lost and wrong.sum() >= ENOUGH else ""
+    return (
+        between(found[resolved], truth[resolved], scene.precision.u)
+        if lost and wrong.sum() >= ENOUGH
+        else ""
+    )
 
 
 def _of_an_update(scene: Scene) -> str:
@@ -50,7 +54,10 @@ def _lesser_than(u: float) -> Iterator[tuple[str, type]]:
 def _is_erratic(errors: np.ndarray) -> bool:
     """The errors have either sign, or very different sizes: not one added number, or one factor, makes them."""
     sizes = np.abs(errors)
-    return min((errors > 0).mean(), (errors < 0).mean()) >= EITHER_SIGN or sizes.max() > 4 * sizes.min()
+    return (
+        min((errors > 0).mean(), (errors < 0).mean()) >= EITHER_SIGN
+        or sizes.max() > 4 * sizes.min()
+    )
 
 
 def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
@@ -63,7 +70,9 @@ def between(found: np.ndarray, right: np.ndarray, u: float = 2.0**-53) -> str:
         with np.errstate(all="ignore"):
             same = np.array_equal(found.astype(dtype).astype(np.float64), found)
         if same and (np.abs(found - right) <= 2 * step * np.abs(right).max()).all():
-            return f"; every number found is one of {name}: computed or stored in a lesser precision"
+            return (
+                f"; every number found is one of {name}: computed or stored in a lesser precision"
+            )
     off = (found - right) / np.abs(right).max()
     worst = np.abs(off).max()
     large = np.abs(off) > worst / 64

@@ -20,20 +20,34 @@ def of_known_factors(scene: Scene) -> Mistakes:
     for words, factor in known(scene, of_loss=_is_of_the_loss(scene)):
         yield Mistake(words, _times(scene, factor))
     if len(scene.checks) > 1:
-        for words, factor in [("a derivative that is never computed", 0), *known(scene, of_loss=True)]:
-            yield Mistake(f"{words.rstrip(',')}, in every gradient,", _gradients_times(scene, factor))
+        for words, factor in [
+            ("a derivative that is never computed", 0),
+            *known(scene, of_loss=True),
+        ]:
+            yield Mistake(
+                f"{words.rstrip(',')}, in every gradient,", _gradients_times(scene, factor)
+            )
             if factor:
                 told = f"{words.rstrip(',')}, in the loss and in every gradient,"
                 yield Mistake(told, {key: factor * truth for key, truth in scene.truths.items()})
-        yield Mistake("a loss that is never computed", {key: 0 * truth for key, truth in scene.truths.items()})
+        yield Mistake(
+            "a loss that is never computed", {key: 0 * truth for key, truth in scene.truths.items()}
+        )
 
 
 def known(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """Numbers that stand for something."""
     updated = scene.phase == "update"
-    samples, size, factor = len(scene.batch), scene.problem.batches.shape[1], scene.problem.loss.factor
+    samples, size, factor = (
+        len(scene.batch),
+        scene.problem.batches.shape[1],
+        scene.problem.loss.factor,
+    )
     yield "a step uphill" if updated else "a wrong sign", -1
-    yield "twice the learning rate, or an update made twice," if updated else "a missing factor ½", 2
+    yield (
+        "twice the learning rate, or an update made twice," if updated else "a missing factor ½",
+        2,
+    )
     yield "half the learning rate" if updated else "a missing factor 2", 1 / 2
     yield from _of_means(scene, of_loss=of_loss)
     if samples < size:
@@ -57,12 +71,22 @@ def _is_of_the_loss(scene: Scene) -> bool:
 
 def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
     """A mean for a sum, or a sum for a mean, as far as the loss has them; what layers add up is a sum."""
-    samples, outputs, positions = len(scene.batch), scene.problem.targets.shape[-1], _positions(scene, of_loss=of_loss)
+    samples, outputs, positions = (
+        len(scene.batch),
+        scene.problem.targets.shape[-1],
+        _positions(scene, of_loss=of_loss),
+    )
     over, reduction = {"batch": samples}, "sum"
-    over |= {"positions": positions, "batch and the positions": samples * positions} if positions > 1 else {}
+    over |= (
+        {"positions": positions, "batch and the positions": samples * positions}
+        if positions > 1
+        else {}
+    )
     if of_loss:
         reduction = scene.problem.loss.reduction
-        over |= {"outputs": outputs, "batch and the outputs": samples * outputs} if outputs > 1 else {}
+        over |= (
+            {"outputs": outputs, "batch and the outputs": samples * outputs} if outputs > 1 else {}
+        )
     elif scene.phase == "gradient" and scene.tensor.endswith(".slope"):
         units = scene.problem.shapes[scene.tensor.rpartition(".")[0]][-1]
         over |= {"units": units, "batch and the units": samples * units} if units > 1 else {}
@@ -76,7 +100,10 @@ def _of_means(scene: Scene, *, of_loss: bool) -> Iterator[tuple[str, float]]:
             yield f"a mean over the {what} in place of a sum ({number})", 1 / number
     terms = samples * positions * outputs
     if terms > 1 and reduction == "mean":
-        yield f"a mean that divides by {terms - 1}, one less than there are terms,", terms / (terms - 1)
+        yield (
+            f"a mean that divides by {terms - 1}, one less than there are terms,",
+            terms / (terms - 1),
+        )
 
 
 def _positions(scene: Scene, *, of_loss: bool) -> int:
@@ -92,7 +119,13 @@ def of_any_factor(scene: Scene) -> Mistakes:
     factor = scene.factor
     if factor is None:
         return
-    told = "every change" if scene.phase == "update" else "every element" if scene.truth.size > 1 else "it"
+    told = (
+        "every change"
+        if scene.phase == "update"
+        else "every element"
+        if scene.truth.size > 1
+        else "it"
+    )
     words = f"{told} is {written(factor)} times what is right"
     yield Mistake(words, _times(scene, factor), statement=True, again=scene.truth.size == 1)
     if len(scene.checks) > 1:
@@ -137,7 +170,9 @@ def of_other_places(scene: Scene) -> Mistakes:
             yield Mistake("the transpose, reshaped,", {scene.key: truth.T.reshape(truth.shape)})
     if truth.ndim:
         yield Mistake("the units in the order turned around", {scene.key: truth[..., ::-1]})
-        yield Mistake("the mean of all elements in every one", {scene.key: truth.mean() + 0 * truth})
+        yield Mistake(
+            "the mean of all elements in every one", {scene.key: truth.mean() + 0 * truth}
+        )
         yield Mistake("the sum of all elements in every one", {scene.key: truth.sum() + 0 * truth})
     if truth.size > 2:
         added = np.median(found - truth)
@@ -146,7 +181,9 @@ def of_other_places(scene: Scene) -> Mistakes:
     cut, others = (np.abs(truth) > limit).sum(), (np.abs(truth) < limit).any()
     if cut and (others or cut > 1):
         yield Mistake(
-            f"a cut at ±{limit:.3g}", {scene.key: np.clip(truth, -limit, limit)}, again=cut == 1 or not others
+            f"a cut at ±{limit:.3g}",
+            {scene.key: np.clip(truth, -limit, limit)},
+            again=cut == 1 or not others,
         )
     if scene.phase in ("gradient", "update"):
         yield from _with_decay(scene)
@@ -183,7 +220,9 @@ def of_other_tensors(scene: Scene) -> Mistakes:
 def of_other_steps(scene: Scene) -> Mistakes:
     """The step before in the place of this one or added to it; the parameters after the update."""
     if scene.phase in ("loss", "cotangent", "gradient"):
-        yield Mistake("weights that are already updated", scene.computed(numbers=scene.numbers_after))
+        yield Mistake(
+            "weights that are already updated", scene.computed(numbers=scene.numbers_after)
+        )
         values, _ = forward(scene.problem.network, scene.numbers_after, scene.inputs)
         loss = total_loss(scene.problem, scene.numbers_after, values[scene.last], scene.targets)
         yield Mistake("the loss after the update", {("loss", "loss"): np.asarray(loss)})
@@ -197,10 +236,17 @@ def of_other_steps(scene: Scene) -> Mistakes:
         every = {key: earlier.truths[key] for key in scene.found if key[0] == scene.phase}
         yield Mistake(f"the {what} of the step before", every)
     if scene.phase == "gradient":
-        added = {key: scene.truths[key] + earlier.found[key] for key in scene.found if key[0] == "gradient"}
+        added = {
+            key: scene.truths[key] + earlier.found[key]
+            for key in scene.found
+            if key[0] == "gradient"
+        }
         yield Mistake("a gradient that is not reset between steps", added)
     if scene.phase == "loss":
-        yield Mistake("the sum with the loss of the step before", {scene.key: scene.truth + earlier.truths[scene.key]})
+        yield Mistake(
+            "the sum with the loss of the step before",
+            {scene.key: scene.truth + earlier.truths[scene.key]},
+        )
         yield Mistake("a sum of the losses so far", {scene.key: scene.truth + before})
     if scene.phase == "update":
         yield Mistake("the gradient of the step before", scene.updated(earlier.gradients))

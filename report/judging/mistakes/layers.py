@@ -12,7 +12,12 @@ from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.training import operands
-from backproof.report.judging.mistakes.formulas import OTHERS, layer_backward, layer_forward, with_settings
+from backproof.report.judging.mistakes.formulas import (
+    OTHERS,
+    layer_backward,
+    layer_forward,
+    with_settings,
+)
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 Words = Iterator[tuple[str, np.ndarray]]
@@ -22,7 +27,12 @@ SETTINGS = {
     "beta": (1.0,),
     "approximate": ("none", "tanh"),
 }
-PRODUCTS = {"silu": "sigmoid(x)", "mish": "tanh(softplus(x))", "gelu": "Phi(x)", "hard_swish": "hard_sigmoid(x)"}
+PRODUCTS = {
+    "silu": "sigmoid(x)",
+    "mish": "tanh(softplus(x))",
+    "gelu": "Phi(x)",
+    "hard_swish": "hard_sigmoid(x)",
+}
 
 
 def other_settings(layer: Node) -> Iterator[tuple[str, Node]]:
@@ -53,7 +63,10 @@ def values(scene: Scene) -> Mistakes:
 
 def wrong_values(scene: Scene, layer: Node) -> Words:
     """Wrong values of a layer, in words."""
-    x, of_any = scene.values[layer.inputs[0]], _activation if layer.kind in ACTIVATIONS else lambda *_: ()
+    x, of_any = (
+        scene.values[layer.inputs[0]],
+        _activation if layer.kind in ACTIVATIONS else lambda *_: (),
+    )
     yield from VALUES.get(layer.kind, of_any)(scene, layer, x)
     if x.ndim > 2:
         value = layer_forward(layer, ChainMap(scene.values, scene.numbers), mixed_up(x))
@@ -67,7 +80,9 @@ def mixed_up(x: np.ndarray) -> np.ndarray:
 
 def _in_one(x: np.ndarray, axis: int, place: int) -> np.ndarray:
     """1 at one place along an axis of x and 0 elsewhere, to be multiplied with such values."""
-    return np.expand_dims(np.arange(x.shape[axis]) == place, [other for other in range(x.ndim) if other != axis])
+    return np.expand_dims(
+        np.arange(x.shape[axis]) == place, [other for other in range(x.ndim) if other != axis]
+    )
 
 
 def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
@@ -84,7 +99,9 @@ def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
         yield f"a bias that only position {position} has", y + b * _in_one(y, 1, position)
     for unit in range(min(x.shape[-1], 64)):
         yield f"input {unit} left out", y - x[..., [unit]] * W[unit] + b
-    start = operands(scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()})
+    start = operands(
+        scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()}
+    )
     yield "the parameters of the start", layer_forward(layer, start, x)
     if scene.earlier:
         yield "the parameters of the step before", layer_forward(layer, scene.earlier.numbers, x)
@@ -115,7 +132,10 @@ def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
         yield "one mask for all positions", x * mask[:, :1] / (1 - rate)
     masks, n = scene.problem.masks[layer.masks["mask"]], len(x)
     for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
-        yield f"the mask of the step {words} this one", dropout_forward(x, masks[step % len(masks)][:n], rate)
+        yield (
+            f"the mask of the step {words} this one",
+            dropout_forward(x, masks[step % len(masks)][:n], rate),
+        )
     yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
 
 
@@ -137,7 +157,10 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     yield f"{kind} applied twice", of(of(x))
     if kind in ("softmax", "log_softmax"):
         for axis, what in enumerate(("samples", *["positions"] * (x.ndim - 2))):
-            yield f"{kind} over the {what} in place of the units", np.swapaxes(of(np.swapaxes(x, axis, -1)), axis, -1)
+            yield (
+                f"{kind} over the {what} in place of the units",
+                np.swapaxes(of(np.swapaxes(x, axis, -1)), axis, -1),
+            )
         yield f"{kind} over all samples and units", of(x.reshape(1, -1)).reshape(x.shape)
         yield f"{kind} of base 2", of(np.log(2) * x)
     if kind in PRODUCTS:
@@ -149,14 +172,19 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
 
 def _other_sides(layer: Node, numbers: Mapping, x: np.ndarray) -> Words:
     """Another function on one side of 0."""
-    kind, slope = layer.kind, next((numbers[path] for path in layer.parameters), layer.settings.get("slope", 0.0))
+    kind, slope = (
+        layer.kind,
+        next((numbers[path] for path in layer.parameters), layer.settings.get("slope", 0.0)),
+    )
     if kind in ("relu", "leaky_relu", "prelu"):
         yield "the smaller of x and 0", np.minimum(x, 0)
     if kind in ("leaky_relu", "prelu"):
         yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
         yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
     if kind in ("relu", "prelu"):
-        yield from ((f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"])
+        yield from (
+            (f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"]
+        )
     if kind in ("elu", "selu", "celu"):
         alpha = layer.settings.get("alpha", 1.0)
         yield f"exp(x) without - 1 in {kind}", np.where(x > 0, x, alpha * np.exp(x))
@@ -171,7 +199,9 @@ _OTHER_VALUES: dict[str, dict[str, Callable]] = {
     "hard_sigmoid": {"x / 5 + 1/2, Keras' form,": lambda x: np.clip(x / 5 + 0.5, 0, 1)},
     "selu": {
         "selu without its scale": lambda x: np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
-        "selu's scale and alpha exchanged": lambda x: SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x)),
+        "selu's scale and alpha exchanged": lambda x: (
+            SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x))
+        ),
     },
     "silu": {"x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x))},
     "mish": {"x softplus(x), without tanh,": lambda x: x * np.logaddexp(x, 0)},
@@ -179,7 +209,9 @@ _OTHER_VALUES: dict[str, dict[str, Callable]] = {
         "x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x)),
         "erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2,
     },
-    "log_sigmoid": {"the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)},
+    "log_sigmoid": {
+        "the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)
+    },
 }
 
 

@@ -9,15 +9,28 @@ from typing import get_args
 import numpy as np
 
 from backproof.cases.format.losses import Loss
-from backproof.reference.formulas.activations import log_softmax_forward, softmax_backward, softmax_forward
+from backproof.reference.formulas.activations import (
+    log_softmax_forward,
+    softmax_backward,
+    softmax_forward,
+)
 from backproof.reference.formulas.losses import LOSSES, loss_backward, loss_forward, penalty_forward
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import by_row, total_loss
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 KINDS = {kind.kind: kind for kind in get_args(get_args(Loss)[0])}
-REDUCTIONS = {"sum": "a sum in place of a mean", "mean": "a mean over all terms", "batch_mean": "a mean over the batch"}
-OTHER_SETTINGS = {"delta": (1.0,), "beta": (1.0,), "label_smoothing": (0.0,), "class_weights": (None,)}
+REDUCTIONS = {
+    "sum": "a sum in place of a mean",
+    "mean": "a mean over all terms",
+    "batch_mean": "a mean over the batch",
+}
+OTHER_SETTINGS = {
+    "delta": (1.0,),
+    "beta": (1.0,),
+    "label_smoothing": (0.0,),
+    "class_weights": (None,),
+}
 
 
 def settings(scene: Scene) -> Mistakes:
@@ -40,7 +53,9 @@ def _told(scene: Scene, words: str, both: dict) -> Mistakes:
         loss = {key: array for key, array in both.items() if key[0] == "loss"}
         yield Mistake(f"{words} in the loss alone", loss, look)
         slopes = {key: array for key, array in both.items() if key[0] == "gradient"}
-        yield Mistake(f"{words} in the derivative alone", slopes, "look at the derivative of the loss")
+        yield Mistake(
+            f"{words} in the derivative alone", slopes, "look at the derivative of the loss"
+        )
 
 
 def other_kinds(scene: Scene) -> Mistakes:
@@ -64,19 +79,31 @@ def _other_kinds(here: Loss) -> Iterator[tuple[str, Loss]]:
             yield f"{kind} in the place of {here.kind}", other(**common)
             for factor in (2, 1 / 2):
                 words = f"{factor:g} times {kind} in the place of {here.kind}"
-                yield words, other.model_construct(**(other(**common).model_dump() | {"factor": factor * here.factor}))
+                yield (
+                    words,
+                    other.model_construct(
+                        **(other(**common).model_dump() | {"factor": factor * here.factor})
+                    ),
+                )
 
 
 def values(scene: Scene) -> Mistakes:
     """The loss by another formula; the penalties are right."""
     if scene.phase != "loss":
         return
-    problem, y, t = scene.problem, by_row(scene.problem, scene.output), by_row(scene.problem, scene.targets)
+    problem, y, t = (
+        scene.problem,
+        by_row(scene.problem, scene.output),
+        by_row(scene.problem, scene.targets),
+    )
     rest = penalty_forward(problem.penalties, scene.numbers, problem.axes)
     for words, value in _other_values(problem.loss, y, t, problem.positions):
         yield Mistake(words, {scene.key: np.asarray(value + rest, np.float64)})
     for words, targets in other_targets(scene):
-        yield Mistake(words, {scene.key: np.asarray(total_loss(problem, scene.numbers, scene.output, targets))})
+        yield Mistake(
+            words,
+            {scene.key: np.asarray(total_loss(problem, scene.numbers, scene.output, targets))},
+        )
 
 
 def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
@@ -92,7 +119,9 @@ def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
         "the targets of one sample for all": targets[first[[0] * size]],
         "the targets of the next samples": targets[(batch + 1) % len(targets)],
     }
-    yield from ((words, other) for words, other in others.items() if other.shape == scene.targets.shape)
+    yield from (
+        (words, other) for words, other in others.items() if other.shape == scene.targets.shape
+    )
 
 
 def _turned_around(x: np.ndarray) -> np.ndarray:
@@ -100,7 +129,9 @@ def _turned_around(x: np.ndarray) -> np.ndarray:
     return x[:, ::-1] if x.ndim > 2 else x
 
 
-def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> Iterator[tuple[str, np.ndarray]]:
+def _other_values(
+    loss: Loss, y: np.ndarray, t: np.ndarray, positions: int
+) -> Iterator[tuple[str, np.ndarray]]:
     """Wrong losses of outputs y and targets t, (rows, outputs), a row for each sample and position."""
 
     def of(terms: np.ndarray) -> np.ndarray:
@@ -113,14 +144,20 @@ def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> I
     yield "the square of the terms", of(np.square(terms))
     if y.shape == t.shape:
         yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y, positions)
-        yield "the square of the sum in place of the sum of the squares", of(terms) * (y - t).sum() ** 2 / terms.sum()
+        yield (
+            "the square of the sum in place of the sum of the squares",
+            of(terms) * (y - t).sum() ** 2 / terms.sum(),
+        )
         yield "the outputs without the targets", of(y)
     for words, formula in TERMS.get(loss.kind, {}).items():
         yield words, of(formula(loss, y, t))
     if loss.kind == "softmax_cross_entropy":
         for epsilon in (1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
             inside = np.log(softmax_forward(y) + epsilon)
-            yield f"{epsilon:g} added inside the logarithm", of(-_over_classes(_smoothed(loss, t) * inside))
+            yield (
+                f"{epsilon:g} added inside the logarithm",
+                of(-_over_classes(_smoothed(loss, t) * inside)),
+            )
 
 
 def _over_classes(terms: np.ndarray) -> np.ndarray:
@@ -174,7 +211,9 @@ TERMS: dict[str, dict[str, Callable]] = {
         "the parabola d² / 2": lambda loss, y, t: np.square(y - t) / 2,
     },
     "huber": {
-        "a straight part that is not joined to the parabola": lambda loss, y, t: _not_joined(y - t, loss.delta),
+        "a straight part that is not joined to the parabola": lambda loss, y, t: _not_joined(
+            y - t, loss.delta
+        ),
     },
     "smooth_l1": {
         "a straight part that is not joined to the parabola": lambda loss, y, t: (
@@ -186,8 +225,8 @@ TERMS: dict[str, dict[str, Callable]] = {
         "the term (1 - t) log(1 - y) alone": lambda loss, y, t: -(1 - t) * np.log(1 - y),
     },
     "sigmoid_binary_cross_entropy": {
-        "sigmoid taken twice, of probabilities in place of logits,": lambda loss, y, t: _cross_entropy(
-            _sigmoid(_sigmoid(y)), t
+        "sigmoid taken twice, of probabilities in place of logits,": lambda loss, y, t: (
+            _cross_entropy(_sigmoid(_sigmoid(y)), t)
         ),
         "a forgotten sigmoid": lambda loss, y, t: _cross_entropy(y, t),
     },
@@ -207,7 +246,9 @@ TERMS: dict[str, dict[str, Callable]] = {
         "the entropy of the targets left out": lambda loss, y, t: -t * y,
         "the divergence the other way round": lambda loss, y, t: np.exp(y) * (y - np.log(t)),
     },
-    "poisson": {"a rate where its logarithm is given": lambda loss, y, t: y - t * np.log(np.abs(y))},
+    "poisson": {
+        "a rate where its logarithm is given": lambda loss, y, t: y - t * np.log(np.abs(y))
+    },
     "hinge": {PERCEPTRON: lambda loss, y, t: np.maximum(-t * y, 0)},
     "squared_hinge": {PERCEPTRON: lambda loss, y, t: np.square(np.maximum(-t * y, 0))},
     "gaussian_nll": {
@@ -215,8 +256,12 @@ TERMS: dict[str, dict[str, Callable]] = {
         "a variance where its logarithm is given": _of_a_variance,
     },
     "cosine": {
-        "the similarity in place of the distance": lambda loss, y, t: _over_classes(y * t) / _length(y) / _length(t),
-        "the length of the targets left out": lambda loss, y, t: 1 - _over_classes(y * t) / _length(y),
+        "the similarity in place of the distance": lambda loss, y, t: (
+            _over_classes(y * t) / _length(y) / _length(t)
+        ),
+        "the length of the targets left out": lambda loss, y, t: (
+            1 - _over_classes(y * t) / _length(y)
+        ),
         "the lengths left out": lambda loss, y, t: 1 - _over_classes(y * t),
     },
 }
@@ -238,7 +283,9 @@ def slopes(scene: Scene) -> Mistakes:
 # Each is called like the right one: with the loss, outputs and targets (rows, outputs), and the number of positions.
 
 
-def _times_terms(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, terms: np.ndarray) -> np.ndarray:
+def _times_terms(
+    loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, terms: np.ndarray
+) -> np.ndarray:
     """Other derivatives of the terms, times the factor and divided by their number as the right ones are."""
     right, own = loss_backward(loss, y, t, positions), LOSSES[loss.kind][1](loss, y, t)
     return terms * (right[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan)
@@ -259,11 +306,23 @@ def _slopes_of_any(loss: Loss) -> Iterator[tuple[str, Callable]]:
     yield "ones in place of the derivative of the terms", _terms(lambda y, t: 0 * y + 1)
     yield "the outputs in place of the derivative", _terms(lambda y, t: y)
     yield "the signs of the derivative", _right_and(lambda dy, y: np.sign(dy))
-    yield "the derivative with -t for t", lambda loss, y, t, positions: loss_backward(loss, y, -t, positions)
+    yield (
+        "the derivative with -t for t",
+        lambda loss, y, t, positions: loss_backward(loss, y, -t, positions),
+    )
     yield "the derivative on the other side of the kink", _above
-    yield "half a derivative at the kink", lambda *operands: (_above(*operands) + _below(*operands)) / 2
-    yield "sigmoid's derivative once more", _right_and(lambda dy, y: dy * _sigmoid(y) * _sigmoid(-y))
-    yield "softmax's derivative once more", _right_and(lambda dy, y: softmax_backward(y, softmax_forward(y), dy))
+    yield (
+        "half a derivative at the kink",
+        lambda *operands: (_above(*operands) + _below(*operands)) / 2,
+    )
+    yield (
+        "sigmoid's derivative once more",
+        _right_and(lambda dy, y: dy * _sigmoid(y) * _sigmoid(-y)),
+    )
+    yield (
+        "softmax's derivative once more",
+        _right_and(lambda dy, y: softmax_backward(y, softmax_forward(y), dy)),
+    )
     if loss.kind not in ("squared_error", "huber", "gaussian_nll"):
         yield "y - t in place of the derivative", _terms(lambda y, t: y - t)
 
@@ -288,16 +347,22 @@ def _with_epsilon(epsilon: float) -> Callable:
 SLOPES: dict[str, dict[str, Callable]] = {
     "huber": {
         "a derivative that is not cut off at delta": _terms(lambda y, t: y - t),
-        "a cut at 1 of d / delta, in place of delta,": lambda loss, *more: loss_backward(loss, *more) / loss.delta,
+        "a cut at 1 of d / delta, in place of delta,": lambda loss, *more: (
+            loss_backward(loss, *more) / loss.delta
+        ),
     },
     "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: _sigmoid(y - t))},
     "hinge": {"a forgotten mask": _terms(lambda y, t: -t)},
-    "kl_divergence": {"exp(y) - t, of the softmax's cross-entropy,": _terms(lambda y, t: np.exp(y) - t)},
+    "kl_divergence": {
+        "exp(y) - t, of the softmax's cross-entropy,": _terms(lambda y, t: np.exp(y) - t)
+    },
     "gaussian_nll": {
         "a variance that is taken for a constant": _half(first=True),
         "a mean that is taken for a constant": _half(first=False),
     },
-    "cosine": {"lengths that are taken for constants": _terms(lambda y, t: -t / (_length(y) * _length(t)))},
+    "cosine": {
+        "lengths that are taken for constants": _terms(lambda y, t: -t / (_length(y) * _length(t)))
+    },
     "binary_cross_entropy": {
         f"{epsilon:g} added to the denominators": _with_epsilon(epsilon)
         for epsilon in (1e-3, 1e-5, 1e-7, 1e-8, 1e-10, 1e-12)

@@ -20,9 +20,15 @@ from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 KINDS = {kind.kind: kind for kind in get_args(get_args(Optimizer)[0])}
 FLAGS = {
-    "nesterov": ("plain momentum in place of Nesterov's", "Nesterov's step in place of plain momentum"),
+    "nesterov": (
+        "plain momentum in place of Nesterov's",
+        "Nesterov's step in place of plain momentum",
+    ),
     "epsilon_inside": ("epsilon outside of the root", "epsilon inside the root"),
-    "epsilon_hat": ("epsilon after the correction of the bias", "epsilon before the correction of the bias"),
+    "epsilon_hat": (
+        "epsilon after the correction of the bias",
+        "epsilon before the correction of the bias",
+    ),
     "amsgrad": ("Adam without amsgrad", "amsgrad"),
     "decoupled": ("a coupled weight decay", "a decoupled weight decay"),
 }
@@ -107,7 +113,11 @@ def _other_kinds(optimizer: Optimizer) -> Iterator[tuple[str, Optimizer]]:
 
 def _on_record(optimizer: Optimizer, scene: Scene) -> bool:
     """What this optimizer remembers is recorded."""
-    return all(f"{name}/{path}" in scene.state for name in optimizer.state for path in scene.problem.trained)
+    return all(
+        f"{name}/{path}" in scene.state
+        for name in optimizer.state
+        for path in scene.problem.trained
+    )
 
 
 def _other_counts(scene: Scene, optimizer: Optimizer) -> Mistakes:
@@ -136,10 +146,16 @@ def _memories(scene: Scene, optimizer: Optimizer) -> Mistakes:
 def _other_rates(scene: Scene) -> Mistakes:
     """The learning rate of another step, or of a lesser precision."""
     base, k = scene.problem.optimizer.learning_rate, scene.step
-    rates = {f"a learning rate that is rounded to {name}": float(dtype(scene.rate)) for name, dtype in LESSER.items()}
+    rates = {
+        f"a learning rate that is rounded to {name}": float(dtype(scene.rate))
+        for name, dtype in LESSER.items()
+    }
     if scene.problem.schedule:
         of = {step: learning_rates(scene.problem, [step])[0] for step in (k + 1, max(k - 1, 0))}
-        rates |= {"the learning rate without its schedule": base, "the learning rate of the next step": of[k + 1]}
+        rates |= {
+            "the learning rate without its schedule": base,
+            "the learning rate of the next step": of[k + 1],
+        }
         rates |= {"the learning rate of the step before": of[max(k - 1, 0)]}
     for words, rate in rates.items():
         if rate != scene.rate:
@@ -161,13 +177,20 @@ def _decays(scene: Scene, optimizer: Optimizer) -> Mistakes:
         "a negative weight decay": -1,
     }
     for words, factor in times.items():
-        yield Mistake(words, scene.updated(optimizer=optimizer.model_copy(update={"weight_decay": factor * decay})))
+        yield Mistake(
+            words,
+            scene.updated(optimizer=optimizer.model_copy(update={"weight_decay": factor * decay})),
+        )
     g, w = scene.used, scene.parameters
     gradients = {
         "a coupled weight decay, in the gradient,": {path: g[path] + decay * w[path] for path in g},
-        "a weight decay of the gradient in place of the parameter": {path: (1 + decay) * g[path] for path in g},
+        "a weight decay of the gradient in place of the parameter": {
+            path: (1 + decay) * g[path] for path in g
+        },
         "a gradient less weight decay times itself": {path: (1 - decay) * g[path] for path in g},
-        "a gradient times 1 + weight decay times the parameter": {path: g[path] * (1 + decay * w[path]) for path in g},
+        "a gradient times 1 + weight decay times the parameter": {
+            path: g[path] * (1 + decay * w[path]) for path in g
+        },
     }
     for words, used in gradients.items():
         yield Mistake(words, scene.updated(used, optimizer=without, clip=None))
@@ -183,7 +206,10 @@ def _decays(scene: Scene, optimizer: Optimizer) -> Mistakes:
         for words, share in {"": rate * decay, " without the learning rate,": decay}.items():
             after = scene.updated(optimizer=without)[scene.key] + w[scene.tensor]
             mistaken = after * (1 - share) - w[scene.tensor]
-            yield Mistake(f"a weight decay after the step, of the new parameter,{words}", {scene.key: mistaken})
+            yield Mistake(
+                f"a weight decay after the step, of the new parameter,{words}",
+                {scene.key: mistaken},
+            )
 
 
 # ---------------------------------------------------------------- clipping
@@ -203,12 +229,20 @@ def _clips(scene: Scene) -> Mistakes:
         "the largest element in place of the norm": {
             path: array * min(1, limit / largest) for path, array in g.items()
         },
-        "the square of the norm in its place": {path: array * min(1, limit / total**2) for path, array in g.items()},
-        "a clip on the upper side alone": {path: np.minimum(array, limit) for path, array in g.items()},
+        "the square of the norm in its place": {
+            path: array * min(1, limit / total**2) for path, array in g.items()
+        },
+        "a clip on the upper side alone": {
+            path: np.minimum(array, limit) for path, array in g.items()
+        },
         "the signs times the maximum": {path: np.sign(array) * limit for path, array in g.items()},
     }
     others = {"a clip by the norm": Norm, "a clip by value": Value}
-    wrong |= {words: clipped(kind(maximum=limit), g, scene.problem.axes) for words, kind in others.items() if not isinstance(clip, kind)}
+    wrong |= {
+        words: clipped(kind(maximum=limit), g, scene.problem.axes)
+        for words, kind in others.items()
+        if not isinstance(clip, kind)
+    }
     if isinstance(clip, Norm):
         for epsilon in (1e-6, 1e-8, 1e-12):
             wrong[f"an epsilon of {epsilon:g} beside the norm"] = clipped(
@@ -236,7 +270,10 @@ def on_record(scene: Scene) -> Mistakes:
     if not size > 0:
         return
     norm = Norm.model_construct(maximum=float(size), epsilon=0.0)
-    words, cut = f"gradients that are clipped to a norm of {size:.4g}", clipped(norm, whole, problem.axes)
+    words, cut = (
+        f"gradients that are clipped to a norm of {size:.4g}",
+        clipped(norm, whole, problem.axes),
+    )
     yield Mistake(words, {("gradient", path): cut[path] for path in right}, again=True)
 
 
@@ -249,7 +286,9 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
     size = np.sqrt(sum(np.square(array).sum() for array in g.values())) or 1
     wrong = {
         "the signs of the gradient": {path: np.sign(array) for path, array in g.items()},
-        "a gradient of length one": {path: array / (np.linalg.norm(array) or 1) for path, array in g.items()},
+        "a gradient of length one": {
+            path: array / (np.linalg.norm(array) or 1) for path, array in g.items()
+        },
         "all gradients together of length one": {path: array / size for path, array in g.items()},
     }
     for words, used in wrong.items():
@@ -260,17 +299,28 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
     limit = np.abs(scene.found[scene.key]).max() / scene.rate
     if 0 < limit < np.abs(g[scene.tensor]).max():
         words = f"a gradient that is cut at ±{limit:.4g}"
-        yield Mistake(words, scene.updated({p: np.clip(a, -limit, limit) for p, a in g.items()}, clip=None), again=True)
+        yield Mistake(
+            words,
+            scene.updated({p: np.clip(a, -limit, limit) for p, a in g.items()}, clip=None),
+            again=True,
+        )
     if 0 < norm < np.linalg.norm(g[scene.tensor]):
         used = g | {scene.tensor: g[scene.tensor] * norm / np.linalg.norm(g[scene.tensor])}
         words = f"a clip of each tensor by its own norm, to {norm:.4g},"
         yield Mistake(words, scene.updated(used, clip=None), again=True)
     together = (
-        np.sqrt(sum(np.square(floats(scene.run.after[p][0]) - scene.parameters[p]).sum() for p in g)) / scene.rate
+        np.sqrt(
+            sum(np.square(floats(scene.run.after[p][0]) - scene.parameters[p]).sum() for p in g)
+        )
+        / scene.rate
     )
     if 0 < together < size:
         used = {path: array * together / size for path, array in g.items()}
-        yield Mistake(f"a clip by the norm of all, to {together:.4g},", scene.updated(used, clip=None), again=True)
+        yield Mistake(
+            f"a clip by the norm of all, to {together:.4g},",
+            scene.updated(used, clip=None),
+            again=True,
+        )
 
 
 # ---------------------------------------------------------------- another optimizer, from the start
@@ -279,7 +329,11 @@ def _directions(scene: Scene, optimizer: Optimizer) -> Mistakes:
 def followed(scene: Scene) -> Mistakes:
     """Another optimizer, with a memory that is not on record: followed from the first step."""
     optimizer, steps = scene.problem.optimizer, scene.trajectory.steps[: scene.row + 1]
-    if scene.phase != "update" or scene.step > FOLLOWED or not np.array_equal(steps, np.arange(len(steps))):
+    if (
+        scene.phase != "update"
+        or scene.step > FOLLOWED
+        or not np.array_equal(steps, np.arange(len(steps)))
+    ):
         return
     for words, other in _candidates(optimizer):
         yield Mistake(words, {scene.key: _followed(scene, other)})
@@ -303,7 +357,10 @@ def _followed(scene: Scene, other: Optimizer) -> np.ndarray:
     state = init(other, {path: floats(run.before[path][0])})
     for row in range(scene.row + 1):
         rate = None if run.learning_rates is None else float(values_of(run.learning_rates)[row])
-        w, gradients = floats(run.before[path][row]), {p: floats(run.gradients[p][row]) for p in scene.problem.trained}
+        w, gradients = (
+            floats(run.before[path][row]),
+            {p: floats(run.gradients[p][row]) for p in scene.problem.trained},
+        )
         used = {path: clipped(scene.problem.clip, gradients, scene.problem.axes)[path]}
         after, state = update(at_rate(other, rate), {path: w}, used, state, row)
     return after[path] - w

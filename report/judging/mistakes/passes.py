@@ -13,7 +13,13 @@ from backproof.reference.formulas.positions import rows
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import forward
 from backproof.report.judging.mistakes import derivatives, factors, layers, losses
-from backproof.report.judging.mistakes.formulas import OTHERS, Backward, in_place_of, layer_backward, layer_forward
+from backproof.report.judging.mistakes.formulas import (
+    OTHERS,
+    Backward,
+    in_place_of,
+    layer_backward,
+    layer_forward,
+)
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
 
 DEEP = 8  # layers before the last one
@@ -44,7 +50,11 @@ def _suspects(scene: Scene) -> list[Node]:
 
 def _has_wrong_gradient(scene: Scene, layer: Node) -> bool:
     """One of the layer's own gradients is wrong."""
-    keys = [key for key in scene.checks if key[0] == "gradient" and key[1].rpartition(".")[0] == layer.name]
+    keys = [
+        key
+        for key in scene.checks
+        if key[0] == "gradient" and key[1].rpartition(".")[0] == layer.name
+    ]
     return any(scene.is_wrong(key) for key in keys)
 
 
@@ -79,8 +89,14 @@ def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
         if mask in scene.numbers:
             ones, rate = 0 * scene.numbers[mask] + 1, layer.settings["rate"]
             yield f"a forgotten mask of {layer.name}", {mask: ones}
-            yield f"a mask of {layer.name} that is turned around", {mask: ones - scene.numbers[mask]}
-            yield f"a mask of {layer.name} that is not scaled", {mask: scene.numbers[mask] * (1 - rate)}
+            yield (
+                f"a mask of {layer.name} that is turned around",
+                {mask: ones - scene.numbers[mask]},
+            )
+            yield (
+                f"a mask of {layer.name} that is not scaled",
+                {mask: scene.numbers[mask] * (1 - rate)},
+            )
             yield f"no dropout of {layer.name} at all", {mask: ones * (1 - rate)}
 
 
@@ -88,9 +104,15 @@ def kinks(scene: Scene) -> Mistakes:
     """The derivative at a kink: that of the other side, or one between them."""
     for mistake in _with_rules(scene, derivatives.kinks):
         yield mistake
-        share = _share(scene, mistake.tensors.get(scene.key)) if derivatives.OTHER_SIDE in mistake.words else 0
+        share = (
+            _share(scene, mistake.tensors.get(scene.key))
+            if derivatives.OTHER_SIDE in mistake.words
+            else 0
+        )
         if share:
-            words = mistake.words.replace(derivatives.OTHER_SIDE, f"a derivative {share:.3g} of the way to that")
+            words = mistake.words.replace(
+                derivatives.OTHER_SIDE, f"a derivative {share:.3g} of the way to that"
+            )
             apart = {key: other - scene.truths[key] for key, other in mistake.tensors.items()}
             between = {key: scene.truths[key] + share * away for key, away in apart.items()}
             yield Mistake(words, between, mistake.look)
@@ -131,7 +153,11 @@ def _with_rules(scene: Scene, wrong: Callable[[Node], Iterator[tuple[str, Backwa
         for together in rules:
             by_layer = {layer.name: rule for layer, (_, rule) in zip(alike, together, strict=True)}
             look = f"look at the backward pass of the {kind} layers"
-            yield Mistake(f"{together[0][0].rstrip(',')}, in every such layer,", scene.computed(rules=by_layer), look)
+            yield Mistake(
+                f"{together[0][0].rstrip(',')}, in every such layer,",
+                scene.computed(rules=by_layer),
+                look,
+            )
 
 
 def of_factors(scene: Scene) -> Mistakes:
@@ -177,7 +203,9 @@ def joint(scene: Scene) -> Mistakes:
 
     left_out = {last.name: lambda layer, numbers, x, y, dy: (dy, {})}
     words = f"y - t behind {before[-1].name}, for a cross-entropy of its own behind {last.kind},"
-    look = f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
+    look = (
+        f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
+    )
     yield Mistake(words, scene.computed(slope=slope, rules=left_out), look)
     for layer in reversed(before[-DEEP:]):
         for second, rule in derivatives.slopes(layer):
@@ -191,7 +219,11 @@ def slopes_and_factors(scene: Scene) -> Mistakes:
         return
     for mistake in slopes(scene):
         for words, factor in factors.known(scene, of_loss=True):
-            tensors = {key: factor * array for key, array in mistake.tensors.items() if key[0] == "gradient"}
+            tensors = {
+                key: factor * array
+                for key, array in mistake.tensors.items()
+                if key[0] == "gradient"
+            }
             told = f"{mistake.words.rstrip(',')}, and {words.rstrip(',')} in every gradient,"
             yield Mistake(told, tensors, mistake.look, again=_numbers(scene) < FEW_NUMBERS)
 
@@ -208,11 +240,17 @@ def forwards(scene: Scene) -> Mistakes:
     for place, layer in enumerate(scene.problem.network):
         look = f"look at the forward pass of the {layer.kind} layer {layer.name}"
         for words, value in [*layers.wrong_values(scene, layer), *layers.other_kinds(scene, layer)]:
-            values = {name: scene.values[name] for name in scene.names[: place + 1]} | {layer.name: value}
+            values = {name: scene.values[name] for name in scene.names[: place + 1]} | {
+                layer.name: value
+            }
             for later in scene.problem.network[place + 1 :]:
                 x = values[later.inputs[0]]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
-            yield Mistake(f"{words.rstrip(',')} in {layer.name}", scene.computed(values=values, by_the_loss=True), look)
+            yield Mistake(
+                f"{words.rstrip(',')} in {layer.name}",
+                scene.computed(values=values, by_the_loss=True),
+                look,
+            )
 
 
 def samples(scene: Scene) -> Mistakes:
@@ -221,10 +259,16 @@ def samples(scene: Scene) -> Mistakes:
         return
     problem, size = scene.problem, len(scene.batch)
     steps = range(max(0, scene.step - 16), min(problem.steps, scene.step + 16))
-    batches = {f"the samples of step {step}": problem.batches[step] for step in steps if step != scene.step}
+    batches = {
+        f"the samples of step {step}": problem.batches[step] for step in steps if step != scene.step
+    }
     batches |= {"the next samples": (scene.batch + 1) % len(problem.inputs)}
     batches |= {"the first sample in every place": scene.batch[[0] * size]}
-    batches |= {"the samples in the order of the file": (scene.step * problem.batches.shape[1] + np.arange(size))}
+    batches |= {
+        "the samples in the order of the file": (
+            scene.step * problem.batches.shape[1] + np.arange(size)
+        )
+    }
     for words, batch in batches.items():
         rows = batch[batch >= 0] % len(problem.inputs)
         if len(rows) == size:
@@ -233,8 +277,12 @@ def samples(scene: Scene) -> Mistakes:
             yield Mistake(words, scene.computed(values=values, targets=targets, by_the_loss=True))
     for words, targets in losses.other_targets(scene):
         yield Mistake(words, scene.computed(targets=targets))
-    for words, inputs in {"inputs in the order turned around": problem.inputs[::-1][scene.batch]}.items():
-        yield Mistake(words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))[0]))
+    for words, inputs in {
+        "inputs in the order turned around": problem.inputs[::-1][scene.batch]
+    }.items():
+        yield Mistake(
+            words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))[0])
+        )
 
 
 # ---------------------------------------------------------------- gradients of one layer
@@ -272,10 +320,14 @@ def _of_a_dense_layer(scene: Scene, layer: Node, x: np.ndarray, dy: np.ndarray) 
     yield from _of_positions(x, dy, of)
     for other, cotangent in scene.cotangents.items():
         if other != layer.name and cotangent.shape == dy.shape:
-            yield Mistake(f"the cotangent of {other} in place of the one of {layer.name}", of(x, cotangent))
+            yield Mistake(
+                f"the cotangent of {other} in place of the one of {layer.name}", of(x, cotangent)
+            )
     for other, value in scene.values.items() if is_weight else ():
         if value.shape == x.shape and other != layer.inputs[0]:
-            yield Mistake(f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy))
+            yield Mistake(
+                f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy)
+            )
 
 
 def _of_positions(x: np.ndarray, dy: np.ndarray, of: Callable) -> Mistakes:
@@ -286,7 +338,9 @@ def _of_positions(x: np.ndarray, dy: np.ndarray, of: Callable) -> Mistakes:
     yield Mistake("samples and positions mixed up in the cotangent", of(x, layers.mixed_up(dy)))
     x, dy = (values.reshape(len(values), -1, values.shape[-1]) for values in (x, dy))
     for position in range(min(x.shape[1], 64)):
-        yield Mistake(f"the gradient of position {position} alone", of(x[:, [position]], dy[:, [position]]))
+        yield Mistake(
+            f"the gradient of position {position} alone", of(x[:, [position]], dy[:, [position]])
+        )
         others = np.arange(x.shape[1]) != position
         yield Mistake(f"the gradient without position {position}", of(x[:, others], dy[:, others]))
 

@@ -18,7 +18,14 @@ from backproof.cases.problem import Problem
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import Precision, precision_of
-from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained
+from backproof.reference.training import (
+    backward,
+    forward,
+    loss_cotangent,
+    operands,
+    total_loss,
+    trained,
+)
 from backproof.report.judging.following import values_of
 from backproof.report.judging.mistakes.formulas import Backward, as_rule
 from backproof.report.judging.operations import Check, checks_of_steps
@@ -104,12 +111,17 @@ class Scene:
     @cached_property
     def found(self) -> Tensors:
         """What is recorded."""
-        return {key: floats(check.actual[0]) - self.start(key) for key, check in self.checks.items()}
+        return {
+            key: floats(check.actual[0]) - self.start(key) for key, check in self.checks.items()
+        }
 
     @cached_property
     def truths(self) -> Tensors:
         """What is right."""
-        return {key: floats(check.truth.value[0]) - self.start(key) for key, check in self.checks.items()}
+        return {
+            key: floats(check.truth.value[0]) - self.start(key)
+            for key, check in self.checks.items()
+        }
 
     @property
     def truth(self) -> np.ndarray:
@@ -131,7 +143,8 @@ class Scene:
     def rounding(self) -> Tensors:
         """How far rounding may take two programs apart, element by element."""
         return {
-            key: 2 * check.truth.allowance[0] + 4 * check.truth.precision.u * np.abs(floats(check.actual[0]))
+            key: 2 * check.truth.allowance[0]
+            + 4 * check.truth.precision.u * np.abs(floats(check.actual[0]))
             for key, check in self.checks.items()
         }
 
@@ -150,7 +163,10 @@ class Scene:
     @cached_property
     def masks(self) -> Arrays:
         """The masks of the step, and the buffers before it."""
-        masks = {path: floats(mask[: len(self.batch)]) for path, mask in self.problem.masks_at(self.step).items()}
+        masks = {
+            path: floats(mask[: len(self.batch)])
+            for path, mask in self.problem.masks_at(self.step).items()
+        }
         return masks | {path: floats(array[0]) for path, array in self.run.buffers_before.items()}
 
     @cached_property
@@ -247,19 +263,30 @@ class Scene:
             by_the_loss: leave out the backward pass where the loss is another one than was found, which saves time.
             rules: those of `passed_back`.
         """
-        operands, targets = self.numbers if operands is None else operands, self.targets if targets is None else targets
+        operands, targets = (
+            self.numbers if operands is None else operands,
+            self.targets if targets is None else targets,
+        )
         numbers = operands if numbers is None else numbers
         if values is None:
             anew = not self.run.has_layers and not (network is None and operands is self.numbers)
-            values = forward(network or problem.network, operands, self.inputs)[0] if anew else self.values
+            values = (
+                forward(network or problem.network, operands, self.inputs)[0]
+                if anew
+                else self.values
+            )
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
             loss = total_loss(problem, operands, values[self.last], targets)
             results["loss", "loss"] = np.asarray(loss, np.float64)
-            if by_the_loss and not np.isclose(results["loss", "loss"], self.found["loss", "loss"], rtol=0.05):
+            if by_the_loss and not np.isclose(
+                results["loss", "loss"], self.found["loss", "loss"], rtol=0.05
+            ):
                 return {}
         if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
-            cotangents, gradients = self.passed_back(problem, values, numbers, targets, network, **rules)
+            cotangents, gradients = self.passed_back(
+                problem, values, numbers, targets, network, **rules
+            )
             results |= {("cotangent", name): dy for name, dy in cotangents.items()}
             results |= {("gradient", path): gradient for path, gradient in gradients.items()}
         return results
@@ -278,7 +305,9 @@ class Scene:
         dy = loss_cotangent(problem, values[self.last], targets, slope)
         recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
-        cotangents, found = backward(network or problem.network, numbers, values, dy, recorded=recorded, rules=changed)
+        cotangents, found = backward(
+            network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
+        )
         return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:
@@ -315,7 +344,9 @@ class Scene:
         """The wrong parameter or state after an update from other numbers, or of a changed problem."""
         problem = replace(self.problem, **changes)
         optimizer = at_rate(problem.optimizer, self.rate if rate is None else rate)
-        used = clipped(problem.clip, self.gradients if gradients is None else gradients, problem.axes)
+        used = clipped(
+            problem.clip, self.gradients if gradients is None else gradients, problem.axes
+        )
         step, state = self.step if step is None else step, self.state if state is None else state
         after, state = update(optimizer, parameters or self.parameters, used, state, step)
         return self.told(after, state)

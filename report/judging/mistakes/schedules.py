@@ -30,7 +30,9 @@ def rates(scene: Scene) -> Mistakes:
     for words, factor in _unbounded(schedule, k):
         yield Mistake(words, {scene.key: np.asarray(base * factor)})
     if (then := getattr(schedule, "then", None)) is not None:
-        yield Mistake("a decay that is counted from the start, not from the end of the warm-up,", of(k, then))
+        yield Mistake(
+            "a decay that is counted from the start, not from the end of the warm-up,", of(k, then)
+        )
 
 
 def _other_schedules(schedule: AnySchedule) -> Iterator[tuple[str, AnySchedule]]:
@@ -53,8 +55,13 @@ def _other_schedules(schedule: AnySchedule) -> Iterator[tuple[str, AnySchedule]]
     from_kinds = {"linear_decay": "a line", "cosine_decay": "half a cosine"}
     for kind, words in from_kinds.items():
         if schedule.kind in from_kinds and kind != schedule.kind:
-            other = next(one for one in type(schedule).__mro__[1].__subclasses__() if one.kind == kind)
-            yield f"{words} in the place of {schedule.kind}", other(steps=schedule.steps, end=schedule.end)
+            other = next(
+                one for one in type(schedule).__mro__[1].__subclasses__() if one.kind == kind
+            )
+            yield (
+                f"{words} in the place of {schedule.kind}",
+                other(steps=schedule.steps, end=schedule.end),
+            )
 
 
 def _unbounded(schedule: AnySchedule, k: int) -> Iterator[tuple[str, float]]:
@@ -68,9 +75,15 @@ def _unbounded(schedule: AnySchedule, k: int) -> Iterator[tuple[str, float]]:
             yield "a line that goes on below its end", 1 + (schedule.end - 1) * k / schedule.steps
         case "cosine_decay":
             wave = math.cos(math.pi * k / schedule.steps)
-            yield "a cosine that rises again behind its end", schedule.end + (1 - schedule.end) * (1 + wave) / 2
+            yield (
+                "a cosine that rises again behind its end",
+                schedule.end + (1 - schedule.end) * (1 + wave) / 2,
+            )
             whole = math.cos(2 * math.pi * k / schedule.steps)
-            yield "a whole wave in place of half a one", schedule.end + (1 - schedule.end) * (1 + whole) / 2
+            yield (
+                "a whole wave in place of half a one",
+                schedule.end + (1 - schedule.end) * (1 + whole) / 2,
+            )
         case "one_cycle":
             if k >= schedule.rise + schedule.fall:
                 yield "an end of 0", 0.0

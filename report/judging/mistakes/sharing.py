@@ -28,7 +28,9 @@ def penalties(scene: Scene) -> Mistakes:
         yield Mistake(words + only, loss, look)
         only = "" if scene.run.has_layers else " in the gradients, and in the loss as it should be,"
         yield Mistake(words + only, slopes, look)
-    if scene.phase == "gradient" and any(scene.tensor in penalty.parameters for penalty in scene.problem.penalties):
+    if scene.phase == "gradient" and any(
+        scene.tensor in penalty.parameters for penalty in scene.problem.penalties
+    ):
         without = scene.computed(replace(scene.problem, penalties=()))[scene.key]
         words = "the penalties alone, without the gradient of the loss,"
         yield Mistake(words, {scene.key: scene.truth - without}, "look at how shares are added up")
@@ -41,17 +43,25 @@ def _other_penalties(scene: Scene) -> Iterator[tuple[str, str, tuple[Penalty, ..
     for words, factor in LEFT_OUT.items():
         for penalty in concerned:
             changed = tuple(_times(one, factor) if one is penalty else one for one in penalties)
-            yield f"the {penalty.kind} penalty {words}", f"look at the {penalty.kind} penalty", changed
+            yield (
+                f"the {penalty.kind} penalty {words}",
+                f"look at the {penalty.kind} penalty",
+                changed,
+            )
         if len(concerned) > 1:
             changed = tuple(_times(penalty, factor) for penalty in penalties)
             yield f"all penalties {words}", "look at the penalties", changed
     for penalty in concerned:
         look = f"look at the {penalty.kind} penalty"
-        other = {"l1": L2, "l2": L1}[penalty.kind](coefficient=penalty.coefficient, parameters=penalty.parameters)
+        other = {"l1": L2, "l2": L1}[penalty.kind](
+            coefficient=penalty.coefficient, parameters=penalty.parameters
+        )
         changed = tuple(other if one is penalty else one for one in penalties)
         yield f"an {other.kind} penalty in place of the {penalty.kind} one", look, changed
         for path in penalty.parameters if len(penalty.parameters) > 1 and not local else ():
-            fewer = penalty.model_copy(update={"parameters": tuple(p for p in penalty.parameters if p != path)})
+            fewer = penalty.model_copy(
+                update={"parameters": tuple(p for p in penalty.parameters if p != path)}
+            )
             changed = tuple(fewer if one is penalty else one for one in penalties)
             yield f"the {penalty.kind} penalty without {path}", look, changed
 
@@ -70,9 +80,13 @@ def users(scene: Scene) -> Mistakes:
             for user, what in sharing:
                 told = f"the share of {what} in {name} {words}"
                 look = f"look at what {what} passes back to {name}"
-                yield Mistake(told, scene.computed(rules={user.name: _share_times(name, factor)}), look)
+                yield Mistake(
+                    told, scene.computed(rules={user.name: _share_times(name, factor)}), look
+                )
         rules = {user.name: _share_times(name, 1 / len(sharing)) for user, _ in sharing}
-        yield Mistake(f"a mean of the shares of {name} in place of their sum", scene.computed(rules=rules))
+        yield Mistake(
+            f"a mean of the shares of {name} in place of their sum", scene.computed(rules=rules)
+        )
 
 
 def _shared(scene: Scene) -> Iterator[tuple[str, list[tuple[Node, str]]]]:
