@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import (
-    ALONE,
     GROUPS,
     Incomplete,
     Trajectory,
@@ -21,6 +20,7 @@ from backproof.cases.tensors import tensors_of
 from backproof.report.judging.following import without_loss, without_rates, without_state
 
 LISTED = 3
+FIELDS = ("loss", *GROUPS, "final_loss", "learning_rates")
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -67,7 +67,7 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
 
 def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
     """The shape of every tensor, by field and name."""
-    expected = {field: {} for field in (*ALONE, *GROUPS) if field != "steps"}
+    expected: dict[str, Shapes] = {field: {} for field in FIELDS}
     for tensor in tensors_of(problem, layers=run.has_layers):
         expected[tensor.field][tensor.name] = tensor.shape
     if not run.has_layers and not run.final_values:

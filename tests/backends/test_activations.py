@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812, the name everyone uses
 from backproof.backends.jax_autograd import activations as of_jax
 from backproof.backends.registry import DEFAULT, backend
 from backproof.backends.torch_autograd import activations as of_torch
-from backproof.cases.format.layers import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
+from backproof.cases.format.layers.activations import Celu, Gelu, HardSigmoid, HardTanh, LeakyRelu, Softplus
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import Problem, materialise
 from backproof.reference.formulas.activations import softsign_backward
@@ -38,7 +38,7 @@ def over_its_range(layer, dtype: str) -> Problem:
     """One layer behind a dense one that copies its input."""
     x = inputs(dtype).astype(float)
     slopes = {
-        f"{layer.name}.{name}": np.full(shape, 0.3).tolist() for name, shape in layer.parameter_shapes(UNITS).items()
+        f"{layer.name}.{name}": np.full(shape, 0.3).tolist() for name, shape in layer.parameters((UNITS,)).items()
     }
     case = {
         "title": "an activation over its range",

@@ -75,7 +75,7 @@ def spoilt(path: Path, header: dict | None = None, **arrays) -> None:
         (HEADER | {"scope": "all"}, "the metadata 'scope' is layers or gradients, not 'all'"),
         (
             HEADER | {"borrowed": "update, x"},
-            "the metadata 'borrowed' names phases, value, loss, cotangent, gradient, ",
+            "the metadata 'borrowed' names phases, value, buffer, loss, cotangent, gradient, ",
         ),
         (
             HEADER | {"problem": "0" * 40},

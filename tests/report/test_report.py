@@ -18,7 +18,7 @@ import pytest
 from backproof.backends import numpy_reference, registry
 from backproof.backends.trajectory import PHASES
 from backproof.cases.console.terminal import MOST
-from backproof.cases.format.layers import (
+from backproof.cases.format.layers.activations import (
     HardSigmoid,
     Identity,
     LeakyRelu,
@@ -30,6 +30,7 @@ from backproof.cases.format.layers import (
     Softplus,
     Tanh,
 )
+from backproof.cases.format.network import Network
 from backproof.cases.format.schema import CASES
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
@@ -348,16 +349,23 @@ SLOPES = [
 ]  # fmt: skip
 
 
+def node_of(layer, units: int):
+    (node,) = Network([layer.model_copy(update={"name": "p"})], (units,)).nodes
+    return node
+
+
 @pytest.mark.parametrize(("layer", "slope"), SLOPES, ids=lambda value: getattr(value, "kind", ""))
 def test_steepest(layer, slope):
-    assert steepest(layer, {"p.slope": np.array([3.0])}, 2) == pytest.approx(slope, rel=1e-8)
+    assert steepest(node_of(layer, 2), {"p.slope": np.array([3.0])}) == pytest.approx(slope, rel=1e-8)
 
 
 @pytest.mark.parametrize("layer", [Softmax(), LogSoftmax()], ids=lambda layer: layer.kind)
 def test_no_cotangent_grows_more_behind_a_softmax(layer):
     x, dy = np.random.default_rng(0).normal(size=(2, 1000, 4))
-    dx, _ = layer_backward(layer, {}, x, layer_forward(layer, {}, x), dy)
-    assert (np.linalg.norm(dx, axis=-1) <= steepest(layer, {}, 4) * np.linalg.norm(dy, axis=-1)).all()
+    node = node_of(layer, 4)
+    y, _ = layer_forward(node, {"input": x})
+    ((_, dx),) = layer_backward(node, {"input": x}, y, dy)
+    assert (np.linalg.norm(dx, axis=-1) <= steepest(node, {}) * np.linalg.norm(dy, axis=-1)).all()
 
 
 @pytest.mark.parametrize("weight", [0.5, 1.0, -3.0])
@@ -391,23 +399,27 @@ def uphill(rule):
     return lambda optimizer, w, g, t: rule(optimizer, w, -g, t)
 
 
-def averaged(x, weight, dy, right=layers.dense_backward):
+def averaged(forward, backward):
     """A dense layer that takes the mean over the samples for the sum."""
-    dx, dweight, dbias = right(x, weight, dy)
-    return dx, dweight, dbias / dy.shape[-2]
+
+    def wrong(x, y, dy, weight, *bias):
+        dx, dweight, *dbias = backward(x, y, dy, weight, *bias)
+        return dx, dweight, *(d / dy.shape[-2] for d in dbias)
+
+    return forward, wrong
 
 
-def shifted(x, weight, bias=None, right=layers.dense_forward):
-    """A dense layer that adds its bias to x."""
-    return right(x, weight) if bias is None else right(x + 0.001, weight, bias)
+def shifted(forward, backward):
+    """A dense layer whose input is shifted where it has a bias."""
+    return lambda x, weight, *bias: forward(x + 0.001 * len(bias), weight, *bias), backward
 
 
 @pytest.mark.parametrize(
     ("module", "name", "wrong", "place"),
     [
-        (layers, "FUNCTIONS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
-        (layers, "dense_forward", shifted, "step 0, value of hidden at [0, 0]"),
-        (layers, "dense_backward", averaged, "step 0, gradient of hidden.bias at [0]"),
+        (layers, "LAYERS", {"tanh": steep}, "step 0, value of tanh1 at [0, 0]"),
+        (layers, "LAYERS", {"dense": shifted}, "step 0, value of hidden at [0, 0]"),
+        (layers, "LAYERS", {"dense": averaged}, "step 0, gradient of hidden.bias at [0]"),
         (losses, "LOSSES", {"squared_error": half}, "step 0, cotangent of sigmoid1 at [0, 0]"),
         (optimizers, "OPTIMIZERS", {"sgd": uphill}, "step 0, update of hidden.weight at [0, 0]"),
     ],

@@ -68,6 +68,8 @@ class Source:
                 return self._entries(left) | self._entries(right)
             case ast.Name(name):
                 return self._entries(self.assigned[name])
+            case ast.Call() | ast.DictComp():  # what packages add
+                return {}
         return {key.value: value for key, value in zip(node.keys, node.values, strict=True)}
 
     def _entry(self, node: ast.expr) -> Spelling:

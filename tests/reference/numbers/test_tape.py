@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 from scipy.special import erfc, expit
-from tests.test_moves import BY_NAME, OF_TWO, SHAPE
 
 from backproof.reference.formulas.activations import ACTIVATIONS, softmax_backward, softmax_forward
 from backproof.reference.formulas.layers import dense_backward, dense_forward
@@ -27,6 +26,7 @@ from backproof.reference.numbers.protocol import (
 from backproof.reference.numbers.sums import mean, scatter_add
 from backproof.reference.numbers.tape import DERIVATIVES, WITHOUT_DERIVATIVE, derivative
 from tests.reference.numbers.test_bounded import assert_sound, draws
+from tests.reference.numbers.test_moves import BY_NAME, OF_TWO, SHAPE
 from tests.trial.bounds import DTYPES, budgets, given
 from tests.trial.oracle import activations, name_of, rules_of
 
@@ -121,7 +121,7 @@ def test_its_bounds_are_sound(name, dtype):
 def test_the_derivative_of_an_activation_is_that_by_hand(layer):
     """In float64; of the bounded numbers, each lies in the other's allowance."""
     forward, backward = rules_of(layer)
-    x, *parameters, dy = arrays((4, 3), *layer.parameter_shapes(3).values(), (4, 3))
+    x, *parameters, dy = arrays((4, 3), *layer.parameters((3,)).values(), (4, 3))
     tape = derivative(forward)
     by_hand = backward(x, *parameters, dy)
     by_hand = by_hand if isinstance(by_hand, tuple) else (by_hand,)

@@ -334,11 +334,11 @@ RULES = {
 @pytest.mark.parametrize(("activation", "which", "rule", "expected"), RULES.values(), ids=RULES)
 def test_wrong_rule(monkeypatch, problem_of, dtype, activation, which, rule, expected):
     """A whole run by a wrong rule is consistent in itself, and yet refused where the rule is used first."""
-    rules = list(layers.FUNCTIONS[activation])
+    rules = list(layers.LAYERS[activation])
     rules[which] = rule
     problem = problem_of(dtype)
     with monkeypatch.context() as patch:
-        patch.setitem(layers.FUNCTIONS, activation, tuple(rules))
+        patch.setitem(layers.LAYERS, activation, tuple(rules))
         run = numpy_reference.run(problem)
     finding = refused(problem, run)
     assert (finding.step, finding.phase, finding.tensor) == (0, *expected)
@@ -356,9 +356,9 @@ def test_relu_mask_at_an_exact_zero(monkeypatch, problem_of):
         data={"inputs": [[1, 1], [0, 0]], "targets": [[0], [1]]},
     )
     assert judge(problem, numpy_reference.run(problem)).verdict == "certified"
-    forward, _ = layers.FUNCTIONS["relu"]
+    forward, _ = layers.LAYERS["relu"]
     with monkeypatch.context() as patch:
-        patch.setitem(layers.FUNCTIONS, "relu", (forward, lambda x, _, dy: dy * (x >= 0)))
+        patch.setitem(layers.LAYERS, "relu", (forward, lambda x, _, dy: dy * (x >= 0)))
         run = numpy_reference.run(problem)
     finding = refused(problem, run)
     assert place(finding) == (0, "cotangent", "hidden", (1, 0))

@@ -124,8 +124,8 @@ def verdicts(comparison: Comparison) -> list[str]:
 
 def test_wrong_reference(problem_of, monkeypatch):
     """The truth is the reference's, so it certifies itself; two frameworks that agree are the better witnesses."""
-    forward, backward = layers.FUNCTIONS["sigmoid"]
-    monkeypatch.setitem(layers.FUNCTIONS, "sigmoid", (forward, lambda x, y, dy: 1.01 * backward(x, y, dy)))
+    forward, backward = layers.LAYERS["sigmoid"]
+    monkeypatch.setitem(layers.LAYERS, "sigmoid", (forward, lambda x, y, dy: 1.01 * backward(x, y, dy)))
     comparison = compare(problem_of(training={"steps": 2, "optimizer": {"sgd": {"learning_rate": 0.3}}}))
     assert verdicts(comparison) == ["certified", "differs", "differs"]
     assert suspect(comparison) == (
