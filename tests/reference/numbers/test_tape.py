@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 from scipy.special import erfc, expit
-from tests.test_moves import BY_NAME, OF_TWO, SHAPE
 
 from backproof.reference.formulas.activations import ACTIVATIONS, softmax_backward, softmax_forward
-from backproof.reference.formulas.layers import dense_backward, dense_forward
+from backproof.reference.formulas.dense import dense_backward, dense_forward
 from backproof.reference.numbers.balls import balls, floats, sizes, working_precision
 from backproof.reference.numbers.bounded import RULES
 from backproof.reference.numbers.contraction import contract
@@ -27,6 +26,7 @@ from backproof.reference.numbers.protocol import (
 from backproof.reference.numbers.sums import mean, scatter_add
 from backproof.reference.numbers.tape import DERIVATIVES, WITHOUT_DERIVATIVE, derivative
 from tests.reference.numbers.test_bounded import assert_sound, draws
+from tests.reference.numbers.test_moves import BY_NAME, OF_TWO, SHAPE
 from tests.trial.bounds import DTYPES, budgets, given
 from tests.trial.oracle import activations, name_of, rules_of
 
@@ -121,16 +121,12 @@ def test_its_bounds_are_sound(name, dtype):
 def test_the_derivative_of_an_activation_is_that_by_hand(layer):
     """In float64; of the bounded numbers, each lies in the other's allowance."""
     forward, backward = rules_of(layer)
-    x, *parameters, dy = arrays((4, 3), *layer.parameter_shapes(3).values(), (4, 3))
+    x, *parameters, dy = arrays((4, 3), *layer.parameters((3,)).values(), (4, 3))
     tape = derivative(forward)
-    by_hand = backward(x, *parameters, dy)
-    by_hand = by_hand if isinstance(by_hand, tuple) else (by_hand,)
-    for found, desired in zip(tape(dy, None, x, *parameters), by_hand, strict=True):
+    for found, desired in zip(tape(dy, None, x, *parameters), backward(x, *parameters, dy), strict=True):
         np.testing.assert_allclose(found, desired, rtol=1e-9, atol=1e-12)
     bounded = [given(array) for array in (x, *parameters, dy)]
-    in_hand = backward(*bounded)
-    in_hand = in_hand if isinstance(in_hand, tuple) else (in_hand,)
-    for found, desired in zip(tape(bounded[-1], None, *bounded[:-1]), in_hand, strict=True):
+    for found, desired in zip(tape(bounded[-1], None, *bounded[:-1]), backward(*bounded), strict=True):
         assert budgets(found, desired.value.astype(float)).max() <= 1.01
         assert np.isfinite(found.bound).all()
 
@@ -139,7 +135,7 @@ def test_a_dense_layer_is_as_sharp_as_by_hand():
     """Its moves and products are the same, so the bounds are."""
     x, weight, bias, dy = (given(array) for array in arrays((4, 2), (2, 3), (3,), (4, 3)))
     found = derivative(lambda x, weight, bias: contract("ni,io->no", x, weight) + bias)(dy, None, x, weight, bias)
-    for one, other in zip(found, dense_backward(x, weight, dy), strict=True):
+    for one, other in zip(found, dense_backward(x, None, dy, weight, bias), strict=True):
         assert one.bound.tolist() == other.bound.tolist()
         assert one.value.tolist() == other.value.tolist()
     assert derivative(dense_forward)(dy, None, x, weight)[1].bound.tolist() == found[1].bound.tolist()
