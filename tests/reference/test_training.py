@@ -291,3 +291,22 @@ def test_number_is_applied_to_all_that_is_given():
     assert sorted(seen) == sorted([(4, 2), (4, 1), (2, 4), (4, 1)])
     step = next(train(problem, np.longdouble))
     assert {tensor.dtype for tensor in step.gradients.values()} == {np.dtype(np.longdouble)}
+
+
+@pytest.mark.parametrize("positions", [(1,), (3,), (2, 1)])
+@pytest.mark.parametrize("reduction", ["sum", "mean", "batch_mean"])
+def test_a_position_is_a_row_of_the_loss(positions, reduction):
+    """But a mean over the batch counts samples; one position is an axis as well."""
+    x, t = np.random.default_rng(1).normal(size=(2, 4, *positions, 2))
+    problem = case(
+        network=[{"dense": {"name": "readout", "units": 2}}],
+        parameters={"readout.weight": [[0.5, 1], [-1, 0.25]], "readout.bias": [0.1, 0.2]},
+        random=None,
+        data={"inputs": x.tolist(), "targets": t.tolist()},
+        loss={"squared_error": {"factor": 0.3, "reduction": reduction}},
+        training=None,
+    )
+    (step,) = train(problem)
+    y, number = step.values["readout"], {"sum": 1, "mean": t.size, "batch_mean": 4}[reduction]
+    np.testing.assert_allclose(step.loss, 0.3 * ((y - t) ** 2).sum() / number, rtol=1e-14)
+    np.testing.assert_allclose(step.cotangents["readout"], 0.6 * (y - t) / number, rtol=1e-13)
