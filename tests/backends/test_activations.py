@@ -45,7 +45,7 @@ def over_its_range(layer, dtype: str) -> Problem:
         "dtypes": [dtype],
         "network": [
             {"dense": {"name": "copy", "units": UNITS, "bias": False}},
-            {layer.kind: dict(layer)},
+            {layer.kind: {"name": layer.name} | layer.settings | {key: getattr(layer, key) for key in layer.shaping}},
         ],
         "parameters": {"copy.weight": np.eye(UNITS).tolist(), **slopes},
         "data": {"inputs": x.tolist(), "targets": np.random.default_rng(1).normal(size=x.shape).tolist()},
@@ -65,11 +65,11 @@ def test_an_activation_is_certified_over_its_range(layer, name, dtype):
 
 
 NOT_USED = [  # docs/frameworks.md
-    ("torch", Gelu(name="a"), of_torch.gelu, lambda x, _: F.gelu(x), "value"),
+    ("torch", Gelu(name="a"), of_torch.gelu, lambda x, approximate: F.gelu(x), "value"),
     ("torch", Softplus(name="a"), of_torch.softplus, F.softplus, "value"),
     ("torch", HardSigmoid(name="a"), of_torch.hard_sigmoid, F.hardsigmoid, "cotangent"),
     ("torch", Celu(name="a", alpha=0.7), of_torch.celu, F.celu, "cotangent"),
-    ("jax", LeakyRelu(name="a"), of_jax.leaky_relu, jax.nn.leaky_relu, "cotangent"),
+    ("jax", LeakyRelu(name="a"), of_jax.leaky_relu, lambda x, slope: jax.nn.leaky_relu(x, slope), "cotangent"),
     ("jax", HardTanh(name="a"), of_jax.hard_tanh, jax.nn.hard_tanh, "cotangent"),
 ]
 

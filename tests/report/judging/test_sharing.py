@@ -114,7 +114,7 @@ def test_everything_counts(example):
     sizes = np.sqrt(sum(np.square(g).reshape(STEPS, -1).sum(axis=1) for g in run.gradients.values()))
     assert (sizes > MAXIMUM).any()
     assert (sizes < MAXIMUM).any()
-    assert {*np.unique(problem.masks["drop"]).tolist()} == {0, 1}
+    assert {*np.unique(problem.masks["drop.mask"]).tolist()} == {0, 1}
     assert np.unique(run.learning_rates).size == 4
     np.testing.assert_array_equal(run.after["readout.weight"], np.tile(run.before["readout.weight"][:1], (STEPS, 1, 1)))
 
@@ -227,10 +227,10 @@ def test_a_wrong_cotangent_of_a_skips_source_is_named(example, wrong):
 
 def test_a_skip_from_another_layer_is_named(problem_of):
     problem = sharing(problem_of)
-    network = tuple(
-        layer.model_copy(update={"source": "input"}) if isinstance(layer, Skip) else layer for layer in problem.network
+    layers = tuple(
+        layer.model_copy(update={"source": "input"}) if isinstance(layer, Skip) else layer for layer in problem.layers
     )
-    run = numpy_reference.run(replace(problem, network=network))
+    run = numpy_reference.run(replace(problem, layers=layers))
     assert refused(problem, run) == (0, "value", "joined")
 
 
@@ -284,19 +284,19 @@ def test_a_frozen_parameter_that_moves_between_records_is_named(problem_of):
 )
 def test_a_wrong_mask_is_named(problem_of, masks, first, record):
     problem = sharing(problem_of, record=record)
-    other = {"drop": masks(problem.masks["drop"])}
+    other = {"drop.mask": masks(problem.masks["drop.mask"])}
     assert refused(problem, numpy_reference.run(replace(problem, masks=other))) == (first, "value", "drop")
 
 
 def test_a_mask_of_a_short_batch(problem_of):
     """The first row is that of its only sample."""
     problem = sharing(problem_of)
-    masks = problem.masks["drop"].copy()
+    masks = problem.masks["drop.mask"].copy()
     masks[2::3, 0] = 1 - masks[2::3, 0]
-    assert refused(problem, numpy_reference.run(replace(problem, masks={"drop": masks}))) == (2, "value", "drop")
-    masks = problem.masks["drop"].copy()
+    assert refused(problem, numpy_reference.run(replace(problem, masks={"drop.mask": masks}))) == (2, "value", "drop")
+    masks = problem.masks["drop.mask"].copy()
     masks[2::3, 1] = 1 - masks[2::3, 1]
-    assert judge(problem, numpy_reference.run(replace(problem, masks={"drop": masks}))).message == ""
+    assert judge(problem, numpy_reference.run(replace(problem, masks={"drop.mask": masks}))).message == ""
 
 
 @pytest.mark.parametrize("name", DEFAULT)
@@ -314,7 +314,7 @@ def test_what_is_dropped_is_zero_however_large_its_cotangent(problem_of, name):
 
 def test_a_mask_after_the_last_step_is_named(example):
     problem, run = example
-    x, mask = run.final_values["tanh1"], problem.masks["drop"][0][[0, 1, 0, 1, 0]]
+    x, mask = run.final_values["tanh1"], problem.masks["drop.mask"][0][[0, 1, 0, 1, 0]]
     dropped = run.final_values | {"drop": dropout_forward(x, mask, 0.4).astype(problem.dtype)}
     assert refused(problem, replace(run, final_values=dropped)) == (STEPS, "value", "drop")
 
@@ -400,7 +400,7 @@ def test_gradients_are_differences_of_the_loss(problem_of, step):
     problem = sharing(problem_of)
     at = list(train(problem))[step]
     here = replace(
-        problem, batches=problem.batches[step : step + 1], masks={"drop": problem.masks["drop"][step : step + 1]},
+        problem, batches=problem.batches[step : step + 1], masks={"drop.mask": problem.masks["drop.mask"][step : step + 1]},
         recorded=np.zeros(1, int),
     )  # fmt: skip
     for path in problem.trained:
