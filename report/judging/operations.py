@@ -102,12 +102,13 @@ def checks_of_steps(
     Args:
         problem: that is run.
         run: the steps, of the same number of real samples.
-        kinks: which side to take where it is not certain; without it the truth behind such a kink
-            is an interval.
+        kinks: tells which side to take where it is not certain; behind a kink of which it tells
+            none the truth is an interval.
     """
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = replace(precision_of(problem.dtype), kinks=kinks)
+    # In the problem's order: a run may sort its names.
     before = _given({path: run.before[path] for path in problem.parameters}, precision)
     masks = {
         path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()
@@ -159,6 +160,7 @@ def _given(arrays: Mapping[str, np.ndarray | Bounded], precision: Precision) -> 
 
 
 def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
+    """Return an array as a number of this precision, whose kinks are told by it."""
     if not isinstance(array, Bounded):
         return exact(array, precision)
     followed = array[...]
@@ -228,6 +230,7 @@ def _backward_checks(
 
 
 def _look_at(way: str, node: Node) -> str:
+    """Name the forward or the backward pass of a node as the place to look at."""
     return f"look at the {way} pass of the {node.kind} layer {node.name}"
 
 

@@ -214,6 +214,7 @@ def _accuracy(problem: Problem, output: np.ndarray, targets: np.ndarray) -> floa
 
 
 def _absolute_error(_: Problem, output: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean of |y - t|."""
     return np.abs(output - targets).mean()
 
 
