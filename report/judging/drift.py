@@ -12,12 +12,8 @@ from backproof.cases.format.schema import Tolerance
 from backproof.cases.problem import Problem
 from backproof.report.judging.structure import structure_mistakes
 
-RTOL = {
-    "float64": 1e-9,
-    "float32": 1e-4,
-    "float16": 0.02,
-    "bfloat16": 0.06,
-}  # 16 bits: √u, half of the digits
+# Of 16 bits √u, half of the digits.
+RTOL = {"float64": 1e-9, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.06}
 ROLES = ("actual", "desired")
 
 
@@ -25,10 +21,12 @@ class Drift(NamedTuple):
     """The differences between two runs of one problem; R is the number of recorded steps.
 
     Attributes:
-        gradient, parameter: the largest absolute differences at any recorded step; NaN if any number is.
+        gradient, parameter: the largest absolute differences at any recorded step; NaN if any
+            number is.
         step: where the parameters differ most (the gradients, where nothing is trained).
         over_steps: (R,) the largest parameter difference after each recorded step.
-        outside: the first step at which a gradient or a parameter is outside rtol and atol; None if none ever is.
+        outside: the first step at which a gradient or a parameter is outside rtol and atol; None
+            if none ever is.
         message: what is wrong there, in words; empty if nothing is.
     """
 
@@ -45,33 +43,30 @@ class Drift(NamedTuple):
         return self.outside is None
 
     def within_up_to(self, step: int) -> bool:
-        """None is outside at this step or before it."""
+        """Return whether none is outside at this step or before it."""
         return self.within or self.outside > step
 
     def __str__(self) -> str:
-        largest = f"parameters differ by up to {self.parameter:.1e}, gradients by up to {self.gradient:.1e}"
-        return "; ".join(
-            filter(None, [cut(self.message), f"{largest}, most at step {self.step:,}"])
-        )
+        largest = f"parameters differ by up to {self.parameter:.1e}"
+        largest += f", gradients by up to {self.gradient:.1e}, most at step {self.step:,}"
+        return f"{cut(self.message)}; {largest}" if self.message else largest
 
 
 def tolerance_of(problem: Problem) -> Tolerance:
-    """What the case sets, or the dtype's own."""
+    """Return the tolerance that the case sets, or else that of the dtype."""
     return problem.tolerance or Tolerance(rtol=RTOL[problem.dtype.name])
 
 
 def allowed(desired: np.ndarray, tolerance: Tolerance) -> np.ndarray:
-    """atol + rtol |desired| for (steps, elements); atol is rtol times the largest magnitude unless it is given.
+    """Return atol + rtol |desired| for (steps, elements).
 
-    NaN, which nothing is within, where that is not finite.
+    atol is rtol times the largest magnitude of the step unless it is given. Where the limit is not
+    finite it is NaN, which nothing is within.
     """
-    size = np.abs(desired).astype(np.float64)
+    size, atol = np.abs(desired).astype(np.float64), tolerance.atol
     with np.errstate(all="ignore"):
-        atol = (
-            tolerance.rtol * size.max(axis=1, keepdims=True)
-            if tolerance.atol is None
-            else tolerance.atol
-        )
+        if atol is None:
+            atol = tolerance.rtol * size.max(axis=1, keepdims=True)
         limits = atol + tolerance.rtol * size
     return np.where(np.isfinite(limits), limits, np.nan)
 
@@ -79,35 +74,38 @@ def allowed(desired: np.ndarray, tolerance: Tolerance) -> np.ndarray:
 def compare(
     problem: Problem, actual: Trajectory, desired: Trajectory, names: tuple[str, str] = ROLES
 ) -> Drift:
-    """Compare the structure of two runs of these names, then all gradients and all parameters, step by step."""
+    """Compare the structure of two runs, then all gradients and all parameters, step by step.
+
+    Args:
+        problem: that both have run.
+        actual: one run.
+        desired: the other one, which rtol is relative to.
+        names: what the message calls them.
+    """
     for name, run in zip(names, (actual, desired), strict=True):
         if mistakes := structure_mistakes(problem, run):
             nothing = np.full(len(problem.recorded), np.nan)
             return Drift(np.nan, np.nan, 0, nothing, 0, f"{name}: {mistakes[0]}")
 
     def differences(phase: str, field: str) -> list[_Differences]:
-        tensors = [
-            (path, getattr(actual, field)[path], getattr(desired, field)[path])
+        runs = [getattr(run, field) for run in (actual, desired)]
+        return [
+            _compare(problem, f"{phase} of {path}", runs[0][path], runs[1][path], names)
             for path in problem.trained
         ]
-        return [_compare(problem, f"{phase} of {path}", *both, names) for path, *both in tensors]
 
-    gradients, parameters = differences("gradient", "gradients"), differences("update", "after")
-    gradient, parameter = (
-        np.max([tensor.largest for tensor in group], axis=0) for group in (gradients, parameters)
-    )
+    groups = differences("gradient", "gradients"), differences("update", "after")
+    gradient, parameter = (np.max([one.largest for one in group], axis=0) for group in groups)
     decisive = parameter if problem.optimizer else gradient
-    outside = [tensor for tensor in (*gradients, *parameters) if tensor.outside is not None]
-    first = min(outside, key=lambda tensor: tensor.outside, default=_Differences(decisive))
-    return Drift(
-        gradient=float(gradient.max()), parameter=float(parameter.max()),
-        step=int(problem.recorded[np.where(np.isnan(decisive), np.inf, decisive).argmax()]),
-        over_steps=parameter, outside=first.outside, message=first.message,
-    )  # fmt: skip
+    step = int(problem.recorded[np.where(np.isnan(decisive), np.inf, decisive).argmax()])
+    outside = [one for group in groups for one in group if one.outside is not None]
+    first = min(outside, key=lambda one: one.outside, default=_Differences(decisive))
+    largest = float(gradient.max()), float(parameter.max())
+    return Drift(*largest, step, parameter, first.outside, first.message)
 
 
 class _Differences(NamedTuple):
-    """Of one tensor: the largest at each step, (R,), and the first step at which it is outside, with the reason."""
+    """Of one tensor: the largest at each step, (R,), and the first step outside, and why."""
 
     largest: np.ndarray
     outside: int | None = None
@@ -118,23 +116,20 @@ def _compare(
     problem: Problem, what: str, actual: np.ndarray, desired: np.ndarray, names: tuple[str, str]
 ) -> _Differences:
     """Compare one tensor, (R, *shape); only if an element is outside, look for the first."""
-    found, expected = (
-        np.asarray(tensor, np.float64).reshape(len(tensor), -1) for tensor in (actual, desired)
-    )
+    rows = len(actual)
+    found, expected = (run.astype(np.float64).reshape(rows, -1) for run in (actual, desired))
     with np.errstate(all="ignore"):
         difference, limits = np.abs(found - expected), allowed(expected, tolerance_of(problem))
     outside, largest = ~(difference <= limits), difference.max(axis=1)
     if not outside.any():
         return _Differences(largest)
     row = outside.any(axis=1).argmax()
-    wild = ~np.isfinite(
-        difference[row]
-    )  # what is not finite takes the limits of its whole tensor with it
+    wild = ~np.isfinite(difference[row])  # it takes the limits of its whole tensor with it
     element = (wild if wild.any() else outside[row]).argmax()
     step, index = int(problem.recorded[row]), np.unravel_index(element, actual.shape[1:])
     place = f"step {step}, {what} at [{', '.join(map(str, index))}]"
-    numbers = (
-        f"{names[0]} has {actual[row].flat[element]!s}, {names[1]} {desired[row].flat[element]!s}"
-    )
+    ours, theirs = (run[row].flat[element] for run in (actual, desired))
     apart = f"{difference[row, element]:.2g} apart, {limits[row, element]:.2g} allowed"
-    return _Differences(largest, step, f"{place}: {numbers}: {apart}")
+    return _Differences(
+        largest, step, f"{place}: {names[0]} has {ours!s}, {names[1]} {theirs!s}: {apart}"
+    )

@@ -1,4 +1,4 @@
-"""An exception of somebody's code in words: its type and its message, and the line of that code where it was raised."""
+"""Tell an exception of somebody's code: its type, its message, and the line that raised it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LONGEST_MESSAGE, LONGEST_LINE = 600, 120
 
 
 class EndedError(Exception):
-    """Somebody's code would end the program, by `sys.exit` or the like, which is the cause of this."""
+    """Tells that somebody's code would end the program, by `sys.exit` or the like: its cause."""
 
 
 def told(error: BaseException) -> str:
-    """`ValueError: why, at mine.py:12 in gradients: return inputs @ w`, on one line, which ends at a word."""
+    """Return `ValueError: why, at mine.py:12 in gradients: return inputs @ w`, on one line."""
     if isinstance(error, WrongReturn):
         return str(error)
     error = error.__cause__ if isinstance(error, EndedError) else error
@@ -33,29 +33,20 @@ def told(error: BaseException) -> str:
 
 
 def is_theirs(file: str) -> bool:
-    """The file is neither ours nor a library's."""
-    libraries = (
-        "site-packages" in file
-        or "dist-packages" in file
-        or file.startswith((STANDARD_LIBRARY, "<"))
-    )
-    return not libraries and not os.path.abspath(file).startswith(OURS)  # noqa: PTH100, it need not exist
+    """Return whether a file is neither ours nor a library's."""
+    if "site-packages" in file or "dist-packages" in file:
+        return False
+    absolute = os.path.abspath(file)  # noqa: PTH100, it need not exist
+    return not file.startswith((STANDARD_LIBRARY, "<")) and not absolute.startswith(OURS)
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of their code, if there is one."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)
-    ]
+    """Return the innermost line of their code in words, empty if there is none."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_theirs(f.filename)]
     if not frames:
         return ""
     file, line, function, _ = frames[-1]
-    code = textwrap.shorten(
-        linecache.getline(file, line), LONGEST_LINE, placeholder=" …", break_on_hyphens=False
-    )
-    return f", at {_short(file)}:{line} in {function}: {code}".removesuffix(": ")
-
-
-def _short(file: str) -> str:
-    """The path from here, where the file is below."""
-    return str(Path(file).absolute()).removeprefix(f"{Path.cwd()}{os.sep}")
+    code = linecache.getline(file, line)
+    code = textwrap.shorten(code, LONGEST_LINE, placeholder=" …", break_on_hyphens=False)
+    below = str(Path(file).absolute()).removeprefix(f"{Path.cwd()}{os.sep}")
+    return f", at {below}:{line} in {function}: {code}".removesuffix(": ")

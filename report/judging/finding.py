@@ -11,9 +11,16 @@ from backproof.cases.console.terminal import cut
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something that is not as it should be. The first in order of computation is the one that is told.
+    """Something that is not as it should be; findings are ordered as what they tell of is computed.
 
-    `suspects` are the phase and tensor of every operation in one of which the fault lies, where that is known.
+    Attributes:
+        step, order: when it is computed: the step, and the how-manieth tensor of it.
+        phase, tensor, index: what it is, an element of the `gradient` of `hidden.weight`.
+        message: what is wrong, in words.
+        verdict: what a run gets for it.
+        budget: the share of the allowance that is used.
+        look: where a wrong number leads.
+        suspects: phase and tensor of every operation in one of which the fault lies, if known.
     """
 
     step: int
@@ -29,7 +36,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """Step, phase, tensor and element in words."""
+        """Step, phase, tensor and element, in words."""
         tensor = f" of {self.tensor}" if self.tensor not in ("", self.phase) else ""
         at = f" at [{', '.join(map(str, self.index))}]" if self.index else ""
         return f"step {self.step}, {self.phase}{tensor}{at}"

@@ -1,15 +1,17 @@
 """Where what was found fits a known mistake as a whole, the message says so.
 
-A mistake is computed, not guessed: the reference's own formulas on a changed problem, or a changed formula on the
-recorded numbers. It is told where it gives every element of the tensor (end to end: of all gradients and of the loss)
-within the allowance, here and at other wrong steps. The families stand in order, the more specific ones first; the
-first one with a mistake that fits is told, and no other.
+A mistake is computed, not guessed: the reference's own formulas on a changed problem, or a changed
+formula on the recorded numbers. It is told where it gives every element of the tensor (end to end:
+of all gradients and of the loss) within the allowance, here and at other wrong steps. The families
+stand in order, the more specific ones first; the first one with a mistake that fits is told, and no
+other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -30,67 +32,73 @@ from backproof.report.judging.mistakes import (
 from backproof.report.judging.mistakes.scene import Key, Mistake, Mistakes, Scene
 
 EVIDENCE = 3  # digits
+ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of telling
 LOOK = "look at "
 OTHER_STEPS, STEPS_TO_TRY, AT_MOST = 3, 8, 3
 Family = Callable[[Scene], Mistakes]
 
-LAST = [factors.of_any_factor, factors.of_other_places, factors.of_a_changing_factor]
+LAST = (factors.of_any_factor, factors.of_other_places, factors.of_a_changing_factor)
 FAMILIES: dict[str, list[Family]] = {
     "value": [layers.values, layers.other_values, *LAST],
     "loss": [
-        sharing.penalties, factors.of_other_steps, factors.of_known_factors, passes.settings, passes.forwards,
-        passes.samples, losses.values, losses.settings, factors.of_any_factor, losses.other_kinds, *LAST,
+        *(sharing.penalties, factors.of_other_steps, factors.of_known_factors),
+        *(passes.settings, passes.forwards, passes.samples, losses.values, losses.settings),
+        *(factors.of_any_factor, losses.other_kinds, *LAST),
     ],
     "cotangent": [
-        factors.of_other_steps, sharing.users, passes.kinks, passes.slopes, factors.of_known_factors, losses.slopes,
-        losses.settings, factors.of_any_factor, losses.other_kinds, passes.other_slopes, *LAST,
+        *(factors.of_other_steps, sharing.users, passes.kinks, passes.slopes),
+        *(factors.of_known_factors, losses.slopes, losses.settings, factors.of_any_factor),
+        *(losses.other_kinds, passes.other_slopes, *LAST),
     ],
     "gradient": [
-        sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record, passes.kinks, passes.settings,
-        factors.of_known_factors, passes.slopes, losses.slopes, losses.settings, factors.of_any_factor,
-        passes.of_factors, passes.joint, losses.other_kinds, passes.other_slopes, passes.slopes_and_factors,
-        passes.gradients, factors.of_other_tensors, *LAST,
+        *(sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record),
+        *(passes.kinks, passes.settings, factors.of_known_factors, passes.slopes),
+        *(losses.slopes, losses.settings, factors.of_any_factor, passes.of_factors, passes.joint),
+        *(losses.other_kinds, passes.other_slopes, passes.slopes_and_factors, passes.gradients),
+        *(factors.of_other_tensors, *LAST),
     ],
     "learning rate": [schedules.rates, factors.of_any_factor],
     "state": [optimizing.settings, optimizing.formulas, factors.of_known_factors, *LAST],
     "update": [
-        optimizing.settings, optimizing.formulas, factors.of_other_steps, optimizing.other_kinds, optimizing.followed,
-        factors.of_known_factors, factors.of_other_tensors, *LAST,
+        *(optimizing.settings, optimizing.formulas, factors.of_other_steps),
+        *(optimizing.other_kinds, optimizing.followed, factors.of_known_factors),
+        *(factors.of_other_tensors, *LAST),
     ],
-}  # fmt: skip
-OF_A_TENSOR = [factors.of_known_factors, passes.gradients, factors.of_other_tensors, *LAST]
-TABLES = {
-    layers.other_values,
-    schedules.rates,
-    losses.other_kinds,
-    passes.other_slopes,
-    optimizing.other_kinds,
-    optimizing.followed,
+}
+OF_A_TENSOR: list[Family] = [
+    factors.of_known_factors,
+    passes.gradients,
+    factors.of_other_tensors,
+    *LAST,
+]
+TABLES = {  # of which the first mistake that fits is told, and no other
+    *(layers.other_values, schedules.rates, losses.other_kinds, passes.other_slopes),
+    *(optimizing.other_kinds, optimizing.followed),
 }
 
 
 class Hint(NamedTuple):
-    """What to add to a message about a wrong tensor, and where to look instead, if that is known."""
+    """What to add to a message about a wrong tensor, and where to look instead, if known."""
 
     words: str = ""
     look: str = ""
 
     def added_to(self, message: str) -> str:
-        """The message with these words, and with this place to look at in the stead of its own."""
+        """Return the message with these words, and this place to look at instead of its own."""
         before, mark, _ = message.rpartition(LOOK)
         return (before + self.look if mark and self.look else message) + self.words
 
 
 def hint(problem: Problem, trajectory: Trajectory, step: int, phase: str, tensor: str) -> Hint:
-    """The known mistakes that would have given this wrong tensor, mostly none; never an error."""
+    """Return the known mistakes that would have given this wrong tensor, mostly none."""
     try:
         return found(problem, trajectory, step, phase, tensor)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+    except ERRORS:
         return Hint()  # telling never changes a verdict
 
 
 def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tensor: str) -> Hint:
-    """The same, with its errors."""
+    """Return what `hint` does, but raise what goes wrong."""
     if step == problem.steps:
         return Hint()
     scene = Scene(problem, trajectory, int(np.searchsorted(trajectory.steps, step)), phase, tensor)
@@ -101,57 +109,55 @@ def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tenso
     if np.isnan(scene.found[scene.key]).all():
         return Hint("; every element is NaN")
     others = list(_other_wrong_steps(scene))
-    for family in FAMILIES[phase]:
+    if known := _first_fitting(FAMILIES[phase], scene, others):
+        return known
+    if len(scene.checks) > 1 and (scene.truth.size > 1 or others):  # what explains this one alone
+        families = FAMILIES["loss"] if phase == "loss" else OF_A_TENSOR
+        alone, *others = (replace(one, alone=True) for one in (scene, *others))
+        if known := _first_fitting(families, alone, others):
+            return known
+    return Hint(digits.told(scene))
+
+
+def _first_fitting(families: list[Family], scene: Scene, others: list[Scene]) -> Hint | None:
+    """Return what the first family with a mistake that fits says of the step, None if none does."""
+    for family in families:
         if fitting := _fitting(family, scene, others):
             return _said(fitting[:1] if family in TABLES else fitting)
-    if len(scene.checks) > 1 and (scene.truth.size > 1 or others):
-        return _of_this_tensor(scene, others)
-    return Hint(digits.told(scene))
-
-
-def _of_this_tensor(scene: Scene, others: list[Scene]) -> Hint:
-    """What explains the wrong tensor alone, where nothing explains them all."""
-    alone = [replace(one, alone=True) for one in (scene, *others)]
-    for family in FAMILIES["loss"] if scene.phase == "loss" else OF_A_TENSOR:
-        if fitting := _fitting(family, alone[0], alone[1:]):
-            return _said(fitting[:1] if family in TABLES else fitting)
-    return Hint(digits.told(scene))
+    return None
 
 
 def _other_wrong_steps(scene: Scene) -> Iterator[Scene]:
-    """Some later steps, of as many samples, at which the same tensor is wrong too."""
+    """Yield some later steps, of as many samples, at which the same tensor is wrong too."""
     sizes = (scene.problem.batches[scene.trajectory.steps] >= 0).sum(axis=1)
     rows = np.flatnonzero(sizes == sizes[scene.row])
-    later = [row for row in rows if row > scene.row]
-    wrong = 0
-    for row in later[:STEPS_TO_TRY]:
-        other = Scene(scene.problem, scene.trajectory, int(row), scene.phase, scene.tensor)
-        if np.isfinite(other.found[other.key]).all() and other.is_wrong(other.key):
-            yield other
-            wrong += 1
-        if wrong == OTHER_STEPS:
-            return
+    later = rows[rows > scene.row][:STEPS_TO_TRY].tolist()
+    others = (replace(scene, row=row) for row in later)
+    wrong = (
+        one for one in others if np.isfinite(one.found[one.key]).all() and one.is_wrong(one.key)
+    )
+    yield from islice(wrong, OTHER_STEPS)
 
 
 # ---------------------------------------------------------------- comparing
 
 
 def _fitting(family: Family, scene: Scene, others: list[Scene]) -> list[Mistake]:
-    """The mistakes of a family that explain the step and the other ones."""
+    """Return the mistakes of a family that explain the step and the other ones."""
     fitting = _explaining(family, scene)
     for other in others:
         again = {mistake.words for mistake in _explaining(family, other)} if fitting else set()
         fitting = [mistake for mistake in fitting if mistake.words in again]
+    steps = 1 + len(others)
     return [
         mistake
         for mistake in fitting
-        if (others or not mistake.again)
-        and _evidence(mistake, scene) * (1 + len(others)) > EVIDENCE
+        if (others or not mistake.again) and _evidence(mistake, scene) * steps > EVIDENCE
     ]
 
 
 def _explaining(family: Family, scene: Scene) -> list[Mistake]:
-    """The mistakes that give what was found, and not what is right."""
+    """Return the mistakes that give what was found, and not what is right."""
     return [
         mistake
         for mistake in family(scene)
@@ -160,38 +166,37 @@ def _explaining(family: Family, scene: Scene) -> list[Mistake]:
 
 
 def _explains(mistake: Mistake, scene: Scene) -> bool:
+    """Return whether every number that was found is the mistake's, and some are not the truth's."""
     tensors = scene.truths | mistake.tensors
-    return all(_gives(tensors[key], scene, key) for key in scene.checks) and not _gives_truth(
-        mistake, scene
-    )
+    if not all(_gives(tensors[key], scene, key) for key in scene.checks):
+        return False
+    mistaken = tensors[scene.key]
+    near = np.abs(mistaken - scene.truth) <= 2 * _limits(mistaken, scene, scene.key)
+    return not near.all()
 
 
 def _evidence(mistake: Mistake, scene: Scene) -> float:
-    """How unlikely a coincidence is, in digits: by how many allowances the mistake lies beside the truth."""
-    told_apart = [
-        np.log10(
-            np.maximum(np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key), 1)
-        )
-        for key, mistaken in mistake.tensors.items()
-    ]
-    return float(sum(np.nan_to_num(elements, posinf=16).sum() for elements in told_apart))
+    """Compute how unlikely a coincidence is, in digits.
+
+    It is by how many allowances the mistake lies beside the truth.
+    """
+    told_apart = 0.0
+    for key, mistaken in mistake.tensors.items():
+        allowances = np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key)
+        told_apart += np.nan_to_num(np.log10(np.maximum(allowances, 1)), posinf=16).sum()
+    return float(told_apart)
 
 
 def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:
-    """Every element that was found."""
+    """Return whether the mistake gives every element that was found."""
     found = scene.found[key]
-    return mistaken.shape == found.shape and bool(
-        (np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all()
-    )
-
-
-def _gives_truth(mistake: Mistake, scene: Scene) -> bool:
-    mistaken = mistake.tensors[scene.key]
-    return bool((np.abs(mistaken - scene.truth) <= 2 * _limits(mistaken, scene, scene.key)).all())
+    if mistaken.shape != found.shape:
+        return False
+    return bool((np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all())
 
 
 def _limits(mistaken: np.ndarray, scene: Scene, key: Key) -> np.ndarray:
-    """The allowance, element by element; of larger numbers than the true ones as much more."""
+    """Return the allowance of each element; of larger numbers than the true ones as much more."""
     truth, rounding = np.abs(scene.truths[key]), scene.rounding[key]
     largest = truth.max(initial=0)
     if not largest:
@@ -204,12 +209,11 @@ def _limits(mistaken: np.ndarray, scene: Scene, key: Key) -> np.ndarray:
 
 
 def _said(mistakes: list[Mistake]) -> Hint:
-    """At most three of them, each by its own words."""
+    """Say at most three of them, each by its own words."""
     first, looks = mistakes[0], {mistake.look for mistake in mistakes}
     look = first.look if len(looks) == 1 else ""
     if first.statement:
         return Hint(f"; {first.words}", look)
-    words = list(dict.fromkeys(mistake.words for mistake in mistakes if not mistake.statement))[
-        :AT_MOST
-    ]
-    return Hint(f"; this is what {', or '.join(words)} would give".replace(",,", ","), look)
+    words = dict.fromkeys(mistake.words for mistake in mistakes if not mistake.statement)
+    several = ", or ".join(list(words)[:AT_MOST])
+    return Hint(f"; this is what {several} would give".replace(",,", ","), look)

@@ -1,19 +1,21 @@
 """What is compared with what: every tensor of a trajectory beside its truth.
 
-The truth of each operation is the reference's formula, fed with the backend's own recorded inputs. A trajectory that
-holds gradients only is followed end to end, from its parameters, and the allowance grows on the way.
+The truth of each operation is the reference's formula, fed with the backend's own recorded inputs.
+A trajectory that holds gradients only is followed end to end, from its parameters, and the
+allowance grows on the way.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from backproof.backends.trajectory import Arrays, Trajectory
+from backproof.backends.trajectory import Trajectory
+from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.layers import layer_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
@@ -33,6 +35,11 @@ from backproof.reference.training import (
 from backproof.report.judging.following import rates
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
+TOO_MANY_SIDES = (
+    "it is behind kinks whose side is not certain, and there are too many sides to try: "
+    "record the layers, or train with other numbers"
+)
+Numbers = dict[str, Bounded]
 
 
 class Check(NamedTuple):
@@ -43,8 +50,10 @@ class Check(NamedTuple):
         actual: (steps, *shape), as recorded.
         truth: of the same shape.
         look: where a wrong number leads.
-        undecided: (steps, *shape), true behind kinks of which not every side could be tried; None if nothing is.
-        moved: (steps, *shape), how far an update moves its parameter, where the state is followed; else None.
+        undecided: (steps, *shape), true behind kinks of which not every side could be tried; None
+            if nothing is.
+        moved: (steps, *shape), how far an update moves its parameter, where the state is followed;
+            else None.
     """
 
     phase: str
@@ -56,65 +65,56 @@ class Check(NamedTuple):
     moved: np.ndarray | None = None
 
     def budget(self) -> np.ndarray:
-        """Share of the allowance that is used, elementwise; within iff at most 1, so NaN is not within.
+        """Return the share of the allowance that is used, (steps, *shape).
 
-        A copy (the value of an identity layer) has no allowance: it uses nothing of it if it is equal.
+        An element is within iff its share is at most 1, so NaN is not within. A copy (the value of
+        an identity layer) has no allowance: it uses nothing of it if it is equal.
         """
+        truth = self.truth
         with np.errstate(all="ignore"):
-            distance = sizes(self.truth.precision.wider(self.actual) - self.truth.value)
-            used = (distance + self.truth.truth_bound) / self.truth.allowance
-            return np.where((distance == 0) & (self.truth.allowance == 0), 0.0, used)
+            distance = sizes(truth.precision.wider(self.actual) - truth.value)
+            used = (distance + truth.truth_bound) / truth.allowance
+            return np.where((distance == 0) & (truth.allowance == 0), 0.0, used)
 
     def describe(self, row: int, index: tuple[int, ...], budget: float) -> tuple[str, str]:
-        """The verdict and the words for one element of this budget that may have failed."""
+        """Return the verdict and the words for one element of this budget that may have failed."""
         at = (row, *index)
-        truth, allowance, dtype = (
-            self.truth.value[at],
-            self.truth.allowance[at],
-            self.truth.precision.dtype,
-        )
-        if not np.isfinite(allowance) and self.moved is not None:
-            return (
-                "undecided",
-                "what is followed of the state is too uncertain to judge it by: record the state",
-            )
+        truth, allowance = self.truth.value[at], self.truth.allowance[at]
         if not np.isfinite(allowance):
+            if self.moved is not None:
+                why = "what is followed of the state is too uncertain to judge it by"
+                return "undecided", f"{why}: record the state"
+            dtype = self.truth.precision.dtype
             return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
         found = f"found {self.actual[at]!s}, expected"
         if self.undecided is not None and self.undecided[at]:
-            between = f"{float(truth) - allowance:.6g} to {float(truth) + allowance:.6g}"
-            why = (
-                "it is behind kinks whose side is not certain, and there are too many sides to try"
-            )
-            return (
-                "undecided",
-                f"{found} something from {between}; {why}: record the layers, or train with other numbers",
-            )
-        return (
-            "differs",
-            f"{found} {digits(truth, allowance)} ± {allowance:.2g} (budget {budget:.3g})",
-        )
+            low, high = float(truth) - allowance, float(truth) + allowance
+            return "undecided", f"{found} something from {low:.6g} to {high:.6g}; {TOO_MANY_SIDES}"
+        expected = f"{digits(truth, allowance)} ± {allowance:.2g}"
+        return "differs", f"{found} {expected} (budget {budget:.3g})"
 
 
 def checks_of_steps(
     problem: Problem, run: Trajectory, kinks: Kinks | None = None
 ) -> Iterator[Check]:
-    """All tensors of some steps with the same number of real samples, in the order in which they are computed.
+    """Yield all tensors of some steps, in the order in which they are computed.
 
-    Behind a kink whose side is not certain the truth is an interval, unless `kinks` says which side to take.
+    Args:
+        problem: that is run.
+        run: the steps, of the same number of real samples.
+        kinks: tells which side to take where it is not certain; behind a kink of which it tells
+            none the truth is an interval.
     """
     batches = problem.batches[run.steps]
     batches = batches[:, : (batches[0] >= 0).sum()]
     precision = replace(precision_of(problem.dtype), kinks=kinks)
-    before = _given(
-        {path: run.before[path] for path in problem.parameters}, precision
-    )  # a run may sort its names
+    # In the problem's order: a run may sort its names.
+    before = _given({path: run.before[path] for path in problem.parameters}, precision)
     masks = {
         path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()
     }
-    numbers = operands(
-        problem, before, _given(masks, precision), _given(run.buffers_before, precision)
-    )
+    others = _given(masks, precision), _given(run.buffers_before, precision)
+    numbers = operands(problem, before, *others)
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
         values = _given(run.values, precision)
@@ -122,18 +122,19 @@ def checks_of_steps(
         cotangents = _given(run.cotangents, precision)
         yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
     else:
-        yield from _end_to_end_checks(
-            problem, numbers, exact(problem.inputs[batches], precision), run, targets
-        )
+        inputs = exact(problem.inputs[batches], precision)
+        yield from _end_to_end_checks(problem, numbers, inputs, run, targets)
     if problem.optimizer:
         yield from _update_checks(problem, before, run, precision)
 
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
-    """The values and the loss of all samples at the final parameters, as a stack of one step."""
+    """Yield the values and the loss of all samples at the final parameters, as of one step."""
     last, precision = problem.output, precision_of(problem.dtype)
-    buffers = _given({path: array[-1:] for path, array in run.buffers_after.items()}, precision)
-    after = _given({path: run.after[path][-1:] for path in problem.parameters}, precision)
+    after, buffers = (
+        _given({path: arrays[path][-1:] for path in paths}, precision)
+        for arrays, paths in ((run.after, problem.parameters), (run.buffers_after, problem.buffers))
+    )
     numbers, targets = operands(problem, after, buffers), exact(problem.targets[None], precision)
     final = replace(
         run,
@@ -143,24 +144,23 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     values = _given(final.values, precision)
     if run.has_layers:
         yield from _forward_checks(problem, numbers, values, final, targets, training=False)
-    else:
-        computed, _ = forward(
-            problem.network, numbers, exact(problem.inputs[None], precision), training=False
-        )
-        truth = computed[last]
-        if last in values:
-            yield Check("value", last, final.values[last], truth, "look at the forward pass")
-        if final.loss is not None:
-            loss = total_loss(problem, numbers, values.get(last, truth), targets)
-            yield Check("loss", "loss", final.loss, loss, "look at the loss")
+        return
+    inputs = exact(problem.inputs[None], precision)
+    truth = forward(problem.network, numbers, inputs, training=False)[0][last]
+    if last in values:
+        yield Check("value", last, final.values[last], truth, "look at the forward pass")
+    if final.loss is not None:
+        loss = total_loss(problem, numbers, values.get(last, truth), targets)
+        yield Check("loss", "loss", final.loss, loss, "look at the loss")
 
 
-def _given(arrays: Arrays, precision: Precision) -> dict[str, Bounded]:
+def _given(arrays: Mapping[str, np.ndarray | Bounded], precision: Precision) -> Numbers:
+    """Take what is recorded as exact, and what is followed with its bound."""
     return {name: _as_bounded(array, precision) for name, array in arrays.items()}
 
 
 def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
-    """What is recorded is exact; what is followed has its bound."""
+    """Return an array as a number of this precision, whose kinks are told by it."""
     if not isinstance(array, Bounded):
         return exact(array, precision)
     followed = array[...]
@@ -173,66 +173,69 @@ def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
 
 def _forward_checks(
     problem: Problem,
-    numbers: dict,
-    values: dict,
+    numbers: Numbers,
+    values: Numbers,
     run: Trajectory,
     targets: Bounded,
     *,
     training: bool = True,
-):
-    """Each node's value from the recorded values before it, and the loss; returns the truths of the values."""
+) -> Generator[Check, None, Numbers]:
+    """Yield each node's value from the recorded values before it, and the loss.
+
+    Returns:
+        The truths of the values, by node.
+    """
     truths, given = {}, ChainMap(values, numbers)
     for node in problem.network:
         truths[node.name], buffers = layer_forward(node, given, training=training)
-        look = f"its input is taken as recorded: look at the forward pass of the {node.kind} layer {node.name}"
+        look = f"its input is taken as recorded: {_look_at('forward', node)}"
         yield Check("value", node.name, run.values[node.name], truths[node.name], look)
         for path, truth in buffers.items():
             yield Check("buffer", path, run.buffers_after[path], truth, look)
-    loss, terms = (
-        total_loss(problem, numbers, values[problem.output], targets),
-        [problem.loss, *problem.penalties],
-    )
-    kinds = " and ".join(term.kind for term in terms)
-    yield Check(
-        "loss", "loss", run.loss, loss, f"the output is taken as recorded: look at the {kinds} loss"
-    )
+    loss = total_loss(problem, numbers, values[problem.output], targets)
+    kinds = " and ".join(term.kind for term in (problem.loss, *problem.penalties))
+    look = f"the output is taken as recorded: look at the {kinds} loss"
+    yield Check("loss", "loss", run.loss, loss, look)
     return truths
 
 
 def _backward_checks(
     problem: Problem,
-    numbers: dict,
-    values: dict,
-    truths: dict,
-    cotangents: dict,
+    numbers: Numbers,
+    values: Numbers,
+    truths: Numbers,
+    cotangents: Numbers,
     run: Trajectory,
     targets: Bounded,
 ) -> Iterator[Check]:
-    """Each cotangent and gradient from the recorded cotangents behind it, the last node first.
+    """Yield each cotangent and gradient from the recorded ones behind it, the last node first.
 
-    What several nodes use has the sum of what comes back from each, and is judged with the first of them.
+    A value used by several nodes has the sum of what comes back from each, and is judged with the
+    first of them.
     """
     dy = loss_cotangent(problem, values[problem.output], targets)
-    slope = (
-        f"the output is taken as recorded: look at the derivative of the {problem.loss.kind} loss"
-    )
-    first_user, own = _first_users(problem), problem.graph.parameters
-    looks, given = {problem.output: slope}, numbers | values
+    look = f"look at the derivative of the {problem.loss.kind} loss"
+    looks = {problem.output: f"the output is taken as recorded: {look}"}
+    first_user, own, given = _first_users(problem), problem.graph.parameters, numbers | values
     for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
-        yield Check(
-            "cotangent", node.name, run.cotangents[node.name], sums[node.name], looks[node.name]
-        )
-        look = f"its cotangent is taken as recorded: look at the backward pass of the {node.kind} layer {node.name}"
+        name = node.name
+        yield Check("cotangent", name, run.cotangents[name], sums[name], looks[name])
+        look = f"its cotangent is taken as recorded: {_look_at('backward', node)}"
         looks |= dict.fromkeys(node.inputs, look)
         gradients = {path: sums[path] for path in own if path in sums}
-        for path in first_user[node.name]:
+        for path in first_user[name]:
             gradient = trained(problem, numbers, gradients, (path,))[path]
             yield Check("gradient", path, run.gradients[path], gradient, look)
     yield Check("cotangent", "input", run.cotangents["input"], sums["input"], looks["input"])
 
 
+def _look_at(way: str, node: Node) -> str:
+    """Name the forward or the backward pass of a node as the place to look at."""
+    return f"look at the {way} pass of the {node.kind} layer {node.name}"
+
+
 def _first_users(problem: Problem) -> dict[str, list[str]]:
-    """By node, the trained parameters whose gradient is complete once that node's backward pass is done."""
+    """Return by node the trained parameters whose gradient is complete once it is passed back."""
     users: dict[str, str] = {}
     for node in reversed(problem.network):
         for path in node.parameters:
@@ -245,60 +248,60 @@ def _first_users(problem: Problem) -> dict[str, list[str]]:
 
 
 def _update_checks(
-    problem: Problem, before: dict, run: Trajectory, precision: Precision
+    problem: Problem, before: Numbers, run: Trajectory, precision: Precision
 ) -> Iterator[Check]:
-    """The learning rate, and the parameters and the state after each step, from what was before it.
+    """Yield the learning rate, and parameters and state after each step, from what was before it.
 
     Of a rate and a state that are followed there is nothing to compare.
     """
     gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
-    gradients = clipped(
-        problem.clip, {path: gradients[path] for path in problem.trained}, problem.axes
-    )
+    gradients = {path: gradients[path] for path in problem.trained}
+    gradients = clipped(problem.clip, gradients, problem.axes)
     rate_is_followed = isinstance(run.learning_rates, Bounded)
-    if problem.schedule and not rate_is_followed:
+    rate_is_recorded = problem.schedule and not rate_is_followed
+    if rate_is_recorded:
         yield rate_check(problem, run)
     optimizer = at_rate(problem.optimizer, run.learning_rates)
     after, state_after = update(optimizer, before, gradients, state, run.steps)
-    rate = (
-        "gradient and the learning rate are"
-        if problem.schedule and not rate_is_followed
-        else "gradient is"
-    )
+    taken = "gradient and the learning rate are" if rate_is_recorded else "gradient is"
     clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
     schedule = f" and the {problem.schedule.kind} schedule" if rate_is_followed else ""
-    look = f"the {rate} taken as recorded: look at the {problem.optimizer.kind} optimizer{clip}{schedule}"
-    states = {
-        name: Check("state", name, run.state_after[name], truth, look)
+    look = f"look at the {problem.optimizer.kind} optimizer{clip}{schedule}"
+    look = f"the {taken} taken as recorded: {look}"
+    states = [
+        Check("state", name, run.state_after[name], truth, look)
         for name, truth in state_after.items()
         if name in run.state_after
-    }
-    of_new_parameters = [name for name in states if name.partition("/")[0] == AVERAGE]
-    yield from (check for name, check in states.items() if name not in of_new_parameters)
+    ]
+    yield from (one for one in states if not _is_average(one))
     is_followed = any(isinstance(array, Bounded) for array in run.state_before.values())
     for path in problem.trained:
         moved = np.abs(floats(after[path].value - before[path].value)) if is_followed else None
         yield Check("update", path, run.after[path], after[path], look, moved=moved)
-    yield from (states[name] for name in of_new_parameters)
+    yield from (one for one in states if _is_average(one))
+
+
+def _is_average(check: Check) -> bool:
+    """Return whether a state is computed from the parameters after the update."""
+    return check.tensor.startswith(f"{AVERAGE}/")
 
 
 def rate_check(problem: Problem, run: Trajectory) -> Check:
-    """The learning rates of a schedule."""
-    look = f"look at the {problem.schedule.kind} schedule"
-    return Check(
-        "learning rate", "learning rate", run.learning_rates, rates(problem, run.steps), look
-    )
+    """Return the check of a schedule's learning rates, (R,)."""
+    look, truth = f"look at the {problem.schedule.kind} schedule", rates(problem, run.steps)
+    return Check("learning rate", "learning rate", run.learning_rates, truth, look)
 
 
 # ---------------------------------------------------------------- end to end
 
 
 def _end_to_end_checks(
-    problem: Problem, numbers: dict, inputs: Bounded, run: Trajectory, targets: Bounded
+    problem: Problem, numbers: Numbers, inputs: Bounded, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
-    """The loss and the gradients from the recorded parameters alone; the allowance grows with every layer.
+    """Yield the loss and the gradients from the recorded parameters alone.
 
-    The gradients come in the order of the backward pass, those of the last layer first.
+    The allowance grows with every layer. The gradients come in the order in which the backward pass
+    finishes them, those of the last layer first.
     """
     values, _ = forward(problem.network, numbers, inputs)
     y = values[problem.output]
@@ -307,19 +310,16 @@ def _end_to_end_checks(
         yield Check("loss", "loss", run.loss, total_loss(problem, numbers, y, targets), look)
     _, gradients = backward(problem.network, numbers, values, loss_cotangent(problem, y, targets))
     truths = trained(problem, numbers, gradients, problem.trained)
-    for path in backward_order(problem):
-        yield Check("gradient", path, run.gradients[path], truths[path], look)
-
-
-def backward_order(problem: Problem) -> list[str]:
-    """The trained parameters in the order in which the backward pass finishes their gradients."""
     first_users = _first_users(problem)
-    return [path for node in reversed(problem.network) for path in first_users[node.name]]
+    for node in reversed(problem.network):
+        for path in first_users[node.name]:
+            yield Check("gradient", path, run.gradients[path], truths[path], look)
 
 
 def digits(truth, allowance: float) -> str:
-    """As many digits of the truth as its allowance leaves."""
-    if not np.isfinite(float(truth)) or allowance <= 0 or float(truth) == 0:
-        return f"{float(truth)}"
-    known = int(np.clip(np.log10(abs(float(truth))) - np.log10(allowance) + 2, 1, 17))
-    return f"{float(truth):.{known}g}"
+    """Print as many digits of the truth as its allowance leaves."""
+    number = float(truth)
+    if not np.isfinite(number) or allowance <= 0 or number == 0:
+        return f"{number}"
+    known = int(np.clip(np.log10(abs(number)) - np.log10(allowance) + 2, 1, 17))
+    return f"{number:.{known}g}"

@@ -1,12 +1,14 @@
-"""How far may a right run be from the exact one? What its steps round, added up; the slack of published numbers.
+"""How far may a right run be from the exact one? What its steps round, added up.
 
-What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from its recorded
-parameters and state through forward and backward pass, clip and optimizer to what it leaves. These bounds are added up
-over the steps, and the parameters and the state of a step are as far off as their sum says. What is computed on the
-way, values, cotangents, gradients and the loss, inherits that.
+What one step rounds at most is derived as everywhere here (`reference/numbers/bounded.py`): from
+its recorded parameters and state through forward and backward pass, clip and optimizer to what it
+leaves. These bounds are added up over the steps, and the parameters and the state of a step are as
+far off as their sum says. What is computed on the way, values, cotangents, gradients and the loss,
+inherits that.
 
-That training amplifies what was rounded before is not in the sum, and no bound of that kind is of use: it would grow
-by a factor at every step. A number of which that matters says so itself (`within`).
+That training amplifies what was rounded before is not in the sum, and no bound of that kind is of
+use: it would grow by a factor at every step. A number of which that matters says so itself
+(`within`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ml_dtypes import finfo
@@ -28,53 +31,54 @@ from backproof.report.judging.following import followed, values_of
 
 STEPS_AT_A_TIME = 256
 SINGLE = np.dtype(np.float32)
-
-
-def _as_followed(problem: Problem, run: Trajectory) -> Trajectory:
-    """The run with the values of what is not recorded of its state and rates."""
-    run = followed(problem, run)
-    rates = run.learning_rates
-    return replace(
-        run,
-        state_before={name: values_of(array) for name, array in run.state_before.items()},
-        learning_rates=None if rates is None else values_of(rates),
-    )
+Numbers = dict[str, Bounded]
+Rows = int | np.ndarray  # one recorded step, or many
 
 
 class Slack:
-    """Bounds of single precision, which is fast; a bound is proportional to the unit roundoff, so those of double too.
+    """The slack of published numbers, for one run of a problem.
 
-    A run in 16 bits is followed in its own precision, whose rules are others.
+    The bounds are of single precision, which is fast; a bound is proportional to the unit roundoff,
+    so that they serve for double as well. A run in 16 bits is followed in its own precision, whose
+    rules are others.
     """
 
     def __init__(self, problem: Problem, run: Trajectory):
         self.problem, self.recorded = problem, run
-        self.precision = precision_of(
-            problem.dtype if problem.dtype.itemsize < SINGLE.itemsize else SINGLE
-        )
+        coarse = problem.dtype.itemsize < SINGLE.itemsize
+        self.precision = precision_of(problem.dtype if coarse else SINGLE)
 
     @cached_property
     def run(self) -> Trajectory:
-        """The run, followed where it is not recorded."""
-        return _as_followed(self.problem, self.recorded)
+        """The run, with the values of what is followed in it because it is not recorded."""
+        run = followed(self.problem, self.recorded)
+        rates = run.learning_rates
+        return replace(
+            run,
+            state_before={name: values_of(array) for name, array in run.state_before.items()},
+            learning_rates=None if rates is None else values_of(rates),
+        )
 
     def of(self, tensor: str, step: int, source: str) -> np.ndarray:
-        """How far a right run's tensor may be from one that was computed in the dtype `source`.
+        """Compute how far a right run's tensor may be from one computed in the dtype `source`.
 
         Args:
             tensor: by its name in `published`.
             step: that it is of, or the number of updates behind it.
             source: a dtype.
+
+        Returns:
+            A bound for each element, in the shape of the tensor.
         """
         group, _, key = tensor.partition("/")
         with np.errstate(all="ignore"):
             bound = self._bound(group, key, step)
-        eps = [
-            float(finfo(dtype).eps) for dtype in (self.problem.dtype, source, self.precision.dtype)
-        ]
-        return bound * (eps[0] + eps[1]) / eps[2]
+        dtypes = self.problem.dtype, source, self.precision.dtype
+        of_run, of_source, of_bound = (float(finfo(dtype).eps) for dtype in dtypes)
+        return bound * (of_run + of_source) / of_bound
 
     def _bound(self, group: str, key: str, step: int) -> np.ndarray:
+        """Compute the bound of a tensor in the precision that the run is followed in."""
         row = int(np.searchsorted(self.run.steps, step))  # behind the last one after the last step
         match group:
             case "parameter":
@@ -83,113 +87,113 @@ class Slack:
                 return self._rounding(self.run.state_before[key][0]) + self.state_drift[key][row]
             case "accuracy":
                 return np.zeros(())  # a share of samples: of the dtype it has no rounding
-            case "update":
-                return self._update(key, row, step)
         targets, found = self._computed(row, step)
-        of_group = {
-            "loss": {"": found.loss}, "output": {"": found.values[self.problem.output]},
-            "value": found.values, "cotangent": found.cotangents, "gradient": found.gradients,
-        }  # fmt: skip
-        if group == "absolute_error":
-            return np.abs(of_group["output"][""] - targets).bound.mean()
-        return of_group[group][key].bound
+        output = found.values[self.problem.output]
+        match group:
+            case "update":  # of the parameters, which are subtracted, no drift is in it
+                return self._stepped(row, step, found.gradients, self.state_drift)[0][key].bound
+            case "absolute_error":
+                return np.abs(output - targets).bound.mean()
+            case "loss":
+                return found.loss.bound
+            case "output":
+                return output.bound
+        return getattr(found, f"{group}s")[key].bound  # values, cotangents, gradients
 
     # ------------------------------------------------------------ one step
 
     def _computed(self, row: int, step: int) -> tuple[Bounded, Derivatives]:
-        """The targets and what is computed at a step, or of all samples after the last; of drifted parameters."""
-        problem, last = self.problem, step == self.problem.steps
-        rows, masks = slice(None), {}
-        if not last:
-            rows = problem.batches[step]
-            rows = rows[rows >= 0]
-            masks = {
-                path: self._near(mask[: len(rows)]) for path, mask in problem.masks_at(step).items()
-            }
-        recorded = self.run.after if last else self.run.before
+        """Compute a step, or all samples after the last one, from parameters that have drifted.
+
+        Returns:
+            The targets, and what is computed.
+        """
+        problem, run, last = self.problem, self.run, step == self.problem.steps
+        batch = np.arange(len(problem.inputs)) if last else problem.batches[step]
+        samples, at = batch[batch >= 0], -1 if last else row
+        taken, buffers = run.before, run.buffers_before
+        if last:
+            taken, buffers = run.after, run.buffers_after
         parameters = {
-            path: self._near(recorded[path][-1 if last else row], self._drift_of(path, row))
+            path: self._near(taken[path][at], self._drift_of(path, row))
             for path in problem.parameters
         }
+        masks = {} if last else self._all_near(problem.masks_at(step), slice(len(samples)))
         x, t = (
-            self._near(values[rows], self._rounding(values[rows]))
+            self._near(values[samples], self._rounding(values[samples]))
             for values in (problem.inputs, problem.targets)
         )
-        buffers = self._buffers(-1 if last else row, after=last)
-        return t, derivatives(problem, parameters, masks, x, t, buffers, training=not last)
+        given = parameters, masks, x, t, self._all_near(buffers, at)
+        return t, derivatives(problem, *given, training=not last)
 
-    def _buffers(self, rows, *, after: bool = False) -> dict[str, Bounded]:
-        recorded = self.run.buffers_after if after else self.run.buffers_before
-        return {path: self._near(array[rows]) for path, array in recorded.items()}
+    def _stepped(
+        self, rows: Rows, step: Rows, gradients: Numbers, drift: Arrays
+    ) -> tuple[Numbers, Numbers]:
+        """Compute what the update of a step, or of many, leaves of exact parameters.
 
-    def _update(self, path: str, row: int, step: int) -> np.ndarray:
-        """What is subtracted is the update, so that of the parameters themselves no drift is in it."""
-        _, found = self._computed(row, step)
+        Args:
+            rows: where the steps are recorded.
+            step: their numbers.
+            gradients: of every trained parameter.
+            drift: how far the state may have strayed, by name; none where it is empty.
+
+        Returns:
+            The parameters and the state.
+        """
+        problem, run = self.problem, self.run
+        before = {path: self._near(run.before[path][rows]) for path in problem.parameters}
         state = {
-            name: self._near(array[row], self.state_drift[name][row])
-            for name, array in self.run.state_before.items()
+            name: self._near(array[rows], drift[name][rows] if drift else 0.0)
+            for name, array in run.state_before.items()
         }
-        rates = self.run.learning_rates
-        after, _ = self._updated(
-            row, found.gradients, state, None if rates is None else rates[row], step
-        )
-        return after[path].bound
-
-    def _updated(self, rows, gradients: dict, state: dict, rate, step) -> tuple[dict, dict]:
-        before = {path: self._near(self.run.before[path][rows]) for path in self.problem.parameters}
-        gradients = {path: gradients[path] for path in self.problem.trained}
-        gradients = clipped(self.problem.clip, gradients, self.problem.axes)
-        return update(at_rate(self.problem.optimizer, rate), before, gradients, state, step)
+        gradients = {path: gradients[path] for path in problem.trained}
+        rate = None if run.learning_rates is None else run.learning_rates[rows]
+        optimizer = at_rate(problem.optimizer, rate)
+        used = clipped(problem.clip, gradients, problem.axes)
+        return update(optimizer, before, used, state, step)
 
     # ------------------------------------------------------------ over the steps
 
     def _drift_of(self, path: str, row: int) -> np.ndarray:
-        """(*shape,) how far a parameter may have strayed before the recorded step of this row."""
+        """Return how far a parameter may have strayed before the step of this row, in its shape."""
         start = self._rounding(self.problem.parameters[path])
         trained = self.problem.optimizer is not None and path in self.problem.trained
         return start + self.parameter_drift[path][row] if row and trained else start
 
     @cached_property
     def state_drift(self) -> Arrays:
-        """(R + 1, *shape) by name, before each recorded step and after the last: what every step adds to the state."""
-        return self._added_up(lambda rows, gradients: self._one_step(rows, gradients, {})[1])
+        """How far the state strays, (R + 1, *shape), before each step and after the last."""
+        return self._added_up(
+            lambda rows, step, gradients: self._stepped(rows, step, gradients, {})[1]
+        )
 
     @cached_property
     def parameter_drift(self) -> Arrays:
-        """(R + 1, *shape) by path, likewise; a step takes the state as far off as it may be."""
+        """Likewise of parameters, by path; a step takes the state as far off as it may be."""
         return self._added_up(
-            lambda rows, gradients: self._one_step(rows, gradients, self.state_drift)[0]
+            lambda rows, step, gradients: self._stepped(rows, step, gradients, self.state_drift)[0]
         )
 
-    def _one_step(
-        self, rows: np.ndarray, gradients: dict, state_drift: Arrays
-    ) -> tuple[dict, dict]:
-        """What these steps leave, each from exact parameters."""
-        state = {
-            name: self._near(array[rows], state_drift[name][rows] if state_drift else 0.0)
-            for name, array in self.run.state_before.items()
-        }
-        rates = self.run.learning_rates
-        return self._updated(
-            rows, gradients, state, None if rates is None else rates[rows], self.run.steps[rows]
-        )
+    def _added_up(self, left: Callable[[np.ndarray, np.ndarray, Numbers], Numbers]) -> Arrays:
+        """Add the bounds of what the steps leave up, from 0: (R + 1, *shape) by name.
 
-    def _added_up(self, left: Callable[[np.ndarray, dict], dict[str, Bounded]]) -> Arrays:
-        """The bounds of what the steps leave, added up; a step that is not recorded is like the recorded one before."""
-        local: dict[str, np.ndarray] = {}
+        A step that is not recorded is like the recorded one before.
+        """
+        steps = self.run.steps
+        bounds: Arrays = {}
         for rows, gradients in self._gradients:
-            for name, numbers in left(rows, gradients).items():
-                local.setdefault(name, np.zeros((len(self.run.steps), *numbers.shape[1:])))[
-                    rows
-                ] = numbers.bound
-        times = np.diff(np.append(self.run.steps, self.problem.steps))
-        return {name: _sums(bounds, times) for name, bounds in local.items()}
+            for name, numbers in left(rows, steps[rows], gradients).items():
+                bounds.setdefault(name, np.zeros((len(steps), *numbers.shape[1:])))
+                bounds[name][rows] = numbers.bound
+        times = np.diff(np.append(steps, self.problem.steps))
+        return {name: _sums(local, times) for name, local in bounds.items()}
 
     @cached_property
-    def _gradients(self) -> list[tuple[np.ndarray, dict[str, Bounded]]]:
-        """The gradients of recorded steps before the last published one, by blocks of steps with as many samples."""
+    def _gradients(self) -> list[tuple[np.ndarray, Numbers]]:
+        """The gradients of steps up to the last published one, by blocks of as many samples."""
         published = max((entry.step + entry.steps for entry in self.problem.published), default=0)
-        sizes = (self.problem.batches[self.run.steps[self.run.steps < published]] >= 0).sum(axis=1)
+        steps = self.run.steps[self.run.steps < published]
+        sizes = (self.problem.batches[steps] >= 0).sum(axis=1)
         of_size = [(size, np.flatnonzero(sizes == size)) for size in np.unique(sizes)]
         return [
             (rows, self._gradients_of(cut(self.run, rows, size), size))
@@ -197,30 +201,33 @@ class Slack:
             for rows in np.array_split(all_rows, -(-len(all_rows) // STEPS_AT_A_TIME))
         ]
 
-    def _gradients_of(self, run: Trajectory, size: int) -> dict[str, Bounded]:
+    def _gradients_of(self, run: Trajectory, size: int) -> Numbers:
+        """Compute the gradients of steps with that many samples from exact parameters."""
         problem, batches = self.problem, self.problem.batches[run.steps][:, :size]
         parameters = {path: self._near(run.before[path]) for path in problem.parameters}
-        masks = {
-            path: self._near(mask[:, :size]) for path, mask in problem.masks_at(run.steps).items()
-        }
-        buffers = {path: self._near(array) for path, array in run.buffers_before.items()}
+        masks = self._all_near(problem.masks_at(run.steps), np.s_[:, :size])
         x, t = self._near(problem.inputs[batches]), self._near(problem.targets[batches])
+        buffers = self._all_near(run.buffers_before)
         return derivatives(problem, parameters, masks, x, t, buffers).gradients
 
     # ------------------------------------------------------------ numbers
 
     def _near(self, values: np.ndarray, bound: np.ndarray | float = 0.0) -> Bounded:
-        """Numbers that are so far off."""
+        """Return numbers that are so far off."""
         given = exact(values.astype(np.float64), self.precision)
         return Bounded(given.value, given.bound + bound, self.precision, magnitude=given.magnitude)
 
+    def _all_near(self, arrays: Arrays, at: Any = ...) -> Numbers:
+        """Return what arrays by name hold at an index, as exact numbers."""
+        return {name: self._near(array[at]) for name, array in arrays.items()}
+
     def _rounding(self, values: np.ndarray) -> np.ndarray:
-        """What the numbers of a case are off in the dtype; whole numbers are not."""
+        """Return what the numbers of a case are off in the dtype; whole numbers are not."""
         numbers = values.astype(np.float64)
         return np.where(numbers == np.floor(numbers), 0.0, self.precision.u * np.abs(numbers))
 
 
 def _sums(bounds: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(R + 1, *shape), from 0: the bounds before each recorded step and after the last, each so many times."""
+    """Return (R + 1, *shape), from 0: bounds, (R, *shape), added up, each so many times, (R,)."""
     sums = np.cumsum(bounds * times.reshape(-1, *[1] * (bounds.ndim - 1)), axis=0)
     return np.concatenate([np.zeros_like(sums[:1]), sums])

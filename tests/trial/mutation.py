@@ -81,6 +81,7 @@ TESTS = {
     "reference/formulas/schedules.py": ["schedules", "sharing", *OF_REFERENCE],
     "report/judging/operations.py": ["operations", *OF_JUDGE, "schedules"],
     "report/judging/following.py": ["following", *OF_JUDGE],
+    "report/judging/equality.py": OF_JUDGE,
     "report/judging/judge.py": [*OF_JUDGE, "kinks", "following"],
     "report/judging/kinks.py": ["kinks"],
     "report/judging/structure.py": OF_JUDGE,
