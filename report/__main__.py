@@ -36,13 +36,13 @@ EPILOG = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, run, write, and summarise; the exit code is the verdict (see `json_rows.exit_code`)."""
+    """Parse, run, write, and summarise; return the verdict as an exit code (`exit_code`)."""
     arguments = parser().parse_args(argv)
     return run_command(partial(_report, arguments))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=as_called("report"),
         description="Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    """Read the cases, and report on those that are asked for."""
     from backproof.backends.trajectory_files import NotARun, read_header
     from backproof.report.running.saved_runs import Given, matched
 
@@ -137,11 +138,12 @@ def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
 
 
 def _repeated(things: list) -> list:
+    """Return what is there more than once."""
     return [thing for thing, times in Counter(things).items() if times > 1]
 
 
 def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
-    """Why nothing is left to be run; empty if something is."""
+    """Say why nothing is left to be run; empty if something is."""
     if not cases:
         return f"no run in {arguments.from_runs / 'runs'} is of a case here"
     found = dict.fromkeys(dtype for case in cases for dtype in case.dtypes)
@@ -152,7 +154,7 @@ def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
 
 
 def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
-    """The cases; those that have a run, where only runs are named."""
+    """Return the cases; those that have a run, where only runs are named."""
     from backproof.report.running.saved_runs import Saved
 
     if arguments.cases or not (runs or arguments.from_runs):
@@ -165,7 +167,10 @@ def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> li
 def run(
     arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple
 ) -> int:
-    """Everything after reading; the modules that are slow to import are imported here."""
+    """Do the work, and write the report; return the exit code.
+
+    The modules that are slow to import are imported here.
+    """
     from backproof.report.running.campaign import Plan, Work, descriptions
     from backproof.report.running.isolation import limits
     from backproof.report.running.saved_runs import Saved
@@ -206,7 +211,10 @@ def _write(
     *,
     interrupted: bool,
 ) -> int:
-    """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
+    """Write the report and print its summary; return the exit code.
+
+    An unfinished report goes into a folder of its own, beside a whole one.
+    """
     from backproof.report.running.campaign import story
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
@@ -258,7 +266,7 @@ def _saved_backends(folder: Path | None) -> list[str]:
 
 @contextmanager
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
-    """The cache, or none, and a folder for new runs."""
+    """Yield the cache, or none, and a folder for new runs."""
     cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
     with tempfile.TemporaryDirectory(
         prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True
@@ -269,7 +277,7 @@ def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
 
 
 def _cache():
-    """The cache; none where it can't be written, which is said."""
+    """Return the cache; say why there is none where it can't be written."""
     from backproof.report.running.cache import PLACE, Cache, cache_folder
 
     try:
@@ -295,6 +303,7 @@ class CannotWriteError(Exception):
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
+    """Raise UsageError where the output folder does not take the report."""
     try:
         yield
     except OSError as error:
@@ -305,6 +314,7 @@ def _writing(output: Path) -> Iterator[None]:
 
 
 def _backend(text: str) -> str:
+    """Return what names a backend."""
     try:
         return chosen(text)
     except ValueError as error:
@@ -312,6 +322,7 @@ def _backend(text: str) -> str:
 
 
 def _own_run(text: str) -> tuple[str, Path]:
+    """Return the name and the file of a run."""
     name, equals, file = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE, found {text!r}")
@@ -322,6 +333,7 @@ def _own_run(text: str) -> tuple[str, Path]:
 
 
 def _executor(text: str) -> str:
+    """Return what names a site."""
     if text not in ("processes", "inline") and not re.fullmatch(r"dask://[\w.-]+:\d+", text):
         raise argparse.ArgumentTypeError(
             f"expected processes, inline or dask://HOST:PORT, found {text!r}"
@@ -330,12 +342,14 @@ def _executor(text: str) -> str:
 
 
 def _whole(text: str) -> int:
+    """Return a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> float:
+    """Return a finite number above 0."""
     with suppress(ValueError):
         if 0 < float(text) < float("inf"):
             return float(text)
@@ -343,6 +357,7 @@ def _positive(text: str) -> float:
 
 
 def _progress() -> Progress:
+    """Return the bar, which counts cases."""
     columns = (
         TextColumn("cases"),
         BarColumn(bar_width=16),

@@ -1,9 +1,10 @@
-"""What need not be done again: finished runs, their judgements and the told cases, by all that they depend on.
+"""Keep finished runs, their judgements and the told cases, each under a key of all it depends on.
 
-A run depends on what a backend may look at in its problem, on the sources of its backend and of what that imports, on
-the files of the packages among these, and on the machine; a judgement on its run and on the judge's sources. A backend
-of one's own is always run: nobody knows what else it reads. What is kept is data (`stored.py`) behind its checksum, and
-a run is looked up together with its own; what can't be read, or is not as it was, is done again.
+A run depends on what a backend may look at in its problem, on the sources of its backend and of
+what that imports, on the files of the packages among these, and on the machine; a judgement on its
+run and on the judge's sources. A backend of one's own is always run: nobody knows what else it
+reads. What is kept is data (`stored.py`) behind its checksum, and a run is looked up together with
+its own; what can't be read, or is not as it was, is done again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
 
 
 def cache_folder() -> Path:
-    """Where finished work is kept: what BACKPROOF_CACHE says, or a folder among the user's caches.
+    """Return where finished work is kept: `$BACKPROOF_CACHE`, or a folder among the user's caches.
 
     Raises:
         RuntimeError: if the user has no home.
@@ -56,14 +57,14 @@ class KeptRun(NamedTuple):
 
 
 class Cache:
-    """A folder of files that are called what they depend on; the least recently used go when it has grown too large."""
+    """A folder of files that are called by their keys; `shrink` removes the least recently used."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str, kind: Any) -> Any:
-        """What was put there, which is of this kind; None if nothing was, or what is there can't be read as such."""
+        """Return what was put there, of the type `kind`; None if nothing of it can be read."""
         path = self.folder / f"{key}{KEPT}"
         try:
             thing = load(opened(path.read_bytes()), kind)
@@ -73,7 +74,7 @@ class Cache:
         return thing
 
     def put(self, key: str, thing: Any) -> None:
-        """Keep it; a full disk is no failure."""
+        """Keep a thing under this key; a full disk is no failure."""
         unfinished = self.folder / f".{key}.{os.getpid()}"
         try:
             unfinished.write_bytes(sealed(dump(thing)))
@@ -82,7 +83,7 @@ class Cache:
             unfinished.unlink(missing_ok=True)
 
     def run(self, key: str) -> KeptRun | None:
-        """A finished run, if it is as it was when it was kept."""
+        """Return a finished run, if its file is as it was when it was kept."""
         path, digest = self.folder / f"{key}{RUN}", self.get(key, str)
         if digest is None or digest != _digest(path):
             return None
@@ -90,7 +91,7 @@ class Cache:
         return KeptRun(path, digest)
 
     def keep_run(self, key: str, file: Path) -> KeptRun:
-        """Take a finished run over."""
+        """Move the file of a finished run into the folder."""
         path, digest = self.folder / f"{key}{RUN}", _digest(file)
         if file != path:
             file.replace(path)
@@ -98,7 +99,7 @@ class Cache:
         return KeptRun(path, digest)
 
     def shrink(self, most: int = MOST_BYTES) -> None:
-        """Forget what was used longest ago, until the rest is small enough; no file of anybody else's in the folder."""
+        """Remove files of ours, those used longest ago first, until the rest has `most` bytes."""
         files = []
         for path in self.folder.iterdir():
             with suppress(OSError):  # another report has forgotten it
@@ -113,12 +114,13 @@ class Cache:
 
 
 def _touch(path: Path) -> None:
+    """Note that a file was used now."""
     with suppress(OSError):
         path.touch()
 
 
 def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None if there is none."""
+    """Return the SHA-256 of a file; None if there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,15 +132,15 @@ def _digest(path: Path) -> str | None:
 
 
 def key_of(*things: Any) -> str:
-    """A name for all of these things together, which differs wherever one of them does."""
+    """Return one name for all of these things together, another wherever one of them differs."""
     return digest_of(things)
 
 
 def run_key(problem: Problem, backend: str) -> str | None:
-    """What a run depends on; None for backends that are not ours.
+    """Return the key of a run; None for backends that are not ours.
 
-    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at. The
-    name of the case is none either, but stands in the file of a run.
+    It leaves out the published numbers and the tolerance between two runs, at which no backend
+    looks. None looks at the name of the case either, but the file of a run holds it.
     """
     if backend not in BACKENDS:
         return None
@@ -149,7 +151,7 @@ def run_key(problem: Problem, backend: str) -> str | None:
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:
-    """What a judgement of this run depends on, which left a file of this SHA-256."""
+    """Return the key of a judgement: of the run with the key `run`, whose file has this SHA-256."""
     judge = "backproof.report.running.job"
     return key_of(
         run,
@@ -164,7 +166,7 @@ def judgement_key(run: str, digest: str, problem: Problem) -> str:
 
 @cache
 def machine() -> str:
-    """Packages, Python, processor, and the variables that the frameworks read."""
+    """Return a key of the packages, Python, processor, and variables that frameworks read."""
     packages = sorted(
         f"{found.name} {found.version}" for found in importlib.metadata.distributions()
     )
@@ -178,18 +180,18 @@ def machine() -> str:
 
 @cache
 def sources(module: str) -> str:
-    """The text of a module and of all of ours that it imports, anywhere in it, wherever they are found."""
+    """Return a key of the text of a module, and of all of ours that it imports, anywhere in it."""
     return key_of(_texts(module))
 
 
 @cache
 def packages(module: str) -> str:
-    """The files of the packages that a module depends on."""
+    """Return a key of the files of the packages that a module depends on."""
     return key_of({name: files_of(name) for name in sorted(named_packages(module))})
 
 
 def named_packages(module: str) -> set[str]:
-    """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
+    """Return the packages that a module, and those of ours that it imports, name (`_named`)."""
     named = {
         name.partition(".")[0]
         for text in _texts(module).values()
@@ -199,6 +201,7 @@ def named_packages(module: str) -> set[str]:
 
 
 def _texts(module: str) -> dict[str, str]:
+    """Return the text of a module of ours, and of all that it imports, by name."""
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -213,7 +216,7 @@ def _texts(module: str) -> dict[str, str]:
 
 @cache
 def files_of(package: str) -> str:
-    """Where a package would be imported from, and the size and time of each of its files."""
+    """Return a key of where a package would be imported from, and of the state of its files."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -223,7 +226,7 @@ def files_of(package: str) -> str:
 
 
 def _files(place: Path) -> Iterator[tuple[str, int, int]]:
-    """Path, size and time of a file, or of all below a folder but for what Python itself leaves there."""
+    """Yield path, size and time of a file, or of all below a folder that Python does not make."""
     if not place.is_dir():
         with suppress(OSError):
             yield str(place), place.stat().st_size, place.stat().st_mtime_ns
@@ -238,7 +241,7 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module of ours, which is not imported to find it, and nor are its packages."""
+    """Find the file of a module of ours, importing neither it nor its packages."""
     name, *parts = module.split(".")
     found = importlib.util.find_spec(name) if name == "backproof" else None
     for part in parts:

@@ -1,4 +1,4 @@
-"""The order of work: run a case, judge it, draw it, write its section, and let its trajectories go."""
+"""The order of work: run a case, judge it, draw it, write its section, let its trajectories go."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
         dtypes: those of the case that are among these.
         backends: what to run.
         exact: make the exact runs in ball arithmetic too.
-        runs: name, header and file of runs that somebody else made.
+        runs: runs that somebody else made.
         saved: the runs of an earlier report, which are judged in place of new ones.
     """
 
@@ -68,7 +68,7 @@ class Plan(NamedTuple):
     saved: Saved | None = None
 
     def units(self, case: Case) -> Iterator[Unit]:
-        """The units of a case, in the order of the report."""
+        """Yield the units of a case, in the order of the report."""
         for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
             for name in self.backends:
                 yield Unit(case, dtype, name, self.saved and self.saved.of(case, dtype, name))
@@ -78,7 +78,7 @@ class Plan(NamedTuple):
 
 
 class Chapter(NamedTuple):
-    """What is left of a case once it is told: verdicts without trajectories, its section, its layers, its figure."""
+    """What is left of a case once it is told; its verdicts are without trajectories."""
 
     comparisons: list[Comparison]
     section: str
@@ -87,7 +87,7 @@ class Chapter(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What telling a case leaves, as data: of each dtype the results and the pairs, and what a chapter has of it."""
+    """What telling a case leaves, as data: results and pairs by dtype, and the rest."""
 
     results: dict[str, list[Result]]
     pairs: dict[str, list[Pair]]
@@ -112,7 +112,7 @@ class _Open:
     def comparisons(
         self, results: dict[str, list[Result]], pairs: dict[str, list[Pair]]
     ) -> list[Comparison]:
-        """What came of it at each dtype."""
+        """Return what came of it at each dtype."""
         return [
             Comparison(self.case, materialise(self.case, dtype), found, pairs.get(dtype, []))
             for dtype, found in results.items()
@@ -120,7 +120,7 @@ class _Open:
 
 
 class Work:
-    """The units of all cases, done so many at a time; a case is told as soon as its units are done."""
+    """The units of all cases, done some at a time; a case is told as soon as its units are done."""
 
     def __init__(self, plan: Plan, cases: list[Case], site: Site, cache: Cache | None):
         self.plan, self.site, self.cache = plan, site, cache
@@ -129,7 +129,7 @@ class Work:
         self.told: dict[int, Chapter] = {}
 
     def chapters(self) -> Iterator[Chapter]:
-        """The chapters, as they are finished; `told` has them by the number of their case."""
+        """Yield the chapters as they are finished; `told` has them by the number of their case."""
         waiting = deque((one, position) for one in self.cases for position in range(len(one.units)))
         pending: dict[Future, Any] = {}
         while waiting or pending:
@@ -150,7 +150,7 @@ class Work:
     # ------------------------------------------------------------ units
 
     def _begin(self, one: _Open, position: int) -> Future | None:
-        """Begin a unit, unless it need not be done again."""
+        """Begin a unit, unless it need not be done again or can't be."""
         unit = one.units[position]
         if unit.file is None and self.cache:
             problem = materialise(unit.case, unit.dtype)
@@ -193,7 +193,7 @@ class Work:
     # ------------------------------------------------------------ telling
 
     def _next(self, one: _Open, pending: dict) -> Chapter | None:
-        """Tell a case whose units are done: at once, if it has been told before."""
+        """Yield the chapter of a case that is told; begin to tell one whose units are done."""
         if len(one.done) < len(one.units):
             return None
         keys = [one.keys.get(position) for position in range(len(one.units))]
@@ -214,6 +214,7 @@ class Work:
     def _told(
         self, one: _Open, done: dict[str, list[Done]], key: str | None, future: Future[Told]
     ) -> _Open:
+        """Keep how a case was told."""
         try:
             told = future.result()
             if key:
@@ -224,7 +225,7 @@ class Work:
         return one
 
     def unfinished(self) -> list[Chapter]:
-        """What there is of cases that are not told: the verdicts of the units that are done."""
+        """Return the chapters of cases that are not told, with the verdicts that there are."""
         return [
             _verdicts_alone(one) for one in self.cases if one.done and one.number not in self.told
         ]
@@ -243,7 +244,7 @@ class Work:
 
 
 def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
-    """What each backend says of itself, in a process of its own; and which runs were given."""
+    """Return what each backend says of itself, in its own process; and which runs were given."""
     keys = {
         name: key_of("settings", name, *_settings(BACKENDS[name]))
         if cache and name in BACKENDS
@@ -272,6 +273,7 @@ def _settings(module: str) -> tuple[str, ...]:
 
 
 def _chapter(one: _Open, told: Told) -> Chapter:
+    """Return the chapter of a case that was told."""
     return Chapter(
         one.comparisons(told.results, told.pairs), told.section, told.layers, told.figure
     )
@@ -303,7 +305,7 @@ def _figure(comparisons: list[Comparison]) -> bytes:
 
 
 def _unless_it_fails(what: str, notes: list[str], make: Callable, *arguments) -> Any:
-    """What is made; None where that fails, which goes into the notes: telling never changes a verdict."""
+    """Return what `make` returns; where it fails, None, and add a line on that to the notes."""
     try:
         return make(*arguments)
     except Exception as error:  # noqa: BLE001, whatever it is, everything else is told
@@ -312,6 +314,7 @@ def _unless_it_fails(what: str, notes: list[str], make: Callable, *arguments) ->
 
 
 def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
+    """Compare the runs of a case at one dtype; `bits` are those of the exact run, if it is made."""
     comparison = Comparison(case, materialise(case, dtype))
     comparison.results = [
         replace(
@@ -326,7 +329,7 @@ def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comp
 
 
 def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, str]:
-    """The exact run, or why there is none."""
+    """Return the exact run, or None and why there is none."""
     if bits is None:
         return None, "it was not asked for (--no-exact)"
     if all(result.verdict != "certified" for result in comparison.results):
@@ -341,7 +344,10 @@ def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, s
 
 
 def _untold(one: _Open, done: dict[str, list[Done]], death: DiedError) -> Chapter:
-    """The verdicts of a case that could not be told, each with the reason; none of them stands."""
+    """Return the chapter of a case that is not told: what is done of it.
+
+    Where it could not be told, `death` says why, and takes the place of every verdict on a run.
+    """
     why = f"judged, but not compared with the others: {death.message}"
     results = {
         dtype: [
@@ -368,7 +374,10 @@ def _of_results(one: _Open, results: dict[str, list[Result]]) -> Chapter:
 
 
 def _layers(comparison: Comparison) -> list[LayerGradient]:
-    """The gradients by layer of a certified run; none where the last layer has no gradient to compare with."""
+    """Return the gradients by layer of a certified run.
+
+    There are none where the last layer has no gradient to compare with.
+    """
     certified = [result.trajectory for result in comparison.whole if result.verdict == "certified"]
     runs = [run for run in certified if run.has_layers]
     layers = gradients_by_layer(comparison.problem, runs[0]) if runs else []
@@ -384,7 +393,14 @@ def story(
     environment: dict[str, str],
     unfinished: str = "",
 ) -> dict[str, bytes]:
-    """The files of the report but for the JSON, by name; `unfinished` says what is missing in it."""
+    """Return the files of the report but for the JSON, by name.
+
+    Args:
+        chapters: of the cases.
+        mistakes: why files are no cases.
+        environment: the machine and the packages.
+        unfinished: what is missing in the report; empty if nothing is.
+    """
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     depth = {
         chapter.comparisons[0].case.name: chapter.layers

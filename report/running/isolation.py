@@ -1,9 +1,10 @@
-"""Processes of their own for what may crash, hang or eat the memory: whatever happens in one is a verdict.
+"""Processes of their own for what may crash, hang or eat the memory: what happens is a verdict.
 
-A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start one, and the pools
-over it wait for a worker that ended with exit code 0. Limits are kept from outside, so that code that holds Python's
-lock, ignores signals or allocates in C is ended as well. Its own subprocesses count as it does and end with it, also
-those that have left it: they are below it, or bear its mark in their environment. Its answers are data (`stored.py`).
+A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start
+one, and the pools over it wait for a worker that ended with exit code 0. Limits are kept from
+outside, so that code that holds Python's lock, ignores signals or allocates in C is ended as well.
+Its own subprocesses count as it does and end with it, also those that have left it: they are below
+it, or bear its mark in their environment. Its answers are data (`stored.py`).
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ class Limits(NamedTuple):
 
 
 def limits(jobs: int, seconds: float | None = None, gib: float | None = None) -> Limits:
-    """What is given; or else ten minutes, and a fair share of four fifths of the machine's memory."""
+    """Return the limits of a task; by default ten minutes, and a job's share of 80 % of memory."""
     memory = gib * GIB if gib else SHARE_OF_MEMORY * psutil.virtual_memory().total / jobs
     return Limits(seconds or SECONDS, memory)
 
 
 class DiedError(Exception):
-    """A worker did not finish its task: the verdict, why in words, and what it left on its output."""
+    """A worker did not finish its task: the verdict, why in words, and what it has printed."""
 
     def __init__(self, verdict: str, message: str, output: str = ""):
         super().__init__(message)
@@ -64,7 +65,10 @@ class DiedError(Exception):
 
 
 def _dig(file: int, length: int) -> bool:
-    """Make the beginning of a file a hole, which takes no room on the disk; Linux can do it, on most file systems."""
+    """Turn the beginning of a file into a hole, which takes no room; return whether that worked.
+
+    Linux can do it, on most file systems.
+    """
     try:
         return not ctypes.CDLL(None).fallocate(
             file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length)
@@ -74,7 +78,7 @@ def _dig(file: int, length: int) -> bool:
 
 
 class Worker:
-    """One worker process, which is at work on at most one task; its answers are of at most so many bytes."""
+    """A worker process, at work on at most one task; its answers are of at most `most` bytes."""
 
     def __init__(self, folder: Path, most: int):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
@@ -93,6 +97,7 @@ class Worker:
         self.started = False
 
     def _collect(self) -> None:
+        """Queue the answers, and after them the exception that ends them."""
         try:
             while True:
                 self.answers.put(worker.receive(self.process.stdout, self.most))
@@ -100,7 +105,7 @@ class Worker:
             self.answers.put(end)
 
     def call(self, limits: Limits, function: Callable, *arguments) -> Any:
-        """The result of a task, of the type that the function says it returns.
+        """Return the result of a task, of the type that the function says it returns.
 
         Raises:
             DiedError: if there is none.
@@ -124,10 +129,12 @@ class Worker:
         return result
 
     def _send(self, task: bytes) -> None:
+        """Send a task, which takes until the worker reads it."""
         with suppress(OSError, ValueError):  # it has ended, which is told by the end of its answers
             worker.send(self.process.stdin, task)
 
     def _answer(self, seconds: float, memory: float, what: str) -> bytes:
+        """Wait for the next answer, within the limits; raise DiedError if none comes."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -142,6 +149,7 @@ class Worker:
             return answer
 
     def _check(self, deadline: float, seconds: float, memory: float, what: str) -> None:
+        """Shorten the log, and raise DiedError if the worker is beyond a limit."""
         self._shorten_log()
         if self.family.memory(memory) > memory:
             message = (
@@ -157,7 +165,7 @@ class Worker:
             )
 
     def _death(self, end: Exception) -> DiedError:
-        """What is told where no answer can come any more."""
+        """Return what is told where no answer can come any more."""
         try:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -173,7 +181,7 @@ class Worker:
         return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
 
     def _output(self) -> str:
-        """The end of what it printed."""
+        """Return the end of what was printed."""
         return self._end_of_log().decode("utf-8", "replace").strip()
 
     def _end_of_log(self) -> bytes:
@@ -183,7 +191,7 @@ class Worker:
         return b""
 
     def _shorten_log(self) -> None:
-        """Give back the room of all but the end of a log that has grown too long, while it is written to.
+        """Give back the room of all but the end of a log that has grown too long, while in use.
 
         Where that is not possible it begins anew, and what is written meanwhile is lost.
         """
@@ -224,19 +232,24 @@ class Family:
         self.looked = 0.0
 
     def memory(self, limit: float) -> int:
-        """What they take together; what several of them share is counted once where the sum is above the limit."""
+        """Return the bytes that they take together.
+
+        What several of them share is counted once where the sum would be above the limit.
+        """
         if time.monotonic() > self.looked + LOOK:
             self._look()
         taken = self._sum(lambda process: process.memory_info().rss)
         return taken if taken <= limit or not self.seen else self._sum(_own_memory)
 
     def _look(self) -> None:
+        """Note the processes that are below the head now, or were and are running."""
         self.looked = time.monotonic()
         with suppress(psutil.Error):
             children = {*self.head.children(recursive=True)}
             self.seen = children | {process for process in self.seen if process.is_running()}
 
     def _sum(self, memory: Callable[[psutil.Process], int]) -> int:
+        """Add up the memory of those that are still there."""
         total = 0
         for process in (self.head, *self.seen):
             with suppress(psutil.Error):
@@ -258,6 +271,7 @@ class Family:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """Return whether a process is there and no zombie."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -265,13 +279,13 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _own_memory(process: psutil.Process) -> int:
-    """Its memory, with its share of what it has in common with others."""
+    """Return its memory in bytes, with its share of what it has in common with others."""
     found = process.memory_full_info()
     return getattr(found, "pss", found.uss)
 
 
 def end_marked(mark: str) -> None:
-    """End the processes whose environment has the mark of a worker: what it started is not below it any more."""
+    """End the processes with the mark of a worker, which may have left the place below it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark:
@@ -279,7 +293,7 @@ def end_marked(mark: str) -> None:
 
 
 class Workers:
-    """Worker processes by what they work with, so that two frameworks never share one; started when they are needed."""
+    """Worker processes by their kind, so that two frameworks never share one; started on demand."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
@@ -289,7 +303,7 @@ class Workers:
         self.all: set[Worker] = set()
 
     def call(self, kind: str, function: Callable, *arguments) -> Any:
-        """The result of a task in a worker of this kind.
+        """Return the result of a task in a worker of this kind.
 
         Raises:
             DiedError: if there is none; the worker is ended, and the next task has a new one.
@@ -305,6 +319,7 @@ class Workers:
         return result
 
     def _take(self, kind: str) -> Worker:
+        """Return an idle worker of this kind, or a new one."""
         with self.lock:
             if self.stopped:
                 raise DiedError("interrupted", "it was not begun")
@@ -335,7 +350,7 @@ class NoWorkers:
 
     @staticmethod
     def call(_: str, function: Callable, *arguments) -> Any:
-        """The result of the task."""
+        """Return the result of the task."""
         return function(*arguments)
 
     def stop(self) -> None:
@@ -343,6 +358,7 @@ class NoWorkers:
 
 
 def _how(code: int) -> str:
+    """Say in words how a process ended, by its exit code."""
     if code >= 0:
         return f"with exit code {code}"
     name = signal.Signals(-code).name
@@ -357,7 +373,10 @@ STACK = re.compile(
 
 
 def place(output: str) -> str:
-    """Where it was, by the innermost line of the stack that crashed, or of the oldest thread; empty without a stack."""
+    """Say where a process was, by the stack in its output; empty without one.
+
+    It is the innermost line of the stack that crashed, or else of the oldest thread.
+    """
     stacks = STACK.findall(output)
     if not stacks:
         return ""

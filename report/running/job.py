@@ -1,4 +1,4 @@
-"""The unit of work: one case at one dtype on one backend, run and judged in processes of their own."""
+"""The unit of work: one case at one dtype on one backend, run and judged in separate processes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Unit(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of a unit, without the trajectory, and the file that holds it; none where there is no trajectory."""
+    """What came of a unit, without its trajectory, and the file of that, if there is one."""
 
     result: Result
     file: Path | None = None
 
 
 def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
-    """Run and judge a unit; the trajectory goes into a file of the folder. Whatever goes wrong is its verdict.
+    """Run and judge a unit, and leave its trajectory in a file of the folder.
 
-    The judge never shares a process with what it judges.
+    Whatever goes wrong is the verdict. The judge never shares a process with what it judges.
     """
     name = label(unit.backend)
     handle, unfinished = tempfile.mkstemp(suffix=".safetensors", dir=folder)
@@ -59,15 +59,16 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
 
 
 def _failure(name: str, said: Result) -> Result:
-    """What the process of a backend may say of itself: why there is no run, and nothing else."""
+    """Take from a backend's process why there is no run, and nothing else that it may say."""
     verdict = said.verdict if said.verdict in FAILURES else "error"
     return replace(said, backend=name, verdict=verdict, judgement=None, trajectory=None)
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:
-    """Run a unit and leave its trajectory in the file; a result where there is none, and it is known why.
+    """Run a unit and save its trajectory; return a result where there is none, and it is known why.
 
-    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops there.
+    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops
+    there.
     """
     from backproof.backends.registry import backend
 

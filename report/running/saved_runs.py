@@ -1,4 +1,4 @@
-"""Which case a run in a file is of: the one with the fingerprint of its problem, or with its name if it has none."""
+"""Find the case of a run in a file: by the fingerprint of its problem, or by name without one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backproof.report.telling.places import saved_run
 
 
 class Given(NamedTuple):
-    """A run that somebody made: what it is called in the report, what its file says of itself, and the file."""
+    """A run that somebody made: its name in the report, what its file says of itself, the file."""
 
     name: str
     header: Header
@@ -23,10 +23,10 @@ class Given(NamedTuple):
 
 
 def matched(run: Given, cases: list[Case], dtypes: Collection[str]) -> Given:
-    """The run with its case's name in the header, whatever the case was called where the run was made.
+    """Return the run with its case's name in the header, whatever its name was where it was made.
 
     Raises:
-        NotARun: if it is of no case here, or of a dtype that is not asked for; the message says which.
+        NotARun: if it is of no case here, or of a dtype that is not asked for; it says which.
     """
     what = f"{run.name}={run.file} is a run of {run.header.case} in {run.header.dtype}"
     possible = [case for case in cases if run.header.dtype in case.dtypes]
@@ -48,7 +48,7 @@ def matched(run: Given, cases: list[Case], dtypes: Collection[str]) -> Given:
 
 
 class Saved:
-    """The runs that reports have left below `runs` in a folder: each is of the case with its fingerprint."""
+    """The runs that reports have left in `runs` of a folder, each with its case's fingerprint."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -58,7 +58,7 @@ class Saved:
                 self.runs.append(Given(file.stem.partition("-")[2], read_header(file), file))
 
     def names(self, cases: list[Case]) -> set[str]:
-        """The names of those cases that have a run: one of their name, or of another name and their fingerprint."""
+        """Return the names of the cases that have a run: one of their name or fingerprint."""
         names = {case.name for case in cases}
         others = {run.header.problem for run in self.runs if run.header.case not in names}
         matching = {
@@ -67,7 +67,11 @@ class Saved:
         return matching | names.intersection(run.header.case for run in self.runs)
 
     def of(self, case: Case, dtype: str, name: str) -> Path:
-        """The file of a backend's run: wherever it lies, or where one with mistakes or none at all would lie."""
+        """Return the file of a backend's run, wherever it lies.
+
+        Where none is of the problem it is the one of the name, changed or without a fingerprint;
+        where there is none either, the file in which it would be.
+        """
         runs = [run for run in self.runs if (run.name, run.header.dtype) == (label(name), dtype)]
         runs.sort(key=lambda run: (run.header.problem, *_unlike(case.name, run.header.case)))
         problem = materialise(case, dtype).fingerprint
@@ -79,15 +83,20 @@ class Saved:
 
 
 def _fingerprints(case: Case) -> list[str]:
+    """Return the fingerprints of a case, one a dtype."""
     return [materialise(case, dtype).fingerprint for dtype in case.dtypes]
 
 
 def _unlike(name: str, other: str) -> tuple[bool, bool]:
-    """The same name comes first, then one of the same file: cases may share a fingerprint."""
+    """Return a key to sort by: the same name is first, then one of the same file.
+
+    Cases may share a fingerprint.
+    """
     return name != other, Path(name).name != Path(other).name
 
 
 def _is_of(header: Header, case: Case) -> bool:
+    """Return whether a run is of this case."""
     if not header.problem:
         return header.case == case.name
     return header.problem == materialise(case, header.dtype).fingerprint

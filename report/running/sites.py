@@ -1,4 +1,4 @@
-"""Where units are done: in worker processes here, in this very process, or in those of a Dask cluster."""
+"""Where units are done: in worker processes, in this process, or in those of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Site:
 
 
 class Cluster(Site):
-    """Units without a file are done by the workers of a Dask cluster; everything else is done here."""
+    """Units without a file are done by a Dask cluster; everything else is done here."""
 
     def __init__(self, site: Site, there: Executor, jobs: int, limits: Limits):
         super().__init__(site.workers, site.here, site.folder, jobs)
@@ -64,6 +64,7 @@ class Cluster(Site):
         return ours
 
     def _take_over(self, theirs: Future, ours: Future) -> None:
+        """Finish our future with the result of theirs, and keep the run in a file of the folder."""
         try:
             result, content = theirs.result()
             ours.set_result(Done(result, self._file(content)))
@@ -82,7 +83,9 @@ class Cluster(Site):
 
 @contextmanager
 def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
-    """The place of this kind, `processes`, `inline` or `dask://host:port`; whatever happens, nothing is left running.
+    """Yield the place of this kind, `processes`, `inline` or `dask://host:port`.
+
+    Whatever happens, nothing is left running.
 
     Raises:
         UnreachableError: if there is no such cluster.
@@ -106,10 +109,10 @@ def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
 
 
 class Immediately(Executor):
-    """Does everything at once, in the thread that asks for it, and raises what goes wrong, for debuggers."""
+    """Does everything at once, in the thread that asks, and raises what goes wrong."""
 
     def submit(self, function: Callable, /, *args, **kwargs) -> Future:
-        """A future that is done."""
+        """Call the function, and return a future that is done."""
         future: Future = Future()
         future.set_result(function(*args, **kwargs))
         return future
@@ -120,7 +123,7 @@ class Immediately(Executor):
 
 @contextmanager
 def cluster(address: str) -> Iterator[Any]:
-    """The client of a Dask cluster at `dask://host:port`.
+    """Yield the client of a Dask cluster at `dask://host:port`.
 
     Raises:
         UnreachableError: if there is none, or it has no worker.
@@ -144,7 +147,11 @@ def cluster(address: str) -> Iterator[Any]:
 
 
 def do_there(unit: Unit, limits: Limits, expected: str) -> tuple[Result, bytes | None]:
-    """A unit on a machine of the cluster: its result, and the content of its run."""
+    """Run and judge a unit on a machine of the cluster.
+
+    Returns:
+        The result, and the content of the file of the run, if there is one.
+    """
     if sources("backproof.report.running.job") != expected:
         message = (
             "the worker of the cluster runs other sources than these; start it in this checkout"
@@ -161,5 +168,5 @@ def do_there(unit: Unit, limits: Limits, expected: str) -> tuple[Result, bytes |
 
 @cache
 def _workers_there(limits: Limits) -> Workers:
-    """The processes of this worker of the cluster, which end with it."""
+    """Start the processes of this worker of the cluster, which end with it."""
     return Workers(limits)

@@ -1,7 +1,8 @@
-"""Results as bytes, and back by the types that they should have: data alone, of which nothing is ever run.
+"""Results as bytes, and back by their types: data alone, of which nothing is ever run.
 
-Dataclasses, named tuples and the concepts of a case become JSON objects with their fields, arrays their bytes. What is
-read must have exactly the fields and types of the class that is asked for, so that whatever else lies there is refused.
+Dataclasses, named tuples and the concepts of a case become JSON objects with their fields, arrays
+their bytes. What is read must have exactly the fields and types of the class that is asked for, so
+that whatever else lies there is refused.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ class NotStoredError(Exception):
 
 
 def dump(thing: Any) -> bytes:
-    """A thing as bytes."""
+    """Return a thing as bytes.
+
+    Raises:
+        TypeError: if it, or something in it, has no form.
+    """
     return json.dumps(_data(thing)).encode()
 
 
 def load(content: bytes, kind: Any) -> Any:
-    """The thing of this kind, a class or any other type hint, that `dump` has made bytes of.
+    """Return the thing that `dump` has made bytes of; `kind` is its class or another type hint.
 
     Raises:
-        NotStoredError: if there is none in them.
+        NotStoredError: if there is no such thing in them.
     """
     try:
         return _thing(json.loads(content), kind)
@@ -44,12 +49,12 @@ def load(content: bytes, kind: Any) -> Any:
 
 
 def sealed(content: bytes) -> bytes:
-    """The content behind its SHA-256."""
+    """Return the content behind its SHA-256."""
     return hashlib.sha256(content).digest() + content
 
 
 def opened(content: bytes) -> bytes:
-    """What was sealed.
+    """Return what was sealed.
 
     Raises:
         NotStoredError: if it is not as it was.
@@ -60,7 +65,7 @@ def opened(content: bytes) -> bytes:
 
 
 def returned_by(function: Callable) -> Any:
-    """The type that a function says it returns; anything that JSON has a word for, if it does not say."""
+    """Return the type that a function says it returns; `Any`, all that JSON has, if it doesn't."""
     try:
         return get_type_hints(function).get("return", Any)
     except (TypeError, NameError):  # it is of C
@@ -71,6 +76,7 @@ def returned_by(function: Callable) -> Any:
 
 
 def _data(thing: Any) -> Any:
+    """Turn a thing into what JSON has words for."""
     match thing:
         case None | bool() | int() | float() | str():
             return thing
@@ -98,6 +104,7 @@ def _data(thing: Any) -> Any:
 
 
 def _thing(data: Any, kind: Any) -> Any:
+    """Turn the data back into a thing of this kind; raise an exception where they are none."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _thing(data, arguments[0])
@@ -124,12 +131,14 @@ PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType:
 
 
 def _checked(data: Any, fits: bool, kind: Any) -> Any:  # noqa: FBT001
+    """Return the data if they fit."""
     if not fits:
         raise ValueError(f"expected {kind}, found {type(data).__name__}")
     return data
 
 
 def _first_that_fits(data: Any, kinds: tuple) -> Any:
+    """Return a thing of the first of these kinds that the data are of."""
     for kind in kinds:
         try:
             return _thing(data, kind)
@@ -156,6 +165,7 @@ COLLECTIONS = {list: _list, tuple: _tuple, dict: _dict}
 
 
 def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A002
+    """Return the array of this shape, whose bytes are in base 64."""
     kind = np.dtype(dtype)
     if kind.kind not in NUMBERS_AND_TEXT and kind.name != "bfloat16":
         raise ValueError(f"an array of {dtype} is not read")
@@ -163,7 +173,7 @@ def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A00
 
 
 def _object(data: Any, kind: type) -> Any:
-    """A named tuple, a dataclass or a concept of a case, all of whose fields are there and no other."""
+    """Return a named tuple, a dataclass or a concept of a case, with its fields and no other."""
     hints, needed = _hints(kind), not issubclass(kind, BaseModel)
     if needed and data.keys() != hints.keys():
         raise ValueError(f"expected the fields of {kind.__name__}, found {', '.join(data)}")
@@ -173,6 +183,7 @@ def _object(data: Any, kind: type) -> Any:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
+    """Return the types of the fields of a class."""
     if issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     hints = get_type_hints(kind, include_extras=True)

@@ -1,7 +1,8 @@
-"""A worker process: it does the tasks that come in on its standard input, one after the other, until that ends.
+"""A worker process: it does the tasks that come in on its standard input, one after the other.
 
-Its answers are data (`stored.py`), each with its length and checksum: what it works with may write into any pipe. What
-a task prints goes into a file, whether Python prints it or C; so does what a crash leaves behind.
+It ends with that input. Its answers are data (`stored.py`), each with its length and checksum: what
+it works with may write into any pipe. What a task prints goes into a file, whether Python prints it
+or C; so does what a crash leaves behind.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(log: str) -> None:
-    """Say that it is ready, and work; ends with its standard input, whatever it is doing."""
+    """Say that it is ready, and work; ends with its standard input, whatever it is doing.
+
+    Args:
+        log: the file for what tasks print.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started it
     adopt_orphans()
     tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -52,7 +57,7 @@ def main(log: str) -> None:
 
 
 def adopt_orphans() -> None:
-    """Remain above all that is started here, a daemon too, so that it is found; Linux alone can do it."""
+    """Remain above all that is started here, a daemon too, so that it is found; on Linux alone."""
     with suppress(
         AttributeError, OSError, TypeError
     ):  # TypeError: Windows has no library without a name
@@ -60,6 +65,7 @@ def adopt_orphans() -> None:
 
 
 def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
+    """Queue the tasks, and end the process when no more can come."""
     try:
         while True:
             waiting.put(receive(tasks))
@@ -86,7 +92,7 @@ def answer(pipe: BinaryIO, how: bytes, result: Any) -> None:
 
 
 def task(function: Callable, arguments: tuple, seconds: float) -> bytes:
-    """A task; what can't be unpacked in the worker is the failure of the task, not the end of the worker."""
+    """Pack a task in two layers: if the inner can't be unpacked, the task fails, not the worker."""
     return pickle.dumps((pickle.dumps((function, arguments)), seconds))
 
 
@@ -98,7 +104,7 @@ def send(pipe: BinaryIO, content: bytes) -> None:
 
 
 def receive(pipe: BinaryIO, most: float = float("inf")) -> bytes:
-    """Read one message of at most so many bytes.
+    """Read one message of at most `most` bytes.
 
     Raises:
         EOFError: if there is none any more.
