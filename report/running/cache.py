@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -21,10 +20,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from backproof.backends.registry import BACKENDS
+from backproof.backends.trajectory_files import SUFFIX
 from backproof.cases.fingerprint import digest_of
 from backproof.cases.problem import Problem
 from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
@@ -33,7 +34,7 @@ from backproof.report.telling.environment import processor
 PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
-KEPT, RUN = ".kept", ".safetensors"
+KEPT = ".kept"
 OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
 
 
@@ -84,7 +85,7 @@ class Cache:
 
     def run(self, key: str) -> KeptRun | None:
         """Return a finished run, if its file is as it was when it was kept."""
-        path, digest = self.folder / f"{key}{RUN}", self.get(key, str)
+        path, digest = self.folder / f"{key}{SUFFIX}", self.get(key, str)
         if digest is None or digest != _digest(path):
             return None
         _touch(path)
@@ -92,7 +93,7 @@ class Cache:
 
     def keep_run(self, key: str, file: Path) -> KeptRun:
         """Move the file of a finished run into the folder."""
-        path, digest = self.folder / f"{key}{RUN}", _digest(file)
+        path, digest = self.folder / f"{key}{SUFFIX}", _digest(file)
         if file != path:
             file.replace(path)
         self.put(key, digest)
@@ -102,7 +103,7 @@ class Cache:
         """Remove files of ours, those used longest ago first, until the rest has `most` bytes."""
         files = []
         for path in self.folder.iterdir():
-            with suppress(OSError):  # another report has forgotten it
+            with suppress(OSError):  # another report has removed it
                 if OURS.fullmatch(path.name):
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
         too_many = sum(size for _, size, _ in files) - most
@@ -144,38 +145,27 @@ def run_key(problem: Problem, backend: str) -> str | None:
     """
     if backend not in BACKENDS:
         return None
-    module = BACKENDS[backend]
-    return key_of(
-        problem.name, problem.fingerprint, backend, sources(module), packages(module), machine()
-    )
+    return key_of(problem.name, problem.fingerprint, backend, *code(BACKENDS[backend]))
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:
     """Return the key of a judgement: of the run with the key `run`, whose file has this SHA-256."""
-    judge = "backproof.report.running.job"
-    return key_of(
-        run,
-        digest,
-        problem.published,
-        problem.tolerance,
-        sources(judge),
-        packages(judge),
-        machine(),
-    )
+    judge = code("backproof.report.running.job")
+    return key_of(run, digest, problem.published, problem.tolerance, *judge)
+
+
+def code(module: str) -> tuple[str, str, str]:
+    """Return what a result of a module's code depends on: sources, packages and the machine."""
+    return sources(module), packages(module), machine()
 
 
 @cache
 def machine() -> str:
     """Return a key of the packages, Python, processor, and variables that frameworks read."""
-    packages = sorted(
-        f"{found.name} {found.version}" for found in importlib.metadata.distributions()
-    )
-    variables = sorted(
-        f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES)
-    )
-    return key_of(
-        packages, variables, sys.version, platform.platform(), processor(), os.cpu_count() or 1
-    )
+    versions = sorted(f"{found.name} {found.version}" for found in distributions())
+    variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
+    cores = os.cpu_count() or 1
+    return key_of(versions, variables, sys.version, platform.platform(), processor(), cores)
 
 
 @cache
@@ -192,12 +182,8 @@ def packages(module: str) -> str:
 
 def named_packages(module: str) -> set[str]:
     """Return the packages that a module, and those of ours that it imports, name (`_named`)."""
-    named = {
-        name.partition(".")[0]
-        for text in _texts(module).values()
-        for name in _imports(text) | _packages(text)
-    }
-    return named - {"backproof", *sys.stdlib_module_names}
+    named = set().union(*map(_named, _texts(module).values()))
+    return {name.partition(".")[0] for name in named} - {"backproof", *sys.stdlib_module_names}
 
 
 def _texts(module: str) -> dict[str, str]:
@@ -208,9 +194,8 @@ def _texts(module: str) -> dict[str, str]:
         name = waiting.pop()
         if name not in seen and (path := _file(name)):
             seen[name] = path.read_text(encoding="utf-8")
-            waiting += _imports(seen[name]) | {
-                name.rpartition(".")[0]
-            }  # a package is imported before what is in it
+            package = name.rpartition(".")[0]  # imported before what is in it
+            waiting += [package, *_named(seen[name])]
     return dict(sorted(seen.items()))
 
 
@@ -253,27 +238,15 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _imports(text: str) -> frozenset[str]:
-    """What a module imports, anywhere in it."""
-    found = set()
+def _named(text: str) -> frozenset[str]:
+    """Return what a module imports, anywhere in its text, and what it says in `PACKAGES`."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        match node:
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names}
+            case ast.ImportFrom(module=module, names=names):
+                found |= {module, *(f"{module}.{alias.name}" for alias in names)}
+            case ast.Assign(targets=[ast.Name(id="PACKAGES")], value=value):
+                found |= {*ast.literal_eval(value)}
     return frozenset(found)
-
-
-@cache
-def _packages(text: str) -> frozenset[str]:
-    """What a module says in `PACKAGES`."""
-    named = [
-        node
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]
-    ]
-    return frozenset(name for node in named for name in ast.literal_eval(node.value))
-
-
-def _targets(node: ast.Assign) -> list[str]:
-    return [getattr(target, "id", "") for target in node.targets]

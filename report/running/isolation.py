@@ -10,6 +10,7 @@ it, or bear its mark in their environment. Its answers are data (`stored.py`).
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import signal
@@ -41,6 +42,10 @@ BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from backproof.report.running.worker import main; main(sys.argv[2])"
 )
+STACK = re.compile(
+    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)",
+    re.MULTILINE,
+)
 
 
 class Limits(NamedTuple):
@@ -64,36 +69,25 @@ class DiedError(Exception):
         self.verdict, self.message, self.output = verdict, message, output
 
 
-def _dig(file: int, length: int) -> bool:
-    """Turn the beginning of a file into a hole, which takes no room; return whether that worked.
-
-    Linux can do it, on most file systems.
-    """
-    try:
-        return not ctypes.CDLL(None).fallocate(
-            file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length)
-        )
-    except (AttributeError, OSError, TypeError):
-        return False
-
-
 class Worker:
     """A worker process, at work on at most one task; its answers are of at most `most` bytes."""
 
     def __init__(self, folder: Path, most: int):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
         self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
-        command = [sys.executable, "-c", BOOT, _json(sys.path), name]
         self.process = subprocess.Popen(  # noqa: S603, Python itself
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            [sys.executable, "-c", BOOT, json.dumps(sys.path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
             env=os.environ | {MARK: self.mark},
-        )  # fmt: skip
+        )
         os.close(log)
         self.family = Family(self.process.pid)
-        self.answers: SimpleQueue = SimpleQueue()
-        self.collector = Thread(target=self._collect, daemon=True)
+        self.answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+        self.collector = self.sender = Thread(target=self._collect, daemon=True)
         self.collector.start()
-        self.sender = self.collector
         self.started = False
 
     def _collect(self) -> None:
@@ -114,18 +108,16 @@ class Worker:
             self._answer(START, limits.memory, "it began its work")
             self.started = True
         task = worker.task(function, arguments, limits.seconds)
-        self.sender = Thread(
-            target=self._send, args=(task,), daemon=True
-        )  # it waits until somebody reads
+        self.sender = Thread(target=self._send, args=(task,), daemon=True)  # it may have to wait
         self.sender.start()
         answer = self._answer(limits.seconds, limits.memory, "it had a result")
         how, content = answer[:1], answer[1:]
         try:
             result = load(content, returned_by(function) if how == worker.WELL else str)
         except NotStoredError as reason:
-            raise DiedError("crash", f"its answer is no result: {reason}", self._output()) from None
+            raise self._died("crash", f"its answer is no result: {reason}") from None
         if how != worker.WELL:
-            raise DiedError("error", result, self._output())
+            raise self._died("error", result)
         return result
 
     def _send(self, task: bytes) -> None:
@@ -152,43 +144,34 @@ class Worker:
         """Shorten the log, and raise DiedError if the worker is beyond a limit."""
         self._shorten_log()
         if self.family.memory(memory) > memory:
-            message = (
-                f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
-            )
-            raise DiedError("out of memory", message, self._output())
+            taken = f"more than {memory / GIB:.3g} GiB of memory, its limit"
+            raise self._died("out of memory", f"stopped when it had taken {taken}")
         if time.monotonic() > deadline:
-            output = self._output()
-            raise DiedError(
-                "timeout",
-                f"stopped after {seconds:g} s, its limit, before {what}{place(output)}",
-                output,
-            )
+            when = f"before {what}{place(self._output())}"
+            raise self._died("timeout", f"stopped after {seconds:g} s, its limit, {when}")
 
     def _death(self, end: Exception) -> DiedError:
         """Return what is told where no answer can come any more."""
         try:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            done = (
-                "closed the pipe"
-                if isinstance(end, EOFError)
-                else "written something else into the pipe"
-            )
-            return DiedError(
-                "crash", f"stopped when it had {done} for its result and went on", self._output()
-            )
-        output, when = self._output(), "" if self.started else " before it could begin"
-        return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
+            closed = isinstance(end, EOFError)
+            done = "closed the pipe" if closed else "written something else into the pipe"
+            return self._died("crash", f"stopped when it had {done} for its result and went on")
+        when = "" if self.started else " before it could begin"
+        where = place(self._output())
+        return self._died("crash", f"the process ended {_how(code)}{when}{where}")
+
+    def _died(self, verdict: str, message: str) -> DiedError:
+        """Return the error with what was printed."""
+        return DiedError(verdict, message, self._output())
 
     def _output(self) -> str:
         """Return the end of what was printed."""
-        return self._end_of_log().decode("utf-8", "replace").strip()
-
-    def _end_of_log(self) -> bytes:
         with suppress(OSError), self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - MOST_OUTPUT))
-            return file.read(MOST_OUTPUT)
-        return b""
+            return file.read(MOST_OUTPUT).decode("utf-8", "replace").strip()
+        return ""
 
     def _shorten_log(self) -> None:
         """Give back the room of all but the end of a log that has grown too long, while in use.
@@ -198,8 +181,8 @@ class Worker:
         with suppress(OSError), self.log.open("r+b") as file:
             status = os.fstat(file.fileno())
             if getattr(status, "st_blocks", status.st_size / BLOCK) * BLOCK > MOST_LOG:
-                given_back = _dig(file.fileno(), (status.st_size - MOST_OUTPUT) // PAGE * PAGE)
-                if not given_back:
+                end = (status.st_size - MOST_OUTPUT) // PAGE * PAGE
+                if not _dig(file.fileno(), end):
                     file.truncate(0)
 
     def stop(self) -> None:
@@ -211,16 +194,26 @@ class Worker:
             self.process.kill()
         self.process.wait()
         end_marked(self.mark)
-        for thread, pipe in (
-            (self.collector, self.process.stdout),
-            (self.sender, self.process.stdin),
-        ):
+        pipes = (self.collector, self.process.stdout), (self.sender, self.process.stdin)
+        for thread, pipe in pipes:
             thread.join(GRACE)
             with suppress(OSError):
                 if not thread.is_alive():  # or else it is at work with it
                     pipe.close()
         with suppress(OSError):  # Windows keeps a file that somebody has open
             self.log.unlink()
+
+
+def _dig(file: int, length: int) -> bool:
+    """Turn the beginning of a file into a hole, which takes no room; return whether that worked.
+
+    Linux can do it, on most file systems.
+    """
+    try:
+        dug = ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
+    except (AttributeError, OSError, TypeError):
+        return False
+    return dug == 0
 
 
 class Family:
@@ -262,7 +255,8 @@ class Family:
             self.head.suspend()
         for _ in range(ROUNDS):
             self._look()
-            if not (living := [process for process in self.seen if _lives(process)]):
+            living = [process for process in self.seen if _lives(process)]
+            if not living:
                 return
             for process in living:
                 with suppress(psutil.Error):
@@ -312,7 +306,9 @@ class Workers:
         try:
             result = own.call(self.limits, function, *arguments)
         except BaseException:
-            self._end(own)
+            with self.lock:
+                self.all.discard(own)
+            own.stop()
             raise
         with self.lock:
             self.idle.setdefault(kind, []).append(own)
@@ -325,16 +321,10 @@ class Workers:
                 raise DiedError("interrupted", "it was not begun")
             if self.idle.get(kind):
                 return self.idle[kind].pop()
-            own = Worker(
-                Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
-            )
+            most = MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
+            own = Worker(Path(self.folder.name), most)
             self.all.add(own)
             return own
-
-    def _end(self, own: Worker) -> None:
-        with self.lock:
-            self.all.discard(own)
-        own.stop()
 
     def stop(self) -> None:
         """End all of them, and begin no other."""
@@ -353,9 +343,6 @@ class NoWorkers:
         """Return the result of the task."""
         return function(*arguments)
 
-    def stop(self) -> None:
-        """There is nothing to end."""
-
 
 def _how(code: int) -> str:
     """Say in words how a process ended, by its exit code."""
@@ -366,12 +353,6 @@ def _how(code: int) -> str:
     return f"by {name}{hint}"
 
 
-STACK = re.compile(
-    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)",
-    re.MULTILINE,
-)
-
-
 def place(output: str) -> str:
     """Say where a process was, by the stack in its output; empty without one.
 
@@ -380,13 +361,6 @@ def place(output: str) -> str:
     stacks = STACK.findall(output)
     if not stacks:
         return ""
-    _, file, line, function = next(
-        (stack for stack in stacks if stack[0].startswith("Current")), stacks[-1]
-    )
+    crashed = (stack for stack in stacks if stack[0].startswith("Current"))
+    _, file, line, function = next(crashed, stacks[-1])
     return f"; it was in {function}, {file.removeprefix(f'{Path.cwd()}{os.sep}')}:{line}"
-
-
-def _json(strings: list[str]) -> str:
-    import json
-
-    return json.dumps(strings)

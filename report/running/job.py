@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from backproof.backends.registry import label
 from backproof.backends.trajectory import WrongReturn
-from backproof.backends.trajectory_files import NotARun, load_run, save_run
+from backproof.backends.trajectory_files import SUFFIX, NotARun, load_run, save_run
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.outcome import INCOMPLETE, Result, failed_in_words, judged
@@ -40,17 +40,15 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
 
     Whatever goes wrong is the verdict. The judge never shares a process with what it judges.
     """
-    name = label(unit.backend)
-    handle, unfinished = tempfile.mkstemp(suffix=".safetensors", dir=folder)
-    os.close(handle)
-    file = Path(unfinished)
+    name, file = label(unit.backend), unit.file
     try:
-        if unit.file is None and (failure := workers.call(unit.backend, run_unit, unit, file)):
-            file.unlink(missing_ok=True)
-            return Done(_failure(name, failure))
-        if unit.file:
-            file.unlink()
-            file = unit.file
+        if file is None:
+            handle, unfinished = tempfile.mkstemp(suffix=SUFFIX, dir=folder)
+            os.close(handle)
+            file = Path(unfinished)
+            if failure := workers.call(unit.backend, run_unit, unit, file):
+                file.unlink(missing_ok=True)
+                return Done(_failure(name, failure))
         return Done(workers.call(JUDGE, judge_unit, unit, file), file)
     except DiedError as death:
         return Done(Result(name, death.verdict, death.message, output=death.output))
@@ -73,13 +71,12 @@ def run_unit(unit: Unit, file: Path) -> Result | None:
     from backproof.backends.registry import backend
 
     try:
-        problem = materialise(
-            unit.case.model_copy(), unit.dtype
-        )  # whatever a backend does to it stays with it
+        case = unit.case.model_copy()  # whatever a backend does to it stays with it
+        problem = materialise(case, unit.dtype)
         save_run(backend(unit.backend).run(problem), file, problem)
     except WrongReturn:
         raise  # so that a worker adds what was printed
-    except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
+    except (Exception, SystemExit) as error:  # noqa: BLE001, what has no words is raised again
         return failed_in_words(label(unit.backend), error)
     return None
 

@@ -33,12 +33,11 @@ class JudgeApart:
         """
 
         def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
+            unit = Unit(case, problem.dtype.name, name)
             with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
                 file = Path(folder) / "run.safetensors"
                 save_run(trajectory, file, problem)
-                result = self.workers.call(
-                    JUDGE, judge_unit, Unit(case, problem.dtype.name, name), file
-                )
+                result = self.workers.call(JUDGE, judge_unit, unit, file)
             return replace(result, trajectory=trajectory)
 
         return judged

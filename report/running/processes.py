@@ -17,9 +17,8 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
 
     They are spawned: a fork after JAX has started hangs.
     """
-    pool = ProcessPoolExecutor(
-        number, multiprocessing.get_context("spawn"), initializer=_follow_parent
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(number, context, initializer=_follow_parent)
     try:
         yield pool
     except BaseException:

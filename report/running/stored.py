@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 SEAL = hashlib.sha256().digest_size
 NUMBERS_AND_TEXT = "biufcU"
+PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType: (NoneType,)}
 
 
 class NotStoredError(Exception):
@@ -44,7 +45,7 @@ def load(content: bytes, kind: Any) -> Any:
     """
     try:
         return _thing(json.loads(content), kind)
-    except Exception as error:  # noqa: BLE001, what somebody else has written may fail in any way
+    except Exception as error:  # noqa: BLE001, what somebody else wrote may fail in any way
         raise NotStoredError(f"{type(error).__name__}: {error}") from None
 
 
@@ -113,21 +114,16 @@ def _thing(data: Any, kind: Any) -> Any:
     if origin is Literal:
         return _checked(data, data in arguments, kind)
     if origin in (list, tuple, dict):
-        return COLLECTIONS[origin](_checked(data, isinstance(data, list), kind), arguments)
+        return _collection(_checked(data, isinstance(data, list), kind), origin, arguments)
     if kind in PLAIN:
         return _checked(data, type(data) in PLAIN[kind], kind)
     if kind is Any:
         return data
     if kind is bytes:
         return b64decode(data, validate=True)
-    if kind is np.ndarray:
-        return (
-            np.array(data) if type(data) in (int, float) else _array(**data)
-        )  # NumPy's own numbers are arrays to it
+    if kind is np.ndarray:  # a hint that NumPy's own numbers have too
+        return np.array(data) if type(data) in (int, float) else _array(**data)
     return _object(data, kind)
-
-
-PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType: (NoneType,)}
 
 
 def _checked(data: Any, fits: bool, kind: Any) -> Any:  # noqa: FBT001
@@ -147,21 +143,13 @@ def _first_that_fits(data: Any, kinds: tuple) -> Any:
     raise ValueError(f"expected one of {kinds}")
 
 
-def _list(data: list, arguments: tuple) -> list:
-    return [_thing(value, arguments[0]) for value in data]
-
-
-def _tuple(data: list, arguments: tuple) -> tuple:
-    kinds = [arguments[0]] * len(data) if arguments[1:] == (...,) else arguments
+def _collection(data: list, origin: type, kinds: tuple) -> list | tuple | dict:
+    """Return a list, tuple or dict of things of these kinds."""
+    if origin is dict:
+        return {_thing(name, kinds[0]): _thing(value, kinds[1]) for name, value in data}
+    if origin is list or kinds[1:] == (...,):
+        return origin(_thing(value, kinds[0]) for value in data)
     return tuple(_thing(value, kind) for value, kind in zip(data, kinds, strict=True))
-
-
-def _dict(data: list, arguments: tuple) -> dict:
-    name_kind, kind = arguments
-    return {_thing(name, name_kind): _thing(value, kind) for name, value in data}
-
-
-COLLECTIONS = {list: _list, tuple: _tuple, dict: _dict}
 
 
 def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A002
@@ -174,20 +162,20 @@ def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A00
 
 def _object(data: Any, kind: type) -> Any:
     """Return a named tuple, a dataclass or a concept of a case, with its fields and no other."""
-    hints, needed = _hints(kind), not issubclass(kind, BaseModel)
-    if needed and data.keys() != hints.keys():
+    hints = _hints(kind)
+    if issubclass(kind, BaseModel):
+        values = {name: _thing(value, hints[name]) for name, value in data.items()}
+        return kind.model_construct({*values}, **values)
+    if data.keys() != hints.keys():
         raise ValueError(f"expected the fields of {kind.__name__}, found {', '.join(data)}")
-    values = {name: _thing(value, hints[name]) for name, value in data.items()}
-    return kind(**values) if needed else kind.model_construct({*values}, **values)
+    return kind(**{name: _thing(value, hints[name]) for name, value in data.items()})
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     """Return the types of the fields of a class."""
     if issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     hints = get_type_hints(kind, include_extras=True)
-    return {
-        name: hints[name]
-        for name in getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
-    }
+    names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
+    return {name: hints[name] for name in names}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from struct import Struct
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import IO
 
 from backproof.report.running.stored import NotStoredError, dump, opened, sealed
 
@@ -39,32 +39,30 @@ def main(log: str) -> None:
     tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     faulthandler.enable(output)
-    waiting: SimpleQueue = SimpleQueue()
+    waiting: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
-    answer(results, WELL, "ready")
+    send(results, WELL + dump("ready"))
     while True:
-        packed, seconds = pickle.loads(waiting.get())  # noqa: S301, from the program that started it
+        packed, seconds = pickle.loads(waiting.get())  # noqa: S301, from who started it
         os.truncate(log, 0)
         faulthandler.dump_traceback_later(STACK_AFTER * seconds, file=output)
-        how, result = _done(packed)
+        answer = _answer(packed)
         faulthandler.cancel_dump_traceback_later()
         with suppress(Exception):  # whatever has become of it
             sys.stdout.flush()
-        answer(results, how, result)
+        send(results, answer)
 
 
 def adopt_orphans() -> None:
     """Remain above all that is started here, a daemon too, so that it is found; on Linux alone."""
-    with suppress(
-        AttributeError, OSError, TypeError
-    ):  # TypeError: Windows has no library without a name
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no library without a name
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
+def _receive(tasks: IO[bytes], waiting: SimpleQueue[bytes]) -> None:
     """Queue the tasks, and end the process when no more can come."""
     try:
         while True:
@@ -73,22 +71,15 @@ def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
         os._exit(0)
 
 
-def _done(packed: bytes) -> tuple[bytes, Any]:
-    """Whether the task went well, and its result, or what went wrong in words, for that can always be sent."""
+def _answer(packed: bytes) -> bytes:
+    """Do a task; return its result or what went wrong in words, behind `WELL` or `NOT_WELL`."""
     try:
         function, arguments = pickle.loads(packed)  # noqa: S301, from the program that started it
-        result = function(*arguments)
-        dump(result)
+        return WELL + dump(function(*arguments))
     except BaseException as error:  # noqa: BLE001, the program decides what becomes of it
         from backproof.report.judging.exceptions import told
 
-        return NOT_WELL, told(error)
-    return WELL, result
-
-
-def answer(pipe: BinaryIO, how: bytes, result: Any) -> None:
-    """Write an answer."""
-    send(pipe, how + dump(result))
+        return NOT_WELL + dump(told(error))
 
 
 def task(function: Callable, arguments: tuple, seconds: float) -> bytes:
@@ -96,14 +87,14 @@ def task(function: Callable, arguments: tuple, seconds: float) -> bytes:
     return pickle.dumps((pickle.dumps((function, arguments)), seconds))
 
 
-def send(pipe: BinaryIO, content: bytes) -> None:
+def send(pipe: IO[bytes], content: bytes) -> None:
     """Write one message."""
     message = sealed(content)
     pipe.write(LENGTH.pack(len(message)) + message)
     pipe.flush()
 
 
-def receive(pipe: BinaryIO, most: float = float("inf")) -> bytes:
+def receive(pipe: IO[bytes], most: float = float("inf")) -> bytes:
     """Read one message of at most `most` bytes.
 
     Raises:
