@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, TextIO, cast, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,123 +25,123 @@ from backproof.cases.format.fields import listed
 from backproof.cases.format.schema import Case, Dtype
 from backproof.cases.reading.load import Mistake, load_all
 
+if TYPE_CHECKING:  # slow to import
+    from backproof.report.running.cache import Cache
+    from backproof.report.running.campaign import Plan, Work
+
 USAGE, NOTHING = 2, 5
 DTYPES = get_args(Dtype)
 FAIL_ON = ("difference", "incomplete", "unsupported")
+DESCRIPTION = (
+    "Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
+    "against the proved truth, and write results/report.md, report.json and figures/."
+)
 EPILOG = (
-    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, an incomplete "
-    "record, error, crash, timeout, out of memory, out of range, missing backend), 4 unsupported (nothing else was "
-    "there to be judged, or --fail-on unsupported), 5 nothing selected, 130 interrupted"
+    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, "
+    "an incomplete record, error, crash, timeout, out of memory, out of range, missing backend), "
+    "4 unsupported (nothing else was there to be judged, or --fail-on unsupported), "
+    "5 nothing selected, 130 interrupted"
+)
+OWN_BACKEND = "NAME=FILE.py:FUNCTION is a function of your own (docs/your-own.md)"
+EXECUTORS = (
+    "processes (default), dask://HOST:PORT, or inline: everything in this process, for debuggers"
 )
 
 
+class UsageError(Exception):
+    """The report can't be made as it was asked for; the message says why."""
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Parse, run, write, and summarise; the exit code is the verdict (see `json_rows.exit_code`)."""
+    """Parse, run, write, and summarise; return the verdict as an exit code (`exit_code`)."""
     arguments = parser().parse_args(argv)
     return run_command(partial(_report, arguments))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=as_called("report"),
-        description="Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
-        "against the proved truth, and write results/report.md, report.json and figures/.",
-        epilog=EPILOG,
+        prog=as_called("report"), description=DESCRIPTION, epilog=EPILOG
     )
     add = parser.add_argument
     add("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
     add("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
-    add(
-        "--output", type=Path, default=Path("results"), help="folder to write to (default: results)"
-    )
+    into = "folder to write to (default: results)"
+    add("--output", type=Path, default=Path("results"), help=into)
     add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
-    add(
-        "--fail-on",
-        choices=FAIL_ON,
-        default="incomplete",
-        help="the least that fails (default: incomplete)",
-    )
+    least = "the least that fails (default: incomplete)"
+    add("--fail-on", choices=FAIL_ON, default="incomplete", help=least)
     add = parser.add_argument_group("what is judged").add_argument
-    add("--backend", action="append", type=_backend, metavar="NAME", help="run this backend only; repeatable. "
-        "NAME=FILE.py:FUNCTION is a function of your own (docs/your-own.md)")  # fmt: skip
-    add("--run", action="append", type=_own_run, metavar="NAME=FILE", default=[], help="judge the run in this file "
-        "too; repeatable (docs/runs.md)")  # fmt: skip
+    backend = f"run this backend only; repeatable. {OWN_BACKEND}"
+    add("--backend", action="append", type=_backend, metavar="NAME", help=backend)
+    own = "judge the run in this file too; repeatable (docs/runs.md)"
+    add("--run", action="append", type=_own_run, metavar="NAME=FILE", default=[], help=own)
     add("--save-runs", action="store_true", help="leave every run in OUTPUT/runs")
-    add(
-        "--from-runs",
-        type=Path,
-        metavar="FOLDER",
-        help="judge the runs in FOLDER/runs in place of new ones",
-    )
+    saved = "judge the runs in FOLDER/runs in place of new ones"
+    add("--from-runs", type=Path, metavar="FOLDER", help=saved)
     add = parser.add_argument_group("how it is run").add_argument
     add("--jobs", type=_whole, help="runs at a time (default: one a core)")
     add("--time-limit", type=_positive, metavar="SECONDS", help="of a run (default: 600)")
-    add(
-        "--memory-limit",
-        type=_positive,
-        metavar="GIB",
-        help="of a run (default: a job's share of 80 %% of it)",
-    )
+    memory = "of a run (default: a job's share of 80 %% of it)"
+    add("--memory-limit", type=_positive, metavar="GIB", help=memory)
     add("--no-cache", action="store_true", help="run everything anew, and keep nothing")
-    add("--executor", default="processes", type=_executor, help="processes (default), dask://HOST:PORT, or inline: "
-        "everything in this process, for debuggers")  # fmt: skip
+    add("--executor", default="processes", type=_executor, help=EXECUTORS)
     return parser
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from backproof.backends.trajectory_files import NotARun, read_header
-    from backproof.report.running.saved_runs import Given, matched
-
+    """Read the cases, and report on those that are asked for."""
     cases, mistakes = load_all(arguments.cases)
     for mistake in mistakes:
         say(cut(plain(mistake)), error=True)
-    if not cases and not mistakes:
+    if not cases:
+        if mistakes:
+            return USAGE
         _complain("no case found")
         return NOTHING
-    if not cases:
-        return USAGE
     try:
-        given = (Given(name, read_header(file), file) for name, file in arguments.run)
-        runs = tuple(matched(run, cases, arguments.dtype or DTYPES) for run in given)
-    except NotARun as reason:
-        _complain(reason)
-        return USAGE
-    if wrong := _wrong_choice(arguments, runs):
-        _complain(wrong)
-        return USAGE
-    wanted = _wanted(arguments, cases, runs)
-    if nothing := _nothing(arguments, wanted):
-        _complain(nothing)
-        return USAGE if mistakes else NOTHING
-    try:
-        return run(arguments, wanted, mistakes, runs)
-    except CannotWriteError as error:
+        plan = _plan(arguments, cases)
+        wanted = _wanted(arguments, plan, cases)
+        if nothing := _nothing(arguments, wanted):
+            _complain(nothing)
+            return USAGE if mistakes else NOTHING
+        return run(arguments, plan, wanted, mistakes)
+    except UsageError as error:
         _complain(error)
         return USAGE
 
 
-def _wrong_choice(arguments: argparse.Namespace, runs: tuple) -> str:
-    """What is wrong with the choice of backends and runs; empty if nothing is."""
-    backends = map(label, arguments.backend or _saved_backends(arguments.from_runs))
-    names = [
-        *backends,
-        *dict.fromkeys(name for name, _ in arguments.run),
-    ]  # runs of one name may be of several cases
-    rows = [(name, header.case, header.dtype) for name, header, _ in runs]
+def _plan(arguments: argparse.Namespace, cases: list[Case]) -> Plan:
+    """Return what to do with every case; raise UsageError where the arguments are at odds."""
+    from backproof.backends.trajectory_files import NotARun, read_header
+    from backproof.report.running.campaign import Plan
+    from backproof.report.running.saved_runs import Given, Saved, matched
+
+    dtypes = tuple(arguments.dtype or DTYPES)
+    try:
+        given = (Given(name, read_header(file), file) for name, file in arguments.run)
+        runs = tuple(matched(run, cases, dtypes) for run in given)
+    except NotARun as reason:
+        raise UsageError(str(reason)) from None
+    saved = Saved(arguments.from_runs) if arguments.from_runs else None
+    backends = arguments.backend or (saved and saved.backends()) or DEFAULT
+    # Runs of one name may be of several cases.
+    names = [*map(label, backends), *dict.fromkeys(name for name, _ in arguments.run)]
+    rows = [(run.name, run.header.case, run.header.dtype) for run in runs]
     if twice := [*_repeated(names), *(name for name, *_ in _repeated(rows))]:
-        return f"{twice[0]} is given twice"
-    if arguments.from_runs and not (arguments.from_runs / "runs").is_dir():
-        return f"there is no folder {arguments.from_runs / 'runs'}; --save-runs makes it"
-    return ""
+        raise UsageError(f"{twice[0]} is given twice")
+    if saved and not (saved.folder / "runs").is_dir():
+        raise UsageError(f"there is no folder {saved.folder / 'runs'}; --save-runs makes it")
+    return Plan(dtypes, tuple(backends), not arguments.no_exact, runs, saved)
 
 
 def _repeated(things: list) -> list:
+    """Return what is there more than once."""
     return [thing for thing, times in Counter(things).items() if times > 1]
 
 
 def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
-    """Why nothing is left to be run; empty if something is."""
+    """Say why nothing is left to be run; empty if something is."""
     if not cases:
         return f"no run in {arguments.from_runs / 'runs'} is of a case here"
     found = dict.fromkeys(dtype for case in cases for dtype in case.dtypes)
@@ -151,31 +151,26 @@ def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
     return f"no case here has {listed(arguments.dtype)}; {who} {' and '.join(found)}"
 
 
-def _wanted(arguments: argparse.Namespace, cases: list[Case], runs: tuple) -> list[Case]:
-    """The cases; those that have a run, where only runs are named."""
-    from backproof.report.running.saved_runs import Saved
-
-    if arguments.cases or not (runs or arguments.from_runs):
+def _wanted(arguments: argparse.Namespace, plan: Plan, cases: list[Case]) -> list[Case]:
+    """Return the cases; those that have a run, where only runs are named."""
+    if arguments.cases or not (plan.runs or plan.saved):
         return cases
-    names = {header.case for _, header, _ in runs}
-    names |= Saved(arguments.from_runs).names(cases) if arguments.from_runs else set()
+    names = {run.header.case for run in plan.runs}
+    names |= plan.saved.names(cases) if plan.saved else set()
     return [case for case in cases if case.name in names]
 
 
 def run(
-    arguments: argparse.Namespace, cases: list[Case], mistakes: list[Mistake], runs: tuple
+    arguments: argparse.Namespace, plan: Plan, cases: list[Case], mistakes: list[Mistake]
 ) -> int:
-    """Everything after reading; the modules that are slow to import are imported here."""
-    from backproof.report.running.campaign import Plan, Work, descriptions
+    """Do the work, and write the report; return the exit code.
+
+    The modules that are slow to import are imported here.
+    """
+    from backproof.report.running.campaign import Work, descriptions
     from backproof.report.running.isolation import limits
-    from backproof.report.running.saved_runs import Saved
     from backproof.report.running.sites import UnreachableError, site
 
-    backends = tuple(
-        dict.fromkeys(arguments.backend or _saved_backends(arguments.from_runs) or DEFAULT)
-    )
-    saved = Saved(arguments.from_runs) if arguments.from_runs else None
-    plan = Plan(tuple(arguments.dtype or DTYPES), backends, not arguments.no_exact, runs, saved)
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -183,30 +178,32 @@ def run(
         (arguments.output / "figures").mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=arguments.output).close()
     with _folder(arguments) as (cache, folder):
-        interrupted = False
+        interrupted, described = False, []
         try:
             with site(arguments.executor, jobs, limit, folder) as place, _progress() as progress:
-                work, described = Work(plan, cases, place, cache), None
+                work = Work(plan, cases, place, cache)
                 try:
                     described = descriptions(plan, place, cache)
                     list(progress.track(work.chapters(), total=len(work.cases)))
                 except KeyboardInterrupt:
                     interrupted = True
         except UnreachableError as error:
-            _complain(error)
-            return USAGE
-        return _write(arguments, work, mistakes, described or [], interrupted=interrupted)
+            raise UsageError(str(error)) from None
+        return _write(arguments, work, mistakes, described, interrupted=interrupted)
 
 
 def _write(
     arguments: argparse.Namespace,
-    work,
+    work: Work,
     mistakes: list[Mistake],
-    described: list,
+    described: list[dict[str, str]],
     *,
     interrupted: bool,
 ) -> int:
-    """Write the report and print its summary. An unfinished one goes into a folder of its own, beside a whole one."""
+    """Write the report and print its summary; return the exit code.
+
+    An unfinished report goes into a folder of its own, beside a whole one.
+    """
     from backproof.report.running.campaign import story
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
@@ -214,62 +211,47 @@ def _write(
     from backproof.report.telling.overview import summary, verdict_sentence
 
     chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
-    unfinished = (
-        f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. "
-        if interrupted
-        else ""
-    )
+    output, unfinished = arguments.output, ""
+    if interrupted:
+        output /= "unfinished"
+        unfinished = f"Interrupted: {len(chapters)} of {len(work.cases)} cases were finished. "
     chapters += work.unfinished()
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
-    output = arguments.output / "unfinished" if interrupted else arguments.output
-    environment, verdict = (
-        describe_environment(described),
-        verdict_sentence(comparisons, mistakes, unfinished),
-    )
+    environment = describe_environment(described)
+    verdict = verdict_sentence(comparisons, mistakes, unfinished)
+    rows = results_json(comparisons, verdict, environment, complete=not interrupted)
     with _writing(output):
-        files = story(chapters, mistakes, environment, unfinished)
-        files |= {
-            "report.json": results_json(comparisons, verdict, environment, complete=not interrupted)
-        }
+        files = story(chapters, mistakes, environment, unfinished) | {"report.json": rows}
         write_all(output, files, "figures/*.svg")
         if arguments.save_runs:
             work.save_runs(output)
     try:
         write_summary(files["report.md"])
     except OSError as error:
-        _complain(
-            f"cannot write to {os.environ[SUMMARY]}, where {SUMMARY} expects the report: {error.strerror}"
-        )
+        where = f"{os.environ[SUMMARY]}, where {SUMMARY} expects the report"
+        _complain(f"cannot write to {where}: {error.strerror}")
     say(f"{summary(comparisons)}\n\n{wrapped(verdict)}")
     say(f"\nThe report is in {plain(output / 'report.md')}.")
-    return (
-        INTERRUPTED
-        if interrupted
-        else exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
-    )
-
-
-def _saved_backends(folder: Path | None) -> list[str]:
-    """The names of the backends that have left a run there."""
-    files = (folder / "runs").rglob("*-*.safetensors") if folder else ()
-    names = {file.stem.partition("-")[2] for file in files}
-    return [*(name for name in DEFAULT if name in names), *sorted(names - {*DEFAULT})]
+    if interrupted:
+        return INTERRUPTED
+    return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
 @contextmanager
-def _folder(arguments: argparse.Namespace) -> Iterator[tuple]:
-    """The cache, or none, and a folder for new runs."""
+def _folder(arguments: argparse.Namespace) -> Iterator[tuple[Cache | None, Path]]:
+    """Yield the cache, or none, and a folder for new runs."""
     cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
+    parent = cache.folder if cache else None
     with tempfile.TemporaryDirectory(
-        prefix=".new-", dir=cache and cache.folder, ignore_cleanup_errors=True
+        prefix=".new-", dir=parent, ignore_cleanup_errors=True
     ) as folder:
         yield cache, Path(folder)
     if cache:
         cache.shrink()
 
 
-def _cache():
-    """The cache; none where it can't be written, which is said."""
+def _cache() -> Cache | None:
+    """Return the cache; say why there is none where it can't be written."""
     from backproof.report.running.cache import PLACE, Cache, cache_folder
 
     try:
@@ -277,9 +259,8 @@ def _cache():
         tempfile.TemporaryFile(dir=cache.folder).close()
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
-        _complain(
-            f"nothing is kept for the next report, for the cache can't be written: {why} ({PLACE} names another folder)"
-        )
+        what = "nothing is kept for the next report, for the cache can't be written"
+        _complain(f"{what}: {why} ({PLACE} names another folder)")
         return None
     return cache
 
@@ -289,22 +270,20 @@ def _complain(words: object) -> None:
     say(wrapped(cut(plain(words))), error=True)
 
 
-class CannotWriteError(Exception):
-    """The output folder does not take the report."""
-
-
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
+    """Raise UsageError where the output folder does not take the report."""
     try:
         yield
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {output}: {error.strerror}") from None
+        raise UsageError(f"cannot write to {output}: {error.strerror}") from None
 
 
 # ---------------------------------------------------------------- arguments
 
 
 def _backend(text: str) -> str:
+    """Return what names a backend."""
     try:
         return chosen(text)
     except ValueError as error:
@@ -312,6 +291,7 @@ def _backend(text: str) -> str:
 
 
 def _own_run(text: str) -> tuple[str, Path]:
+    """Return the name and the file of a run."""
     name, equals, file = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE, found {text!r}")
@@ -322,20 +302,22 @@ def _own_run(text: str) -> tuple[str, Path]:
 
 
 def _executor(text: str) -> str:
+    """Return what names a site."""
     if text not in ("processes", "inline") and not re.fullmatch(r"dask://[\w.-]+:\d+", text):
-        raise argparse.ArgumentTypeError(
-            f"expected processes, inline or dask://HOST:PORT, found {text!r}"
-        )
+        expected = "expected processes, inline or dask://HOST:PORT"
+        raise argparse.ArgumentTypeError(f"{expected}, found {text!r}")
     return text
 
 
 def _whole(text: str) -> int:
+    """Return a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> float:
+    """Return a finite number above 0."""
     with suppress(ValueError):
         if 0 < float(text) < float("inf"):
             return float(text)
@@ -343,13 +325,12 @@ def _positive(text: str) -> float:
 
 
 def _progress() -> Progress:
-    columns = (
-        TextColumn("cases"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+    """Return the bar, which counts cases."""
+    bar = BarColumn(bar_width=16)
+    columns = TextColumn("cases"), bar, MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(
+        *columns, console=Console(file=cast(TextIO, Heedless(sys.stderr))), transient=True
     )
-    return Progress(*columns, console=Console(file=Heedless(sys.stderr)), transient=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""What need not be done again: finished runs, their judgements and the told cases, by all that they depend on.
+"""Keep finished runs, their judgements and the told cases, each under a key of all it depends on.
 
-A run depends on what a backend may look at in its problem, on the sources of its backend and of what that imports, on
-the files of the packages among these, and on the machine; a judgement on its run and on the judge's sources. A backend
-of one's own is always run: nobody knows what else it reads. What is kept is data (`stored.py`) behind its checksum, and
-a run is looked up together with its own; what can't be read, or is not as it was, is done again.
+A run depends on what a backend may look at in its problem, on the sources of its backend and of
+what that imports, on the files of the packages among these, and on the machine; a judgement on its
+run and on the judge's sources. A backend of one's own is always run: nobody knows what else it
+reads. What is kept is data (`stored.py`) behind its checksum, and a run is looked up together with
+its own; what can't be read, or is not as it was, is done again.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from backproof.backends.registry import BACKENDS
+from backproof.backends.trajectory_files import SUFFIX
 from backproof.cases.fingerprint import digest_of
 from backproof.cases.problem import Problem
 from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
@@ -32,12 +34,12 @@ from backproof.report.telling.environment import processor
 PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
-KEPT, RUN = ".kept", ".safetensors"
+KEPT = ".kept"
 OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
 
 
 def cache_folder() -> Path:
-    """Where finished work is kept: what BACKPROOF_CACHE says, or a folder among the user's caches.
+    """Return where finished work is kept: `$BACKPROOF_CACHE`, or a folder among the user's caches.
 
     Raises:
         RuntimeError: if the user has no home.
@@ -56,14 +58,14 @@ class KeptRun(NamedTuple):
 
 
 class Cache:
-    """A folder of files that are called what they depend on; the least recently used go when it has grown too large."""
+    """A folder of files that are called by their keys; `shrink` removes the least recently used."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str, kind: Any) -> Any:
-        """What was put there, which is of this kind; None if nothing was, or what is there can't be read as such."""
+        """Return what was put there, of the type `kind`; None if nothing of it can be read."""
         path = self.folder / f"{key}{KEPT}"
         try:
             thing = load(opened(path.read_bytes()), kind)
@@ -73,7 +75,7 @@ class Cache:
         return thing
 
     def put(self, key: str, thing: Any) -> None:
-        """Keep it; a full disk is no failure."""
+        """Keep a thing under this key; a full disk is no failure."""
         unfinished = self.folder / f".{key}.{os.getpid()}"
         try:
             unfinished.write_bytes(sealed(dump(thing)))
@@ -82,26 +84,26 @@ class Cache:
             unfinished.unlink(missing_ok=True)
 
     def run(self, key: str) -> KeptRun | None:
-        """A finished run, if it is as it was when it was kept."""
-        path, digest = self.folder / f"{key}{RUN}", self.get(key, str)
+        """Return a finished run, if its file is as it was when it was kept."""
+        path, digest = self.folder / f"{key}{SUFFIX}", self.get(key, str)
         if digest is None or digest != _digest(path):
             return None
         _touch(path)
         return KeptRun(path, digest)
 
     def keep_run(self, key: str, file: Path) -> KeptRun:
-        """Take a finished run over."""
-        path, digest = self.folder / f"{key}{RUN}", _digest(file)
+        """Move the file of a finished run into the folder."""
+        path, digest = self.folder / f"{key}{SUFFIX}", _digest(file)
         if file != path:
             file.replace(path)
         self.put(key, digest)
         return KeptRun(path, digest)
 
     def shrink(self, most: int = MOST_BYTES) -> None:
-        """Forget what was used longest ago, until the rest is small enough; no file of anybody else's in the folder."""
+        """Remove files of ours, those used longest ago first, until the rest has `most` bytes."""
         files = []
         for path in self.folder.iterdir():
-            with suppress(OSError):  # another report has forgotten it
+            with suppress(OSError):  # another report has removed it
                 if OURS.fullmatch(path.name):
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
         too_many = sum(size for _, size, _ in files) - most
@@ -113,12 +115,13 @@ class Cache:
 
 
 def _touch(path: Path) -> None:
+    """Note that a file was used now."""
     with suppress(OSError):
         path.touch()
 
 
 def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None if there is none."""
+    """Return the SHA-256 of a file; None if there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,90 +133,75 @@ def _digest(path: Path) -> str | None:
 
 
 def key_of(*things: Any) -> str:
-    """A name for all of these things together, which differs wherever one of them does."""
+    """Return one name for all of these things together, another wherever one of them differs."""
     return digest_of(things)
 
 
 def run_key(problem: Problem, backend: str) -> str | None:
-    """What a run depends on; None for backends that are not ours.
+    """Return the key of a run; None for backends that are not ours.
 
-    The numbers that are printed elsewhere, and the tolerance between two runs, are nothing that a backend looks at. The
-    name of the case is none either, but stands in the file of a run.
+    It leaves out the published numbers and the tolerance between two runs, at which no backend
+    looks. None looks at the name of the case either, but the file of a run holds it.
     """
     if backend not in BACKENDS:
         return None
-    module = BACKENDS[backend]
-    return key_of(
-        problem.name, problem.fingerprint, backend, sources(module), packages(module), machine()
-    )
+    return key_of(problem.name, problem.fingerprint, backend, *code(BACKENDS[backend]))
 
 
 def judgement_key(run: str, digest: str, problem: Problem) -> str:
-    """What a judgement of this run depends on, which left a file of this SHA-256."""
-    judge = "backproof.report.running.job"
-    return key_of(
-        run,
-        digest,
-        problem.published,
-        problem.tolerance,
-        sources(judge),
-        packages(judge),
-        machine(),
-    )
+    """Return the key of a judgement: of the run with the key `run`, whose file has this SHA-256."""
+    judge = code("backproof.report.running.job")
+    return key_of(run, digest, problem.published, problem.tolerance, *judge)
+
+
+def code(module: str) -> tuple[str, str, str]:
+    """Return what a result of a module's code depends on: sources, packages and the machine."""
+    return sources(module), packages(module), machine()
 
 
 @cache
 def machine() -> str:
-    """Packages, Python, processor, and the variables that the frameworks read."""
-    packages = sorted(
-        f"{found.name} {found.version}" for found in importlib.metadata.distributions()
-    )
-    variables = sorted(
-        f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES)
-    )
-    return key_of(
-        packages, variables, sys.version, platform.platform(), processor(), os.cpu_count() or 1
-    )
+    """Return a key of the packages, Python, processor, and variables that frameworks read."""
+    versions = sorted(f"{found.name} {found.version}" for found in distributions())
+    variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
+    cores = os.cpu_count() or 1
+    return key_of(versions, variables, sys.version, platform.platform(), processor(), cores)
 
 
 @cache
 def sources(module: str) -> str:
-    """The text of a module and of all of ours that it imports, anywhere in it, wherever they are found."""
+    """Return a key of the text of a module, and of all of ours that it imports, anywhere in it."""
     return key_of(_texts(module))
 
 
 @cache
 def packages(module: str) -> str:
-    """The files of the packages that a module depends on."""
+    """Return a key of the files of the packages that a module depends on."""
     return key_of({name: files_of(name) for name in sorted(named_packages(module))})
 
 
 def named_packages(module: str) -> set[str]:
-    """The packages that a module and those of ours that it imports name, in an import or in `PACKAGES`."""
-    named = {
-        name.partition(".")[0]
-        for text in _texts(module).values()
-        for name in _imports(text) | _packages(text)
-    }
-    return named - {"backproof", *sys.stdlib_module_names}
+    """Return the packages that a module, and those of ours that it imports, name (`_named`)."""
+    named = set().union(*map(_named, _texts(module).values()))
+    return {name.partition(".")[0] for name in named} - {"backproof", *sys.stdlib_module_names}
 
 
 def _texts(module: str) -> dict[str, str]:
+    """Return the text of a module of ours, and of all that it imports, by name."""
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in seen and (path := _file(name)):
             seen[name] = path.read_text(encoding="utf-8")
-            waiting += _imports(seen[name]) | {
-                name.rpartition(".")[0]
-            }  # a package is imported before what is in it
+            package = name.rpartition(".")[0]  # imported before what is in it
+            waiting += [package, *_named(seen[name])]
     return dict(sorted(seen.items()))
 
 
 @cache
 def files_of(package: str) -> str:
-    """Where a package would be imported from, and the size and time of each of its files."""
+    """Return a key of where a package would be imported from, and of the state of its files."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -223,7 +211,7 @@ def files_of(package: str) -> str:
 
 
 def _files(place: Path) -> Iterator[tuple[str, int, int]]:
-    """Path, size and time of a file, or of all below a folder but for what Python itself leaves there."""
+    """Yield path, size and time of a file, or of all below a folder that Python does not make."""
     if not place.is_dir():
         with suppress(OSError):
             yield str(place), place.stat().st_size, place.stat().st_mtime_ns
@@ -238,7 +226,7 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module of ours, which is not imported to find it, and nor are its packages."""
+    """Find the file of a module of ours, importing neither it nor its packages."""
     name, *parts = module.split(".")
     found = importlib.util.find_spec(name) if name == "backproof" else None
     for part in parts:
@@ -250,27 +238,15 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _imports(text: str) -> frozenset[str]:
-    """What a module imports, anywhere in it."""
-    found = set()
+def _named(text: str) -> frozenset[str]:
+    """Return what a module imports, anywhere in its text, and what it says in `PACKAGES`."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        match node:
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names}
+            case ast.ImportFrom(module=module, names=names):
+                found |= {module, *(f"{module}.{alias.name}" for alias in names)}
+            case ast.Assign(targets=[ast.Name(id="PACKAGES")], value=value):
+                found |= {*ast.literal_eval(value)}
     return frozenset(found)
-
-
-@cache
-def _packages(text: str) -> frozenset[str]:
-    """What a module says in `PACKAGES`."""
-    named = [
-        node
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and _targets(node) == ["PACKAGES"]
-    ]
-    return frozenset(name for node in named for name in ast.literal_eval(node.value))
-
-
-def _targets(node: ast.Assign) -> list[str]:
-    return [getattr(target, "id", "") for target in node.targets]

@@ -1,14 +1,16 @@
-"""Processes of their own for what may crash, hang or eat the memory: whatever happens in one is a verdict.
+"""Processes of their own for what may crash, hang or eat the memory: what happens is a verdict.
 
-A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start one, and the pools
-over it wait for a worker that ended with exit code 0. Limits are kept from outside, so that code that holds Python's
-lock, ignores signals or allocates in C is ended as well. Its own subprocesses count as it does and end with it, also
-those that have left it: they are below it, or bear its mark in their environment. Its answers are data (`stored.py`).
+A worker is a plain subprocess (`worker.py`): multiprocessing lets nobody inside a Dask worker start
+one, and the pools over it wait for a worker that ended with exit code 0. Limits are kept from
+outside, so that code that holds Python's lock, ignores signals or allocates in C is ended as well.
+Its own subprocesses count as it does and end with it, also those that have left it: they are below
+it, or bear its mark in their environment. Its answers are data (`stored.py`).
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import signal
@@ -40,6 +42,10 @@ BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from backproof.report.running.worker import main; main(sys.argv[2])"
 )
+STACK = re.compile(
+    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)",
+    re.MULTILINE,
+)
 
 
 class Limits(NamedTuple):
@@ -50,49 +56,42 @@ class Limits(NamedTuple):
 
 
 def limits(jobs: int, seconds: float | None = None, gib: float | None = None) -> Limits:
-    """What is given; or else ten minutes, and a fair share of four fifths of the machine's memory."""
+    """Return the limits of a task; by default ten minutes, and a job's share of 80 % of memory."""
     memory = gib * GIB if gib else SHARE_OF_MEMORY * psutil.virtual_memory().total / jobs
     return Limits(seconds or SECONDS, memory)
 
 
 class DiedError(Exception):
-    """A worker did not finish its task: the verdict, why in words, and what it left on its output."""
+    """A worker did not finish its task: the verdict, why in words, and what it has printed."""
 
     def __init__(self, verdict: str, message: str, output: str = ""):
         super().__init__(message)
         self.verdict, self.message, self.output = verdict, message, output
 
 
-def _dig(file: int, length: int) -> bool:
-    """Make the beginning of a file a hole, which takes no room on the disk; Linux can do it, on most file systems."""
-    try:
-        return not ctypes.CDLL(None).fallocate(
-            file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length)
-        )
-    except (AttributeError, OSError, TypeError):
-        return False
-
-
 class Worker:
-    """One worker process, which is at work on at most one task; its answers are of at most so many bytes."""
+    """A worker process, at work on at most one task; its answers are of at most `most` bytes."""
 
     def __init__(self, folder: Path, most: int):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
         self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
-        command = [sys.executable, "-c", BOOT, _json(sys.path), name]
         self.process = subprocess.Popen(  # noqa: S603, Python itself
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            [sys.executable, "-c", BOOT, json.dumps(sys.path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
             env=os.environ | {MARK: self.mark},
-        )  # fmt: skip
+        )
         os.close(log)
         self.family = Family(self.process.pid)
-        self.answers: SimpleQueue = SimpleQueue()
-        self.collector = Thread(target=self._collect, daemon=True)
+        self.answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+        self.collector = self.sender = Thread(target=self._collect, daemon=True)
         self.collector.start()
-        self.sender = self.collector
         self.started = False
 
     def _collect(self) -> None:
+        """Queue the answers, and after them the exception that ends them."""
         try:
             while True:
                 self.answers.put(worker.receive(self.process.stdout, self.most))
@@ -100,7 +99,7 @@ class Worker:
             self.answers.put(end)
 
     def call(self, limits: Limits, function: Callable, *arguments) -> Any:
-        """The result of a task, of the type that the function says it returns.
+        """Return the result of a task, of the type that the function says it returns.
 
         Raises:
             DiedError: if there is none.
@@ -109,25 +108,25 @@ class Worker:
             self._answer(START, limits.memory, "it began its work")
             self.started = True
         task = worker.task(function, arguments, limits.seconds)
-        self.sender = Thread(
-            target=self._send, args=(task,), daemon=True
-        )  # it waits until somebody reads
+        self.sender = Thread(target=self._send, args=(task,), daemon=True)  # it may have to wait
         self.sender.start()
         answer = self._answer(limits.seconds, limits.memory, "it had a result")
         how, content = answer[:1], answer[1:]
         try:
             result = load(content, returned_by(function) if how == worker.WELL else str)
         except NotStoredError as reason:
-            raise DiedError("crash", f"its answer is no result: {reason}", self._output()) from None
+            raise self._died("crash", f"its answer is no result: {reason}") from None
         if how != worker.WELL:
-            raise DiedError("error", result, self._output())
+            raise self._died("error", result)
         return result
 
     def _send(self, task: bytes) -> None:
+        """Send a task, which takes until the worker reads it."""
         with suppress(OSError, ValueError):  # it has ended, which is told by the end of its answers
             worker.send(self.process.stdin, task)
 
     def _answer(self, seconds: float, memory: float, what: str) -> bytes:
+        """Wait for the next answer, within the limits; raise DiedError if none comes."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -142,56 +141,48 @@ class Worker:
             return answer
 
     def _check(self, deadline: float, seconds: float, memory: float, what: str) -> None:
+        """Shorten the log, and raise DiedError if the worker is beyond a limit."""
         self._shorten_log()
         if self.family.memory(memory) > memory:
-            message = (
-                f"stopped when it had taken more than {memory / GIB:.3g} GiB of memory, its limit"
-            )
-            raise DiedError("out of memory", message, self._output())
+            taken = f"more than {memory / GIB:.3g} GiB of memory, its limit"
+            raise self._died("out of memory", f"stopped when it had taken {taken}")
         if time.monotonic() > deadline:
-            output = self._output()
-            raise DiedError(
-                "timeout",
-                f"stopped after {seconds:g} s, its limit, before {what}{place(output)}",
-                output,
-            )
+            when = f"before {what}{place(self._output())}"
+            raise self._died("timeout", f"stopped after {seconds:g} s, its limit, {when}")
 
     def _death(self, end: Exception) -> DiedError:
-        """What is told where no answer can come any more."""
+        """Return what is told where no answer can come any more."""
         try:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            done = (
-                "closed the pipe"
-                if isinstance(end, EOFError)
-                else "written something else into the pipe"
-            )
-            return DiedError(
-                "crash", f"stopped when it had {done} for its result and went on", self._output()
-            )
-        output, when = self._output(), "" if self.started else " before it could begin"
-        return DiedError("crash", f"the process ended {_how(code)}{when}{place(output)}", output)
+            closed = isinstance(end, EOFError)
+            done = "closed the pipe" if closed else "written something else into the pipe"
+            return self._died("crash", f"stopped when it had {done} for its result and went on")
+        when = "" if self.started else " before it could begin"
+        where = place(self._output())
+        return self._died("crash", f"the process ended {_how(code)}{when}{where}")
+
+    def _died(self, verdict: str, message: str) -> DiedError:
+        """Return the error with what was printed."""
+        return DiedError(verdict, message, self._output())
 
     def _output(self) -> str:
-        """The end of what it printed."""
-        return self._end_of_log().decode("utf-8", "replace").strip()
-
-    def _end_of_log(self) -> bytes:
+        """Return the end of what was printed."""
         with suppress(OSError), self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - MOST_OUTPUT))
-            return file.read(MOST_OUTPUT)
-        return b""
+            return file.read(MOST_OUTPUT).decode("utf-8", "replace").strip()
+        return ""
 
     def _shorten_log(self) -> None:
-        """Give back the room of all but the end of a log that has grown too long, while it is written to.
+        """Give back the room of all but the end of a log that has grown too long, while in use.
 
         Where that is not possible it begins anew, and what is written meanwhile is lost.
         """
         with suppress(OSError), self.log.open("r+b") as file:
             status = os.fstat(file.fileno())
             if getattr(status, "st_blocks", status.st_size / BLOCK) * BLOCK > MOST_LOG:
-                given_back = _dig(file.fileno(), (status.st_size - MOST_OUTPUT) // PAGE * PAGE)
-                if not given_back:
+                end = (status.st_size - MOST_OUTPUT) // PAGE * PAGE
+                if not _dig(file.fileno(), end):
                     file.truncate(0)
 
     def stop(self) -> None:
@@ -203,16 +194,26 @@ class Worker:
             self.process.kill()
         self.process.wait()
         end_marked(self.mark)
-        for thread, pipe in (
-            (self.collector, self.process.stdout),
-            (self.sender, self.process.stdin),
-        ):
+        pipes = (self.collector, self.process.stdout), (self.sender, self.process.stdin)
+        for thread, pipe in pipes:
             thread.join(GRACE)
             with suppress(OSError):
                 if not thread.is_alive():  # or else it is at work with it
                     pipe.close()
         with suppress(OSError):  # Windows keeps a file that somebody has open
             self.log.unlink()
+
+
+def _dig(file: int, length: int) -> bool:
+    """Turn the beginning of a file into a hole, which takes no room; return whether that worked.
+
+    Linux can do it, on most file systems.
+    """
+    try:
+        dug = ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
+    except (AttributeError, OSError, TypeError):
+        return False
+    return dug == 0
 
 
 class Family:
@@ -224,19 +225,24 @@ class Family:
         self.looked = 0.0
 
     def memory(self, limit: float) -> int:
-        """What they take together; what several of them share is counted once where the sum is above the limit."""
+        """Return the bytes that they take together.
+
+        What several of them share is counted once where the sum would be above the limit.
+        """
         if time.monotonic() > self.looked + LOOK:
             self._look()
         taken = self._sum(lambda process: process.memory_info().rss)
         return taken if taken <= limit or not self.seen else self._sum(_own_memory)
 
     def _look(self) -> None:
+        """Note the processes that are below the head now, or were and are running."""
         self.looked = time.monotonic()
         with suppress(psutil.Error):
             children = {*self.head.children(recursive=True)}
             self.seen = children | {process for process in self.seen if process.is_running()}
 
     def _sum(self, memory: Callable[[psutil.Process], int]) -> int:
+        """Add up the memory of those that are still there."""
         total = 0
         for process in (self.head, *self.seen):
             with suppress(psutil.Error):
@@ -249,7 +255,8 @@ class Family:
             self.head.suspend()
         for _ in range(ROUNDS):
             self._look()
-            if not (living := [process for process in self.seen if _lives(process)]):
+            living = [process for process in self.seen if _lives(process)]
+            if not living:
                 return
             for process in living:
                 with suppress(psutil.Error):
@@ -258,6 +265,7 @@ class Family:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """Return whether a process is there and no zombie."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -265,13 +273,13 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _own_memory(process: psutil.Process) -> int:
-    """Its memory, with its share of what it has in common with others."""
+    """Return its memory in bytes, with its share of what it has in common with others."""
     found = process.memory_full_info()
     return getattr(found, "pss", found.uss)
 
 
 def end_marked(mark: str) -> None:
-    """End the processes whose environment has the mark of a worker: what it started is not below it any more."""
+    """End the processes with the mark of a worker, which may have left the place below it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark:
@@ -279,7 +287,7 @@ def end_marked(mark: str) -> None:
 
 
 class Workers:
-    """Worker processes by what they work with, so that two frameworks never share one; started when they are needed."""
+    """Worker processes by their kind, so that two frameworks never share one; started on demand."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
@@ -289,7 +297,7 @@ class Workers:
         self.all: set[Worker] = set()
 
     def call(self, kind: str, function: Callable, *arguments) -> Any:
-        """The result of a task in a worker of this kind.
+        """Return the result of a task in a worker of this kind.
 
         Raises:
             DiedError: if there is none; the worker is ended, and the next task has a new one.
@@ -298,28 +306,25 @@ class Workers:
         try:
             result = own.call(self.limits, function, *arguments)
         except BaseException:
-            self._end(own)
+            with self.lock:
+                self.all.discard(own)
+            own.stop()
             raise
         with self.lock:
             self.idle.setdefault(kind, []).append(own)
         return result
 
     def _take(self, kind: str) -> Worker:
+        """Return an idle worker of this kind, or a new one."""
         with self.lock:
             if self.stopped:
                 raise DiedError("interrupted", "it was not begun")
             if self.idle.get(kind):
                 return self.idle[kind].pop()
-            own = Worker(
-                Path(self.folder.name), MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
-            )
+            most = MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
+            own = Worker(Path(self.folder.name), most)
             self.all.add(own)
             return own
-
-    def _end(self, own: Worker) -> None:
-        with self.lock:
-            self.all.discard(own)
-        own.stop()
 
     def stop(self) -> None:
         """End all of them, and begin no other."""
@@ -335,14 +340,12 @@ class NoWorkers:
 
     @staticmethod
     def call(_: str, function: Callable, *arguments) -> Any:
-        """The result of the task."""
+        """Return the result of the task."""
         return function(*arguments)
-
-    def stop(self) -> None:
-        """There is nothing to end."""
 
 
 def _how(code: int) -> str:
+    """Say in words how a process ended, by its exit code."""
     if code >= 0:
         return f"with exit code {code}"
     name = signal.Signals(-code).name
@@ -350,24 +353,14 @@ def _how(code: int) -> str:
     return f"by {name}{hint}"
 
 
-STACK = re.compile(
-    r"^(Current thread|Thread) .*most recent call first\):\n +File \"(.+)\", line (\d+) in (\S+)",
-    re.MULTILINE,
-)
-
-
 def place(output: str) -> str:
-    """Where it was, by the innermost line of the stack that crashed, or of the oldest thread; empty without a stack."""
+    """Say where a process was, by the stack in its output; empty without one.
+
+    It is the innermost line of the stack that crashed, or else of the oldest thread.
+    """
     stacks = STACK.findall(output)
     if not stacks:
         return ""
-    _, file, line, function = next(
-        (stack for stack in stacks if stack[0].startswith("Current")), stacks[-1]
-    )
+    crashed = (stack for stack in stacks if stack[0].startswith("Current"))
+    _, file, line, function = next(crashed, stacks[-1])
     return f"; it was in {function}, {file.removeprefix(f'{Path.cwd()}{os.sep}')}:{line}"
-
-
-def _json(strings: list[str]) -> str:
-    import json
-
-    return json.dumps(strings)

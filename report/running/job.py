@@ -1,4 +1,4 @@
-"""The unit of work: one case at one dtype on one backend, run and judged in processes of their own."""
+"""The unit of work: one case at one dtype on one backend, run and judged in separate processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from backproof.backends.registry import label
 from backproof.backends.trajectory import WrongReturn
-from backproof.backends.trajectory_files import NotARun, load_run, save_run
+from backproof.backends.trajectory_files import SUFFIX, NotARun, load_run, save_run
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.outcome import INCOMPLETE, Result, failed_in_words, judged
@@ -29,28 +29,26 @@ class Unit(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of a unit, without the trajectory, and the file that holds it; none where there is no trajectory."""
+    """What came of a unit, without its trajectory, and the file of that, if there is one."""
 
     result: Result
     file: Path | None = None
 
 
 def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
-    """Run and judge a unit; the trajectory goes into a file of the folder. Whatever goes wrong is its verdict.
+    """Run and judge a unit, and leave its trajectory in a file of the folder.
 
-    The judge never shares a process with what it judges.
+    Whatever goes wrong is the verdict. The judge never shares a process with what it judges.
     """
-    name = label(unit.backend)
-    handle, unfinished = tempfile.mkstemp(suffix=".safetensors", dir=folder)
-    os.close(handle)
-    file = Path(unfinished)
+    name, file = label(unit.backend), unit.file
     try:
-        if unit.file is None and (failure := workers.call(unit.backend, run_unit, unit, file)):
-            file.unlink(missing_ok=True)
-            return Done(_failure(name, failure))
-        if unit.file:
-            file.unlink()
-            file = unit.file
+        if file is None:
+            handle, unfinished = tempfile.mkstemp(suffix=SUFFIX, dir=folder)
+            os.close(handle)
+            file = Path(unfinished)
+            if failure := workers.call(unit.backend, run_unit, unit, file):
+                file.unlink(missing_ok=True)
+                return Done(_failure(name, failure))
         return Done(workers.call(JUDGE, judge_unit, unit, file), file)
     except DiedError as death:
         return Done(Result(name, death.verdict, death.message, output=death.output))
@@ -59,26 +57,26 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
 
 
 def _failure(name: str, said: Result) -> Result:
-    """What the process of a backend may say of itself: why there is no run, and nothing else."""
+    """Take from a backend's process why there is no run, and nothing else that it may say."""
     verdict = said.verdict if said.verdict in FAILURES else "error"
     return replace(said, backend=name, verdict=verdict, judgement=None, trajectory=None)
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:
-    """Run a unit and leave its trajectory in the file; a result where there is none, and it is known why.
+    """Run a unit and save its trajectory; return a result where there is none, and it is known why.
 
-    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops there.
+    An exception of the backend's code is raised: a worker puts it into words, and a debugger stops
+    there.
     """
     from backproof.backends.registry import backend
 
     try:
-        problem = materialise(
-            unit.case.model_copy(), unit.dtype
-        )  # whatever a backend does to it stays with it
+        case = unit.case.model_copy()  # whatever a backend does to it stays with it
+        problem = materialise(case, unit.dtype)
         save_run(backend(unit.backend).run(problem), file, problem)
     except WrongReturn:
         raise  # so that a worker adds what was printed
-    except (Exception, SystemExit) as error:  # noqa: BLE001, what is not told in words is raised again
+    except (Exception, SystemExit) as error:  # noqa: BLE001, what has no words is raised again
         return failed_in_words(label(unit.backend), error)
     return None
 

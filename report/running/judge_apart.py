@@ -1,4 +1,4 @@
-"""The judge in a process of its own, beside a process that runs backends: nothing that they change there reaches it."""
+"""The judge in its own process, beside one that runs backends: what they change is not there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backproof.report.running.job import Unit, judge_unit
 
 
 class JudgeApart:
-    """Judges in a process that is started for the first run, and ends with `close`; a run reaches it as a file."""
+    """Judges runs in a process that is started for the first of them, and ends with `close`."""
 
     @cached_property
     def workers(self) -> Workers:
@@ -27,15 +27,17 @@ class JudgeApart:
         return Workers(limits(1))
 
     def of(self, case: Case) -> Callable[[Problem, str, Trajectory], Result]:
-        """What judges runs of this case, as `outcome.judged` does; the problem is made anew there."""
+        """Return what judges runs of this case as `outcome.judged` does.
+
+        A run reaches the judge as a file, and the problem is made anew there.
+        """
 
         def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
+            unit = Unit(case, problem.dtype.name, name)
             with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
                 file = Path(folder) / "run.safetensors"
                 save_run(trajectory, file, problem)
-                result = self.workers.call(
-                    JUDGE, judge_unit, Unit(case, problem.dtype.name, name), file
-                )
+                result = self.workers.call(JUDGE, judge_unit, unit, file)
             return replace(result, trajectory=trajectory)
 
         return judged

@@ -1,7 +1,8 @@
-"""Where units are done: in worker processes here, in this very process, or in those of a Dask cluster."""
+"""Where units are done: in worker processes, in this process, or in those of a Dask cluster."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from backproof.backends.trajectory_files import SUFFIX
 from backproof.report.judging.outcome import Result
 from backproof.report.running.cache import sources
 from backproof.report.running.isolation import Limits, NoWorkers, Workers
@@ -17,6 +19,7 @@ from backproof.report.running.job import Done, Unit, do
 
 PROCESSES, INLINE, DASK = "processes", "inline", "dask://"
 PATIENCE = 5  # seconds until a scheduler must have answered
+JOB = "backproof.report.running.job"
 
 
 class UnreachableError(Exception):
@@ -46,7 +49,7 @@ class Site:
 
 
 class Cluster(Site):
-    """Units without a file are done by the workers of a Dask cluster; everything else is done here."""
+    """Units without a file are done by a Dask cluster; everything else is done here."""
 
     def __init__(self, site: Site, there: Executor, jobs: int, limits: Limits):
         super().__init__(site.workers, site.here, site.folder, jobs)
@@ -56,33 +59,31 @@ class Cluster(Site):
         """Run and judge a unit there, and take its run over."""
         if unit.file:
             return super().unit(unit)
-        ours, theirs = (
-            Future(),
-            self.there.submit(do_there, unit, self.limits, sources("backproof.report.running.job")),
-        )
+        ours: Future[Done] = Future()
+        theirs = self.there.submit(do_there, unit, self.limits, sources(JOB))
         theirs.add_done_callback(lambda _: self._take_over(theirs, ours))
         return ours
 
-    def _take_over(self, theirs: Future, ours: Future) -> None:
+    def _take_over(self, theirs: Future, ours: Future[Done]) -> None:
+        """Finish our future with the result of theirs, and keep the run in a file of the folder."""
         try:
             result, content = theirs.result()
-            ours.set_result(Done(result, self._file(content)))
+            file = None
+            if content is not None:
+                handle, name = tempfile.mkstemp(suffix=SUFFIX, dir=self.folder)
+                os.close(handle)
+                file = Path(name)
+                file.write_bytes(content)
+            ours.set_result(Done(result, file))
         except BaseException as error:  # noqa: BLE001, whoever waits for ours is told
             ours.set_exception(error)
-
-    def _file(self, content: bytes | None) -> Path | None:
-        if content is None:
-            return None
-        with tempfile.NamedTemporaryFile(
-            suffix=".safetensors", dir=self.folder, delete=False
-        ) as file:
-            file.write(content)
-        return Path(file.name)
 
 
 @contextmanager
 def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
-    """The place of this kind, `processes`, `inline` or `dask://host:port`; whatever happens, nothing is left running.
+    """Yield the place of this kind, `processes`, `inline` or `dask://host:port`.
+
+    Whatever happens, nothing is left running.
 
     Raises:
         UnreachableError: if there is no such cluster.
@@ -97,19 +98,18 @@ def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
             yield ours
         else:
             with cluster(kind) as client:
-                yield Cluster(
-                    ours, client.get_executor(pure=False), sum(client.ncores().values()), limits
-                )
+                cores = sum(client.ncores().values())
+                yield Cluster(ours, client.get_executor(pure=False), cores, limits)
     finally:
         workers.stop()
         here.shutdown(cancel_futures=True)
 
 
 class Immediately(Executor):
-    """Does everything at once, in the thread that asks for it, and raises what goes wrong, for debuggers."""
+    """Does everything at once, in the thread that asks, and raises what goes wrong."""
 
     def submit(self, function: Callable, /, *args, **kwargs) -> Future:
-        """A future that is done."""
+        """Call the function, and return a future that is done."""
         future: Future = Future()
         future.set_result(function(*args, **kwargs))
         return future
@@ -120,7 +120,7 @@ class Immediately(Executor):
 
 @contextmanager
 def cluster(address: str) -> Iterator[Any]:
-    """The client of a Dask cluster at `dask://host:port`.
+    """Yield the client of a Dask cluster at `dask://host:port`.
 
     Raises:
         UnreachableError: if there is none, or it has no worker.
@@ -128,28 +128,29 @@ def cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ModuleNotFoundError:
-        raise UnreachableError(
-            "a Dask cluster needs the package distributed: pip install distributed"
-        ) from None
+        what = "a Dask cluster needs the package distributed: pip install distributed"
+        raise UnreachableError(what) from None
+    where = address.removeprefix(DASK)
     try:
-        client = Client(address.removeprefix(DASK), timeout=PATIENCE, set_as_default=False)
+        client = Client(where, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UnreachableError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         if not client.ncores():
-            raise UnreachableError(
-                f"the cluster at {address} has no worker; start one: dask worker {address[7:]}"
-            )
+            what = f"the cluster at {address} has no worker; start one: dask worker {where}"
+            raise UnreachableError(what)
         yield client
 
 
 def do_there(unit: Unit, limits: Limits, expected: str) -> tuple[Result, bytes | None]:
-    """A unit on a machine of the cluster: its result, and the content of its run."""
-    if sources("backproof.report.running.job") != expected:
-        message = (
-            "the worker of the cluster runs other sources than these; start it in this checkout"
-        )
-        return Result(unit.backend, "error", message), None
+    """Run and judge a unit on a machine of the cluster.
+
+    Returns:
+        The result, and the content of the file of the run, if there is one.
+    """
+    if sources(JOB) != expected:
+        why = "the worker of the cluster runs other sources than these; start it in this checkout"
+        return Result(unit.backend, "error", why), None
     workers = _workers_there(limits)
     result, file = do(workers, unit, Path(workers.folder.name))
     if file is None:
@@ -161,5 +162,5 @@ def do_there(unit: Unit, limits: Limits, expected: str) -> tuple[Result, bytes |
 
 @cache
 def _workers_there(limits: Limits) -> Workers:
-    """The processes of this worker of the cluster, which end with it."""
+    """Start the processes of this worker of the cluster, which end with it."""
     return Workers(limits)

@@ -1,7 +1,8 @@
-"""Results as bytes, and back by the types that they should have: data alone, of which nothing is ever run.
+"""Results as bytes, and back by their types: data alone, of which nothing is ever run.
 
-Dataclasses, named tuples and the concepts of a case become JSON objects with their fields, arrays their bytes. What is
-read must have exactly the fields and types of the class that is asked for, so that whatever else lies there is refused.
+Dataclasses, named tuples and the concepts of a case become JSON objects with their fields, arrays
+their bytes. What is read must have exactly the fields and types of the class that is asked for, so
+that whatever else lies there is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 
 SEAL = hashlib.sha256().digest_size
 NUMBERS_AND_TEXT = "biufcU"
+PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType: (NoneType,)}
 
 
 class NotStoredError(Exception):
@@ -27,29 +29,33 @@ class NotStoredError(Exception):
 
 
 def dump(thing: Any) -> bytes:
-    """A thing as bytes."""
+    """Return a thing as bytes.
+
+    Raises:
+        TypeError: if it, or something in it, has no form.
+    """
     return json.dumps(_data(thing)).encode()
 
 
 def load(content: bytes, kind: Any) -> Any:
-    """The thing of this kind, a class or any other type hint, that `dump` has made bytes of.
+    """Return the thing that `dump` has made bytes of; `kind` is its class or another type hint.
 
     Raises:
-        NotStoredError: if there is none in them.
+        NotStoredError: if there is no such thing in them.
     """
     try:
         return _thing(json.loads(content), kind)
-    except Exception as error:  # noqa: BLE001, what somebody else has written may fail in any way
+    except Exception as error:  # noqa: BLE001, what somebody else wrote may fail in any way
         raise NotStoredError(f"{type(error).__name__}: {error}") from None
 
 
 def sealed(content: bytes) -> bytes:
-    """The content behind its SHA-256."""
+    """Return the content behind its SHA-256."""
     return hashlib.sha256(content).digest() + content
 
 
 def opened(content: bytes) -> bytes:
-    """What was sealed.
+    """Return what was sealed.
 
     Raises:
         NotStoredError: if it is not as it was.
@@ -60,7 +66,7 @@ def opened(content: bytes) -> bytes:
 
 
 def returned_by(function: Callable) -> Any:
-    """The type that a function says it returns; anything that JSON has a word for, if it does not say."""
+    """Return the type that a function says it returns; `Any`, all that JSON has, if it doesn't."""
     try:
         return get_type_hints(function).get("return", Any)
     except (TypeError, NameError):  # it is of C
@@ -71,6 +77,7 @@ def returned_by(function: Callable) -> Any:
 
 
 def _data(thing: Any) -> Any:
+    """Turn a thing into what JSON has words for."""
     match thing:
         case None | bool() | int() | float() | str():
             return thing
@@ -98,6 +105,7 @@ def _data(thing: Any) -> Any:
 
 
 def _thing(data: Any, kind: Any) -> Any:
+    """Turn the data back into a thing of this kind; raise an exception where they are none."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _thing(data, arguments[0])
@@ -106,30 +114,27 @@ def _thing(data: Any, kind: Any) -> Any:
     if origin is Literal:
         return _checked(data, data in arguments, kind)
     if origin in (list, tuple, dict):
-        return COLLECTIONS[origin](_checked(data, isinstance(data, list), kind), arguments)
+        return _collection(_checked(data, isinstance(data, list), kind), origin, arguments)
     if kind in PLAIN:
         return _checked(data, type(data) in PLAIN[kind], kind)
     if kind is Any:
         return data
     if kind is bytes:
         return b64decode(data, validate=True)
-    if kind is np.ndarray:
-        return (
-            np.array(data) if type(data) in (int, float) else _array(**data)
-        )  # NumPy's own numbers are arrays to it
+    if kind is np.ndarray:  # a hint that NumPy's own numbers have too
+        return np.array(data) if type(data) in (int, float) else _array(**data)
     return _object(data, kind)
 
 
-PLAIN = {bool: (bool,), int: (int,), float: (int, float), str: (str,), NoneType: (NoneType,)}
-
-
 def _checked(data: Any, fits: bool, kind: Any) -> Any:  # noqa: FBT001
+    """Return the data if they fit."""
     if not fits:
         raise ValueError(f"expected {kind}, found {type(data).__name__}")
     return data
 
 
 def _first_that_fits(data: Any, kinds: tuple) -> Any:
+    """Return a thing of the first of these kinds that the data are of."""
     for kind in kinds:
         try:
             return _thing(data, kind)
@@ -138,24 +143,17 @@ def _first_that_fits(data: Any, kinds: tuple) -> Any:
     raise ValueError(f"expected one of {kinds}")
 
 
-def _list(data: list, arguments: tuple) -> list:
-    return [_thing(value, arguments[0]) for value in data]
-
-
-def _tuple(data: list, arguments: tuple) -> tuple:
-    kinds = [arguments[0]] * len(data) if arguments[1:] == (...,) else arguments
+def _collection(data: list, origin: type, kinds: tuple) -> list | tuple | dict:
+    """Return a list, tuple or dict of things of these kinds."""
+    if origin is dict:
+        return {_thing(name, kinds[0]): _thing(value, kinds[1]) for name, value in data}
+    if origin is list or kinds[1:] == (...,):
+        return origin(_thing(value, kinds[0]) for value in data)
     return tuple(_thing(value, kind) for value, kind in zip(data, kinds, strict=True))
 
 
-def _dict(data: list, arguments: tuple) -> dict:
-    name_kind, kind = arguments
-    return {_thing(name, name_kind): _thing(value, kind) for name, value in data}
-
-
-COLLECTIONS = {list: _list, tuple: _tuple, dict: _dict}
-
-
 def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A002
+    """Return the array of this shape, whose bytes are in base 64."""
     kind = np.dtype(dtype)
     if kind.kind not in NUMBERS_AND_TEXT and kind.name != "bfloat16":
         raise ValueError(f"an array of {dtype} is not read")
@@ -163,20 +161,21 @@ def _array(dtype: str, shape: list[int], bytes: str) -> np.ndarray:  # noqa: A00
 
 
 def _object(data: Any, kind: type) -> Any:
-    """A named tuple, a dataclass or a concept of a case, all of whose fields are there and no other."""
-    hints, needed = _hints(kind), not issubclass(kind, BaseModel)
-    if needed and data.keys() != hints.keys():
+    """Return a named tuple, a dataclass or a concept of a case, with its fields and no other."""
+    hints = _hints(kind)
+    if issubclass(kind, BaseModel):
+        values = {name: _thing(value, hints[name]) for name, value in data.items()}
+        return kind.model_construct({*values}, **values)
+    if data.keys() != hints.keys():
         raise ValueError(f"expected the fields of {kind.__name__}, found {', '.join(data)}")
-    values = {name: _thing(value, hints[name]) for name, value in data.items()}
-    return kind(**values) if needed else kind.model_construct({*values}, **values)
+    return kind(**{name: _thing(value, hints[name]) for name, value in data.items()})
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of the fields of a class."""
     if issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     hints = get_type_hints(kind, include_extras=True)
-    return {
-        name: hints[name]
-        for name in getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
-    }
+    names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
+    return {name: hints[name] for name in names}

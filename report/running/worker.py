@@ -1,7 +1,8 @@
-"""A worker process: it does the tasks that come in on its standard input, one after the other, until that ends.
+"""A worker process: it does the tasks that come in on its standard input, one after the other.
 
-Its answers are data (`stored.py`), each with its length and checksum: what it works with may write into any pipe. What
-a task prints goes into a file, whether Python prints it or C; so does what a crash leaves behind.
+It ends with that input. Its answers are data (`stored.py`), each with its length and checksum: what
+it works with may write into any pipe. What a task prints goes into a file, whether Python prints it
+or C; so does what a crash leaves behind.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from struct import Struct
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import IO
 
 from backproof.report.running.stored import NotStoredError, dump, opened, sealed
 
@@ -28,38 +29,41 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(log: str) -> None:
-    """Say that it is ready, and work; ends with its standard input, whatever it is doing."""
+    """Say that it is ready, and work; ends with its standard input, whatever it is doing.
+
+    Args:
+        log: the file for what tasks print.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started it
     adopt_orphans()
     tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     faulthandler.enable(output)
-    waiting: SimpleQueue = SimpleQueue()
+    waiting: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
-    answer(results, WELL, "ready")
+    send(results, WELL + dump("ready"))
     while True:
-        packed, seconds = pickle.loads(waiting.get())  # noqa: S301, from the program that started it
+        packed, seconds = pickle.loads(waiting.get())  # noqa: S301, from who started it
         os.truncate(log, 0)
         faulthandler.dump_traceback_later(STACK_AFTER * seconds, file=output)
-        how, result = _done(packed)
+        answer = _answer(packed)
         faulthandler.cancel_dump_traceback_later()
         with suppress(Exception):  # whatever has become of it
             sys.stdout.flush()
-        answer(results, how, result)
+        send(results, answer)
 
 
 def adopt_orphans() -> None:
-    """Remain above all that is started here, a daemon too, so that it is found; Linux alone can do it."""
-    with suppress(
-        AttributeError, OSError, TypeError
-    ):  # TypeError: Windows has no library without a name
+    """Remain above all that is started here, a daemon too, so that it is found; on Linux alone."""
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no library without a name
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
+def _receive(tasks: IO[bytes], waiting: SimpleQueue[bytes]) -> None:
+    """Queue the tasks, and end the process when no more can come."""
     try:
         while True:
             waiting.put(receive(tasks))
@@ -67,38 +71,31 @@ def _receive(tasks: BinaryIO, waiting: SimpleQueue) -> None:
         os._exit(0)
 
 
-def _done(packed: bytes) -> tuple[bytes, Any]:
-    """Whether the task went well, and its result, or what went wrong in words, for that can always be sent."""
+def _answer(packed: bytes) -> bytes:
+    """Do a task; return its result or what went wrong in words, behind `WELL` or `NOT_WELL`."""
     try:
         function, arguments = pickle.loads(packed)  # noqa: S301, from the program that started it
-        result = function(*arguments)
-        dump(result)
+        return WELL + dump(function(*arguments))
     except BaseException as error:  # noqa: BLE001, the program decides what becomes of it
         from backproof.report.judging.exceptions import told
 
-        return NOT_WELL, told(error)
-    return WELL, result
-
-
-def answer(pipe: BinaryIO, how: bytes, result: Any) -> None:
-    """Write an answer."""
-    send(pipe, how + dump(result))
+        return NOT_WELL + dump(told(error))
 
 
 def task(function: Callable, arguments: tuple, seconds: float) -> bytes:
-    """A task; what can't be unpacked in the worker is the failure of the task, not the end of the worker."""
+    """Pack a task in two layers: if the inner can't be unpacked, the task fails, not the worker."""
     return pickle.dumps((pickle.dumps((function, arguments)), seconds))
 
 
-def send(pipe: BinaryIO, content: bytes) -> None:
+def send(pipe: IO[bytes], content: bytes) -> None:
     """Write one message."""
     message = sealed(content)
     pipe.write(LENGTH.pack(len(message)) + message)
     pipe.flush()
 
 
-def receive(pipe: BinaryIO, most: float = float("inf")) -> bytes:
-    """Read one message of at most so many bytes.
+def receive(pipe: IO[bytes], most: float = float("inf")) -> bytes:
+    """Read one message of at most `most` bytes.
 
     Raises:
         EOFError: if there is none any more.

@@ -29,8 +29,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backproof.backends.registry import DEFAULT, versions
 from backproof.cases.console.command import run_command
-from backproof.report.running.processes import processes
 from backproof.report.running.sites import UnreachableError, cluster
+from tests.support.processes import processes
 from tests.trial.scenarios import (
     FalseAlarm,
     Scenarios,

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """So many workers. A fork after JAX has started hangs, so they are spawned; after an error they are ended."""
-    pool = ProcessPoolExecutor(
-        number, multiprocessing.get_context("spawn"), initializer=_follow_parent
-    )
+    """Yield a pool of so many workers, which are ended after an error.
+
+    They are spawned: a fork after JAX has started hangs.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(number, context, initializer=_follow_parent)
     try:
         yield pool
     except BaseException:
@@ -34,5 +36,6 @@ def _follow_parent() -> None:
 
 
 def _end_with_parent() -> None:
+    """Wait for the parent to end, and end."""
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -9,7 +9,7 @@ import pytest
 
 BUSY = """
 import signal, sys, time
-from backproof.report.running.processes import processes
+from tests.support.processes import processes
 
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
@@ -29,7 +29,7 @@ def test_workers_end_with_the_program(tmp_path, end):
     script, log = tmp_path / "busy.py", tmp_path / "log"
     script.write_text(BUSY)
     command = [sys.executable, "-X", "faulthandler", script]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     with (
         log.open("w") as errors,
         subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors) as program,
