@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backproof.backends.trajectory import (
+    ALONE,
     GROUPS,
     Incomplete,
     Trajectory,
