@@ -33,15 +33,16 @@ def certify_case(path: str | Path, mine: Callable | str | None = None) -> dict[s
 
     Args:
         path: of the case's YAML file.
-        mine: what to run: a function as `docs/your-own.md` has them, `FILE.py:FUNCTION`, or the name of a backend.
-            Without it all backends run that do so by default; one that is missing, or can't express the case, is
-            passed over.
+        mine: what to run: a function as `docs/your-own.md` has them, `FILE.py:FUNCTION`, or the
+            name of a backend. Without it all backends run that do so by default; one that is
+            missing, or can't express the case, is passed over.
 
     Returns:
         The judgement of each run, by dtype and backend: `float64-torch`.
 
     Raises:
-        NotCertified: if a run is not certified, or two of them are outside the case's tolerance; it names all of these.
+        NotCertified: if a run is not certified, or two of them are outside the case's tolerance; it
+            names all of these.
         InvalidCase: if the file is no case.
         Exception: what the user's own code raises.
     """

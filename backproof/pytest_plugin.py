@@ -1,6 +1,7 @@
 """Every case file × dtype × backend is a test: `pytest cases/xor/two_four_one.yaml::float64-torch`.
 
-The plugin registers itself where backproof is installed. What a case needs is imported when the first one is collected.
+The plugin registers itself where backproof is installed. What a case needs is imported when the
+first one is collected.
 """
 
 from __future__ import annotations

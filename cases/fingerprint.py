@@ -15,7 +15,8 @@ DIGITS = 40
 def digest_of(thing: Any) -> str:
     """Name a thing by its content: numbers, texts, arrays, concepts, and mappings (in any order) and lists of them.
 
-    What a concept leaves out and what it leaves at its default are the same: a new setting changes no old name.
+    What a concept leaves out and what it leaves at its default are the same: a new setting changes
+    no old name.
     """
     digest = hashlib.sha256()
     for piece in _pieces(thing):

@@ -30,19 +30,22 @@ class Problem:
         name: the case's name, `xor/two_four_one`.
         dtype: of every number below and of every number a backend leaves behind.
         layers: the layers in order, all named; `network` has their operations.
-        loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and then there is
-            one step, which leaves the parameters as they are.
-        parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,), without tied ones.
-        inputs, targets: all samples, (samples, *positions, features) and (samples, *positions, outputs); of classes a
-            1 at the class.
-        batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a short batch.
+        loss, optimizer: their settings; `optimizer` is None where only gradients are asked for, and
+            then there is one step, which leaves the parameters as they are.
+        parameters: initial values by path, `hidden.weight` (in, units) and `hidden.bias` (units,),
+            without tied ones.
+        inputs, targets: all samples, (samples, *positions, features) and (samples, *positions,
+            outputs); of classes a 1 at the class.
+        batches: (steps, size) indices of the samples that each step sees, padded with -1 behind a
+            short batch.
         recorded: the steps a trajectory must hold, ascending.
         trained: the paths of the parameters that have a gradient; the others are frozen.
         published: numbers printed elsewhere that the run must meet.
         tolerance: between two free runs, where the case sets it.
         tied: by path, what each parameter is that is not one of its own.
         penalties: the terms of the loss that depend on parameters alone.
-        masks: by path, (masks, size, *positions, features) of 0 and 1; step k takes number k modulo masks.
+        masks: by path, (masks, size, *positions, features) of 0 and 1; step k takes number k modulo
+            masks.
         buffers: by path what each layer remembers at first.
         clip, schedule: what is done to the gradients, and to the learning rate, before an update.
     """
@@ -91,8 +94,8 @@ class Problem:
     def fingerprint(self) -> str:
         """Everything that a run depends on, as one short text: it differs wherever one number or setting does.
 
-        What only the judge and the report need (the case's name, published numbers, a tolerance) has no part in it,
-        nor has what is empty.
+        What only the judge and the report need (the case's name, published numbers, a tolerance)
+        has no part in it, nor has what is empty.
         """
         parts = {
             part.name: getattr(self, part.name)

@@ -1,8 +1,9 @@
 """Text → plain data, and where in the text each key and value stands.
 
-The accepted YAML is small: one document of mappings, lists and plain scalars, with no anchors, aliases or tags, so
-that a file means what it shows and costs what it weighs. Scalars follow the core schema of YAML 1.2
-(https://yaml.org/spec/1.2.2/#103-core-schema), whatever a `%YAML` directive says.
+The accepted YAML is small: one document of mappings, lists and plain scalars, with no anchors,
+aliases or tags, so that a file means what it shows and costs what it weighs. Scalars follow the
+core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), whatever a `%YAML` directive
+says.
 """
 
 from __future__ import annotations
