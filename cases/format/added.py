@@ -12,20 +12,21 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TypeVar
 
 from backproof.cases.format.concept import Concept
 
 REFUSED: list[str] = []
 """What could not be added and why, for the message about a kind that is not there."""
 
+Kind = TypeVar("Kind", bound=Concept)
+
 
 class NotAdded(ImportError):  # noqa: N818, it says what became of it
     """What an entry point names can't be added; the message says what was expected there."""
 
 
-def added(
-    group: str, base: type[Concept], ours: Iterable[type[Concept]]
-) -> dict[type[Concept], ModuleType]:
+def added(group: str, base: type[Kind], ours: Iterable[type[Kind]]) -> dict[type[Kind], ModuleType]:
     """Import what packages add to a table; what can't be added is told in `REFUSED`.
 
     Args:
@@ -36,7 +37,7 @@ def added(
     Returns:
         By the class of each kind, the module that it stands in.
     """
-    found: dict[type[Concept], ModuleType] = {}
+    found: dict[type[Kind], ModuleType] = {}
     for entry in sorted(importlib.metadata.entry_points(group=group), key=str):
         try:
             concept, module = _concept(entry, base, {concept.kind for concept in (*ours, *found)})
@@ -48,8 +49,8 @@ def added(
 
 
 def _concept(
-    entry: importlib.metadata.EntryPoint, base: type[Concept], taken: set[str]
-) -> tuple[type[Concept], ModuleType]:
+    entry: importlib.metadata.EntryPoint, base: type[Kind], taken: set[str]
+) -> tuple[type[Kind], ModuleType]:
     """Return the one class of an entry point's module, and the module, or raise `NotAdded`."""
     named = f"the entry point {entry.name!r} of {entry.group}, {entry.value}"
     try:

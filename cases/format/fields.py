@@ -61,7 +61,7 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: dict, handler: GetJsonSchemaHandler) -> dict:
         choices = schema["schema"]["choices"].items()
-        return {"anyOf": [form for choice in choices for form in _forms(*choice, handler)]}
+        return {"anyOf": [form for kind, one in choices for form in _forms(kind, one, handler)]}
 
 
 def _with_known_kind(

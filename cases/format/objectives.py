@@ -89,8 +89,6 @@ def _rows(objective: Any) -> tuple[str, list, list[PydanticCustomError]]:
 
 
 def _is_vector(numbers: Any) -> bool:
-    return isinstance(numbers, list) and bool(numbers) and all(map(_is_finite, numbers))
-
-
-def _is_finite(number: Any) -> bool:
-    return type(number) in (int, float) and math.isfinite(number)
+    if not (isinstance(numbers, list) and numbers):
+        return False
+    return all(type(number) in (int, float) and math.isfinite(number) for number in numbers)

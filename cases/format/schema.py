@@ -84,7 +84,10 @@ class Random(Concept):
 
 
 class Data(Concept):
-    """All samples: inputs (samples, *positions, features) and targets (samples, *positions, outputs)."""
+    """All samples, a row each.
+
+    They are inputs (samples, *positions, features) and targets (samples, *positions, outputs).
+    """
 
     inputs: Array
     targets: Array
@@ -222,13 +225,13 @@ def _named(network: list[Layer]) -> list[Layer]:
     named = []
     for layer in network:
         seen[layer.kind] += 1
-        own = layer.name or f"{layer.kind}{seen[layer.kind]}"
-        named.append(layer.model_copy(update={"name": own}))
+        name = f"{layer.kind}{seen[layer.kind]}"
+        named.append(layer if layer.name else layer.model_copy(update={"name": name}))
     return named
 
 
 class Case(Concept):
-    """One training scenario. Without `training` it asks for the gradients at the initial parameters.
+    """One training scenario; without `training` it asks for gradients at the initial parameters.
 
     `frozen` parameters have neither gradient nor update. `penalties` are part of the loss and of
     the gradients.

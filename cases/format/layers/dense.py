@@ -27,5 +27,5 @@ class Dense(LayerConcept):
 
     def parameters(self, *before: Shape) -> dict[str, Shape]:
         """Return the shapes of the weight, and of the bias if there is one."""
-        weight = {"weight": (before[0][-1], self.units)}
+        weight: dict[str, Shape] = {"weight": (before[0][-1], self.units)}
         return weight | {"bias": (self.units,)} if self.bias else weight
