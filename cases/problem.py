@@ -144,10 +144,7 @@ def materialise(case: Case, dtype: str) -> Problem:
 def _drawn(case: Case, dtype: str) -> Problem:
     """Return the problem; the numbers are drawn in the order that `Random` says."""
     random, shapes, training = _generator(case), case.parameter_shapes(), case.training
-    parameters = {
-        path: rounded(_draw(value, shapes[path], random), dtype)
-        for path, value in case.parameters.items()
-    }
+    parameters = {path: _draw(x, shapes[path], random) for path, x in case.parameters.items()}
     masks = _masks(case, random)
     batches = _batches(case, random)
     buffers = case.graph.buffers.items()
@@ -157,7 +154,7 @@ def _drawn(case: Case, dtype: str) -> Problem:
         layers=tuple(map(_without_masks, case.network)),
         loss=case.loss,
         optimizer=training.optimizer if training else None,
-        parameters={path: parameters[path] for path in shapes},
+        parameters={path: rounded(parameters[path], dtype) for path in shapes},
         inputs=rounded(case.data.inputs, dtype),
         targets=rounded(_targets(case), dtype),
         batches=batches,

@@ -158,18 +158,13 @@ def _steps(case: Case) -> Mistakes:
 def _random(case: Case) -> Mistakes:
     if any(isinstance(value, Unreadable) for value in case.parameters.values()):
         return  # it may be a draw
-    drawn = [
-        ("parameters", name)
-        for name, value in case.parameters.items()
-        if isinstance(value, Concept)
-    ]
-    masks = [
-        ("network", i, layer.kind)
-        for i, layer in enumerate(case.network)
-        if any(mask is None for mask in layer.given_masks().values())
-    ]
-    shuffled = case.training and case.training.batch and case.batch.order == "shuffled"
-    uses: list[Place] = [*drawn, *masks, *([("training", "batch", "order")] if shuffled else [])]
+    given = case.parameters.items()
+    uses: list[Place] = [("parameters", name) for name, one in given if isinstance(one, Concept)]
+    for i, layer in enumerate(case.network):
+        if any(mask is None for mask in layer.given_masks().values()):
+            uses.append(("network", i, layer.kind))
+    if case.training and case.training.batch and case.batch.order == "shuffled":
+        uses.append(("training", "batch", "order"))
     if uses and case.random is None:
         yield uses[0], "random numbers need `random: {generator: mt19937, seed: 0}`"
     if case.random and not uses:
