@@ -1,4 +1,4 @@
-"""`backproof report | cases | backends`: the commands, wherever one is; `python -m backproof` is the same."""
+"""`backproof report | cases | backends`, which `python -m backproof` is too: the commands."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Hand what follows the command over to it; its exit code is that of `python -m report` and its like."""
+    """Hand what follows the command over to it, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="backproof",
-        description="Prove hand-written backpropagation, PyTorch and JAX against each other and the exact result.",
+        description="Prove hand-written backpropagation, PyTorch and JAX against each other "
+        "and the exact result.",
         epilog="backproof COMMAND --help says what a command can do",
     )
     parser.add_argument("--version", action="version", version=f"backproof {version('backproof')}")
@@ -27,9 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, words in COMMANDS.items():
         commands.add_parser(name, help=words, add_help=False)
     chosen, rest = parser.parse_known_args(argv)
-    sys.path.append(
-        str(Path.cwd())
-    )  # where `mine=package.module:function` is looked for, as by `python -m`
+    sys.path.append(str(Path.cwd()))  # `mine=package.module:function` is found, as by `python -m`
     return import_module(f"backproof.{chosen.command}.__main__").main(rest)
 
 

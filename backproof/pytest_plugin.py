@@ -1,6 +1,7 @@
 """Every case file × dtype × backend is a test: `pytest cases/xor/two_four_one.yaml::float64-torch`.
 
-The plugin registers itself where backproof is installed. What a case needs is imported when the first one is collected.
+The plugin registers itself where backproof is installed. What a case needs is imported when the
+first one is collected.
 """
 
 from __future__ import annotations
@@ -10,38 +11,40 @@ from pathlib import Path
 
 import pytest
 
+from backproof.cases.console.terminal import plain
+
 SUFFIXES = (".yaml", ".yml")
 FOLDERS, BACKENDS, REQUIRED = "backproof_cases", "backproof_backend", "backproof_require_backend"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The folders with cases; the choice of backends, and whether all of them must be there."""
-    parser.addini(
-        FOLDERS, "folders whose YAML files are cases: each is a test on every backend", type="paths"
+    """Add the options: folders with cases, backends, and whether all of them must be there."""
+    about = "folders whose YAML files are cases: each is a test on every backend"
+    parser.addini(FOLDERS, about, type="paths")
+    add = parser.getgroup("backproof").addoption
+    about = "run the cases on this backend only; NAME=FILE.py:FUNCTION is a function of your own"
+    add("--backproof-backend", action="append", dest=BACKENDS, metavar="NAME", help=about)
+    about = (
+        "a missing backend fails instead of skipping, as one that is named does "
+        "(the default where CI is true)"
     )
-    group = parser.getgroup("backproof")
-    group.addoption(
-        "--backproof-backend", action="append", dest=BACKENDS, metavar="NAME",
-        help="run the cases on this backend only; NAME=FILE.py:FUNCTION is a function of your own",
-    )  # fmt: skip
-    group.addoption(
-        "--backproof-require-backend", action="store_true", dest=REQUIRED, default=os.environ.get("CI") == "true",
-        help="a missing backend fails instead of skipping, as one that is named does (the default where CI is true)",
-    )  # fmt: skip
+    in_ci = os.environ.get("CI") == "true"
+    name = "--backproof-require-backend"
+    add(name, action="store_true", dest=REQUIRED, default=in_ci, help=about)
 
 
 JUDGE = pytest.StashKey()
 
 
 def _judge(config: pytest.Config):
-    """The judge of this session, in a process of its own, which a backend in this one can't change."""
+    """Return the judge of this session, in a process that a backend in this one can't change."""
     from backproof.report.running.judge_apart import JudgeApart
 
     return config.stash.setdefault(JUDGE, JudgeApart())
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse what names no backend, and one name for two of them: their items would be called the same."""
+    """Refuse what names no backend, and one name for two of them, whose items would share it."""
     names = [_label(text) for text in config.getoption(BACKENDS) or ()]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise pytest.UsageError(f"{twice} is given twice")
@@ -63,12 +66,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
-    """Collect case files: all below the folders of `backproof_cases`, and every other one that is named."""
+    """Collect case files: all below the folders of `backproof_cases`, and those that are named."""
     if file_path.suffix not in SUFFIXES:
         return None
-    named = str(file_path) in map(
-        os.path.abspath, (argument.partition("::")[0] for argument in parent.config.args)
-    )
+    arguments = (argument.partition("::")[0] for argument in parent.config.args)
+    named = str(file_path) in map(os.path.abspath, arguments)
     inside = any(file_path.is_relative_to(folder) for folder in parent.config.getini(FOLDERS))
     return CaseFile.from_parent(parent, path=file_path) if named or inside else None
 
@@ -88,14 +90,13 @@ class CaseFile(pytest.File):
             return
         backends = self.config.getoption(BACKENDS) or list(DEFAULT)
         for dtype in case.dtypes:
-            for backend in backends:
-                yield CaseItem.from_parent(
-                    self, name=f"{dtype}-{label(backend)}", case=case, dtype=dtype, backend=backend
-                )
+            about = {"case": case, "dtype": dtype}
+            for each in backends:
+                name = f"{dtype}-{label(each)}"
+                yield CaseItem.from_parent(self, name=name, backends=[each], **about)
             if dtype in case.tolerance and len(backends) > 1:
-                yield PairsItem.from_parent(
-                    self, name=f"{dtype}-pairs", case=case, dtype=dtype, backends=backends
-                )
+                name = f"{dtype}-pairs"
+                yield PairsItem.from_parent(self, name=name, backends=backends, **about)
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
@@ -104,8 +105,7 @@ class Refused(Exception):  # noqa: N818, it is told without a traceback
 
 class _Item(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
-        """The judge's words; a traceback only where code broke, and of somebody's own code that part alone."""
-        from backproof.cases.console.terminal import plain
+        """Return the judge's words; a traceback only where code broke, of the user's own alone."""
         from backproof.cases.reading.load import InvalidCase
         from backproof.report.judging.exceptions import EndedError, is_theirs
 
@@ -120,7 +120,7 @@ class _Item(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self):
-        """Where the item comes from."""
+        """Return where the item comes from."""
         return self.path, None, f"{self.path.name} {self.name}"
 
 
@@ -136,56 +136,53 @@ class InvalidItem(_Item):
         raise self.error
 
 
-class CaseItem(_Item):
-    """One run: fails with the first failure that the judge names."""
-
-    def __init__(self, *, case, dtype: str, backend: str, **kwargs):
-        super().__init__(**kwargs)
-        self.case, self.dtype, self.backend = case, dtype, backend
-
-    def runtest(self) -> None:
-        """Run and judge; an unsupported case skips, a missing backend too unless it is named or required.
-
-        An exception of the backend's own code is raised as it is.
-        """
-        from backproof.cases.console.terminal import plain
-        from backproof.cases.problem import materialise
-        from backproof.report.judging.outcome import attempt_openly
-
-        result = attempt_openly(
-            materialise(self.case, self.dtype), self.backend, _judge(self.config).of(self.case)
-        )
-        required = self.config.getoption(REQUIRED) or self.config.getoption(BACKENDS)
-        if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
-            pytest.skip(plain(f"{result.verdict}: {result.message}"))
-        if result.verdict != "certified":
-            raise Refused(
-                f"{self.case.name} {self.dtype} {result.backend}: {result.verdict}", result.message
-            )
-
-
-class PairsItem(_Item):
-    """The free runs beside each other, where the case sets a tolerance: fails with the first pair outside it."""
-
+class _Judged(_Item):
     def __init__(self, *, case, dtype: str, backends: list[str], **kwargs):
         super().__init__(**kwargs)
         self.case, self.dtype, self.backends = case, dtype, backends
 
+
+class CaseItem(_Judged):
+    """One run: fails with the first failure that the judge names."""
+
     def runtest(self) -> None:
-        """Run the backends and compare; one that is missing or can't finish fails or skips in its own item."""
+        """Run and judge; an exception of the backend's own code is raised as it is.
+
+        An unsupported case skips, and a missing backend too unless it is named or required.
+        """
+        from backproof.cases.problem import materialise
+        from backproof.report.judging.outcome import attempt_openly
+
+        problem, judging = materialise(self.case, self.dtype), _judge(self.config).of(self.case)
+        result = attempt_openly(problem, self.backends[0], judging)
+        required = self.config.getoption(REQUIRED) or self.config.getoption(BACKENDS)
+        if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
+            pytest.skip(plain(f"{result.verdict}: {result.message}"))
+        if result.verdict != "certified":
+            what = f"{self.case.name} {self.dtype} {result.backend}: {result.verdict}"
+            raise Refused(what, result.message)
+
+
+class PairsItem(_Judged):
+    """The free runs beside each other: fails with the first pair outside the case's tolerance."""
+
+    def runtest(self) -> None:
+        """Run the backends and compare; one that can't finish fails or skips in its own item."""
         from backproof.cases.problem import materialise
         from backproof.report.judging.outcome import Comparison, attempt, pairs_of
 
         judging, where = _judge(self.config).of(self.case), f"{self.case.name} {self.dtype}"
         comparison = Comparison(self.case, materialise(self.case, self.dtype))
         comparison.results = [attempt(comparison.problem, name, judging) for name in self.backends]
-        pairs = list(pairs_of(comparison))
+        pairs, none = (
+            list(pairs_of(comparison)),
+            "fewer than two backends finished: there is no pair",
+        )
         if not pairs and not self.config.getoption(REQUIRED):
-            pytest.skip("fewer than two backends finished: there is no pair")
+            pytest.skip(none)
         if not pairs:
-            raise Refused(f"{where}: fewer than two backends finished: there is no pair")
+            raise Refused(f"{where}: {none}")
         for pair in pairs:
             if pair.status == "outside":
-                raise Refused(
-                    f"{where} {'-'.join(pair.names)}: outside the case's tolerance", pair.drift
-                )
+                names = "-".join(pair.names)
+                raise Refused(f"{where} {names}: outside the case's tolerance", pair.drift)

@@ -1,4 +1,4 @@
-"""`python -m cases`: list the scenarios and validate them, or print the JSON Schema of their format."""
+"""`python -m cases`: list and validate the scenarios, or print the JSON Schema of their format."""
 
 from __future__ import annotations
 
@@ -34,21 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=as_called("cases"),
-        description="List training scenarios and validate them. Every mistake is printed as file:line:column: message.",
-        epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; 5 no case was found; 130 interrupted; "
-        "141 the reader of the list has left",
+        description="List training scenarios and validate them. "
+        "Every mistake is printed as file:line:column: message.",
+        epilog="exit code: 0 all are valid; 2 a mistake in a case or the usage; "
+        "5 no case was found; 130 interrupted; 141 the reader of the list has left",
     )
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        metavar="FILE or FOLDER",
-        help="case files, or folders with *.yaml in them",
-    )
-    parser.add_argument(
-        "--schema",
-        action="store_true",
-        help="print the JSON Schema of a case, for editors, and stop",
-    )
+    about = "case files, or folders with *.yaml in them"
+    parser.add_argument("paths", nargs="*", metavar="FILE or FOLDER", help=about)
+    about = "print the JSON Schema of a case, for editors, and stop"
+    parser.add_argument("--schema", action="store_true", help=about)
     return parser
 
 
@@ -56,12 +50,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _WithoutNull(GenerateJsonSchema):
-    """What may be left out is left out in a case, never null; and a key needs no title beside its name."""
+    """A key that may be left out is never null in a case, and needs no title beside its name."""
 
-    def nullable_schema(self, schema: dict) -> dict:
+    def nullable_schema(self, schema: Any) -> dict:
         return self.generate_inner(schema["schema"])
 
-    def default_schema(self, schema: dict) -> dict:
+    def default_schema(self, schema: Any) -> dict:
         absent = schema.get("default") is None
         return self.generate_inner(schema["schema"]) if absent else super().default_schema(schema)
 
@@ -70,7 +64,7 @@ class _WithoutNull(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a case file."""
+    """Return the JSON Schema of a case file."""
     schema = Case.model_json_schema(schema_generator=_WithoutNull)
     draft = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": draft, **schema, "title": "A training scenario of backproof"}
@@ -97,7 +91,7 @@ def _validate(paths: list[str]) -> int:
 
 
 def _table(cases: list[Case]) -> str:
-    """One line a case; the title gets what the other columns leave of the terminal's width."""
+    """Return one line a case; the title gets what the other columns leave of the width."""
     rows = [_row(case) for case in cases]
     widths = [max(map(len, column)) for column in zip(*rows, COLUMNS, strict=True)]
     room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
@@ -107,28 +101,25 @@ def _table(cases: list[Case]) -> str:
 
 
 def _row(case: Case) -> tuple[str, ...]:
-    return (
-        plain(case.name),
-        _cut(_network(case), WIDEST_NETWORK),
-        str(case.steps),
-        _dtypes(case),
-        case.title,
-    )
+    network = _cut(_network(case), WIDEST_NETWORK)
+    return plain(case.name), network, str(case.steps), _dtypes(case), case.title
 
 
 def _network(case: Case) -> str:
-    """`2-4-1 sigmoid`: the shapes as they change (`32x16` for sixteen equal ones), and the kinds of the other layers."""
+    """Return `2-4-1 sigmoid`: the shapes as they change, and the kinds of the other layers.
+
+    Sixteen equal shapes are `32x16`.
+    """
     shaped = [layer for layer in case.network if "units" in type(layer).model_fields]
     shapes = [case.graph.shapes[name] for name in ("input", *(layer.name for layer in shaped))]
     runs = [("×".join(map(str, shape)), len(list(equal))) for shape, equal in groupby(shapes)]
     kinds = dict.fromkeys(layer.kind for layer in case.network if layer not in shaped)
-    return " ".join(
-        ["-".join(f"{shape}x{n}" if n > 2 else "-".join([shape] * n) for shape, n in runs), *kinds]
-    )
+    told = "-".join(f"{shape}x{n}" if n > 2 else "-".join([shape] * n) for shape, n in runs)
+    return " ".join([told, *kinds])
 
 
 def _dtypes(case: Case) -> str:
-    """`float64/32`."""
+    """Return `float64/32`."""
     return "/".join([case.dtypes[0], *(dtype.removeprefix("float") for dtype in case.dtypes[1:])])
 
 

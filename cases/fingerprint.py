@@ -1,4 +1,4 @@
-"""The content of a thing as one short text: two are the same where their numbers, texts and settings are."""
+"""The content of a thing as one short text: the same where numbers, texts and settings are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ DIGITS = 40
 
 
 def digest_of(thing: Any) -> str:
-    """Name a thing by its content: numbers, texts, arrays, concepts, and mappings (in any order) and lists of them.
+    """Return a name of a thing by its content.
 
-    What a concept leaves out and what it leaves at its default are the same: a new setting changes no old name.
+    It is of numbers, texts, arrays, concepts, and mappings (in any order) and lists of these. What
+    a concept leaves out and what it leaves at its default are the same: a new setting changes no
+    old name.
     """
     digest = hashlib.sha256()
     for piece in _pieces(thing):
@@ -24,16 +26,15 @@ def digest_of(thing: Any) -> str:
 
 
 def _pieces(thing: Any) -> Iterator[bytes]:
-    """The content of a thing as bytes, in an order that is always the same."""
+    """Yield the content of a thing as bytes, in an order that is always the same."""
     match thing:
         case np.ndarray():
             yield f"{thing.dtype.name} {thing.shape}".encode()
             yield thing.tobytes()
         case BaseModel():
             yield type(thing).__name__.encode()
-            yield from _pieces(
-                {name: value for name, value in thing if not _is_default(thing, name, value)}
-            )
+            said = {name: value for name, value in thing if not _is_default(thing, name, value)}
+            yield from _pieces(said)
         case dict():
             yield b"dict"
             for name in sorted(thing):

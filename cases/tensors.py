@@ -1,4 +1,4 @@
-"""Every tensor that a run of a problem leaves: what it is called, its axes and its dtype. It is said here, once."""
+"""Every tensor that a run of a problem leaves, said here once: its name, its axes, its dtype."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from backproof.cases.format.layers.layer import Shape
 from backproof.cases.problem import Problem
 
 
@@ -22,12 +23,12 @@ class Tensor(NamedTuple):
 
     field: str
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: np.dtype
 
 
 def tensors_of(problem: Problem, *, layers: bool = True) -> Iterator[Tensor]:
-    """List every tensor of a run; without `layers` those of a run that holds gradients alone.
+    """Yield every tensor of a run; without `layers` those of a run that holds gradients alone.
 
     Of such a run `final_values` has the output, which may be left out.
     """
@@ -42,32 +43,23 @@ def tensors_of(problem: Problem, *, layers: bool = True) -> Iterator[Tensor]:
     yield Tensor("final_loss", "", (), dtype)
 
 
-def _by_step(
-    problem: Problem, batch: int, *, layers: bool
-) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Field, name and shape of what there is at every recorded step."""
+def _by_step(problem: Problem, batch: int, *, layers: bool) -> Iterator[tuple[str, str, Shape]]:
+    """Yield field, name and shape of what there is at every recorded step."""
     yield "loss", "", ()
     for name, shape in problem.shapes.items() if layers else ():
         yield "values", name, (batch, *shape)
         yield "cotangents", name, (batch, *shape)
-    for path, values in problem.parameters.items():
-        if path in problem.trained:
-            yield "gradients", path, values.shape
-        yield "before", path, values.shape
-        yield "after", path, values.shape
-    for name, shape in state_shapes(problem).items():
-        yield "state_before", name, shape
-        yield "state_after", name, shape
-    for path, values in problem.buffers.items():
-        yield "buffers_before", path, values.shape
-        yield "buffers_after", path, values.shape
+    shapes = {path: values.shape for path, values in problem.parameters.items()}
+    buffers = {path: values.shape for path, values in problem.buffers.items()}
+    for path in problem.trained:
+        yield "gradients", path, shapes[path]
+    for prefix, found in (("", shapes), ("state_", state_shapes(problem)), ("buffers_", buffers)):
+        for path, shape in found.items():
+            yield f"{prefix}before", path, shape
+            yield f"{prefix}after", path, shape
 
 
-def state_shapes(problem: Problem) -> dict[str, tuple[int, ...]]:
-    """The shape of everything that the optimizer remembers, by `NAME/PARAMETER`."""
-    names = problem.optimizer.state if problem.optimizer else ()
-    return {
-        f"{name}/{path}": problem.parameters[path].shape
-        for name in names
-        for path in problem.trained
-    }
+def state_shapes(problem: Problem) -> dict[str, Shape]:
+    """Return the shape of everything that the optimizer remembers, by `NAME/PARAMETER`."""
+    names, shapes = problem.optimizer.state if problem.optimizer else (), problem.parameters
+    return {f"{name}/{path}": shapes[path].shape for name in names for path in problem.trained}

@@ -1,7 +1,8 @@
-"""How each of the project's commands ends: interrupted, or with nobody left to read, without a traceback."""
+"""How each of the project's commands ends: interrupted or unread, it prints no traceback."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,14 +14,15 @@ INSTALLED = (Path(__file__).parents[2] / "pytest_plugin.py").is_file()  # and no
 
 
 def as_called(command: str) -> str:
-    """How one calls a command of the project's: `python -m report` in a checkout, else `backproof report`."""
+    """Return how a command is called: `python -m report` in a checkout, else `backproof report`."""
     return f"backproof {command}" if INSTALLED else f"python -m {command}"
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """The exit code of `command`."""
+    """Run a command and return its exit code, also where it is interrupted or can't print."""
     open_streams()
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command()
         sys.stdout.flush()
@@ -45,7 +47,7 @@ def say(words: str, *, error: bool = False) -> None:
 
 
 class Heedless:
-    """A stream that loses what can't be printed, for those who print by themselves and would fail."""
+    """A stream that loses what can't be printed, for libraries that print and would fail."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -74,7 +76,7 @@ def _muted_on_failure(stream) -> Iterator[None]:
 
 
 def mute(stream) -> None:
-    """Let go to nowhere what is printed from now on: what can't be flushed now fails at the exit again."""
+    """Send nowhere what is printed from now on, which would fail at the exit again."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -88,8 +90,5 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
-            setattr(
-                sys,
-                name,
-                os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False),
-            )
+            opened = os.fdopen(number, "w", -1, "utf-8", "backslashreplace", closefd=False)
+            setattr(sys, name, opened)

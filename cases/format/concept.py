@@ -1,4 +1,4 @@
-"""What all concepts of the case format share: strict reading, a name for each kind, and the types of small settings."""
+"""What all concepts share: strict reading, a name for each kind, the types of small settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$"
 
 
 def _as_text(name: Any) -> Any:
-    """YAML reads the name `0` as a number."""
+    """Return the name as text: YAML reads the name `0` as a number."""
     return str(name) if type(name) is int else name
 
 
@@ -44,7 +44,7 @@ class Concept(BaseModel):
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def __getattr__(self, name: str) -> Any:
-        """All keys are there but in a case with mistakes (`partly.py`)."""
+        """Raise `Unread` for a key that is missing through a mistake (`partly.py`)."""
         if name in type(self).model_fields:
             raise Unread
-        return super().__getattr__(name)
+        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides its own

@@ -1,4 +1,4 @@
-"""The three field types that pydantic lacks: a choice by name, an array of numbers, and printed numbers."""
+"""The field types that pydantic lacks: a choice by name, arrays, parts of them, printed numbers."""
 
 from __future__ import annotations
 
@@ -15,76 +15,21 @@ import numpy as np
 from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from backproof.cases.format.added import REFUSED
+from backproof.cases.format.message import KEY, again, describe, hint, listed, mistake, quoted
 from backproof.cases.format.words import nearest
 
-KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
 REFERENCE = "docs/generated/reference.md"
 LARGEST_FILE = 256 * 2**20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](\+?\d{1,2}|-\d{1,3}))?", re.ASCII)
-
-
-# ---------------------------------------------------------------- the words of a message
-
-
-def mistake(message: str, *inside: int | str) -> PydanticCustomError:
-    """An error with a ready message; `inside` leads from the field to the offending element (and `KEY` to its key)."""
-    return PydanticCustomError("mistake", "{message}", {"message": message, "inside": list(inside)})
-
-
-def again(error: ErrorDetails) -> InitErrorDetails:
-    """An error as it is made."""
-    ours = error["type"] == "mistake"
-    kind = PydanticCustomError("mistake", "{message}", error["ctx"]) if ours else error["type"]
-    return InitErrorDetails(
-        type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {})
-    )
-
-
-def quoted(text: str) -> str:
-    """The text in quotes, on one line, cut if it is long."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
-
-
-def describe(value: Any) -> str:
-    """What was found, for a message: `the text 'no'`, `the number 3`, `a list`, ..."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f"the text {quoted(value)}"
-        case []:
-            return "an empty list"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping" if isinstance(value, dict) else type(value).__name__
-
-
-def hint(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the valid ones that may be meant, or all of them."""
-    names = list(names)
-    if near := nearest(name, names):
-        return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; expected {listed(names)}" if names else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b or c`, cut after sixteen."""
-    names = list(names)
-    if len(names) > 16:
-        return f"{', '.join(names[:16])}, ..."
-    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 # ---------------------------------------------------------------- one of several concepts
@@ -92,7 +37,9 @@ def listed(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A union whose members are told apart by name: `dense: {units: 4}`, or `sigmoid` where nothing need be said.
+    """A union whose members are told apart by name: `dense: {units: 4}`.
+
+    A name alone, `sigmoid`, will do where every setting has a default.
 
     Attributes:
         one, many: what a member is called, `layer`, and what all are, `layers`.
@@ -103,47 +50,41 @@ class OneOf:
     many: str
     section: str
 
-    def __get_pydantic_core_schema__(
-        self, union: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        choices = {
+    def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices: dict[Any, CoreSchema] = {
             model.kind: core_schema.no_info_before_validator_function(_content, handler(model))
             for model in get_args(union) or (union,)
         }
         chosen = core_schema.tagged_union_schema(choices, discriminator=_kind)
-        return core_schema.no_info_wrap_validator_function(
-            partial(_with_known_kind, self, list(choices)), chosen
-        )
+        read = partial(_with_known_kind, self, list(choices))
+        return core_schema.no_info_wrap_validator_function(read, chosen)
 
     def __get_pydantic_json_schema__(self, schema: dict, handler: GetJsonSchemaHandler) -> dict:
-        choices = schema["schema"]["choices"]
-        return {
-            "anyOf": [
-                form for kind, choice in choices.items() for form in _forms(kind, choice, handler)
-            ]
-        }
+        choices = schema["schema"]["choices"].items()
+        return {"anyOf": [form for kind, one in choices for form in _forms(kind, one, handler)]}
 
 
 def _with_known_kind(
     sort: OneOf, kinds: list[str], value: Any, handler: ValidatorFunctionWrapHandler
 ) -> Any:
+    """Read a value whose kind is one of `kinds`, or raise all that is wrong with it."""
     kind = _kind(value)
     if kind is None:
         found = f"a mapping of {len(value)} keys" if isinstance(value, dict) else describe(value)
         raise mistake(f"expected {listed(kinds)}, found {found}")
     if kind in kinds:
         return handler(value)
-    unknown = mistake(_no_such_kind(sort, kinds, kind), kind, KEY)
-    inside = _mistakes_inside(kind, nearest(kind, kinds), value, handler)
-    raise ValidationError.from_exception_data(
-        sort.one, [InitErrorDetails(type=unknown, input=value), *inside]
-    )
+    near = nearest(kind, kinds)
+    message = mistake(_no_such_kind(sort, kinds, near, kind), kind, KEY)
+    unknown = InitErrorDetails(type=message, input=value)
+    inside = _mistakes_inside(kind, near, value, handler)
+    raise ValidationError.from_exception_data(sort.one, [unknown, *inside])
 
 
 def _mistakes_inside(
     kind: str, near: list[str], value: Any, handler: ValidatorFunctionWrapHandler
 ) -> Iterator[InitErrorDetails]:
-    """What is wrong with the settings of an unknown kind, read as those of the only one that may be meant."""
+    """Yield what is wrong with settings of an unknown kind, if there is one that it may mean."""
     if len(near) != 1:
         return
     try:
@@ -153,20 +94,18 @@ def _mistakes_inside(
             yield error | {"loc": (kind, *error["loc"])}
 
 
-def _no_such_kind(sort: OneOf, kinds: list[str], found: str) -> str:
-    """What may be meant, with a link to it; or all that there is, with a link to the list."""
-    if near := nearest(found, kinds):
-        meant, sections = f"did you mean {' or '.join(map(repr, near))}?", near
+def _no_such_kind(sort: OneOf, kinds: list[str], near: list[str], found: str) -> str:
+    """Say what may be meant, with links to it; or all that there is, with a link to the list."""
+    if near:
+        meant = f"did you mean {' or '.join(map(repr, near))}?"
     else:
-        meant, sections = (
-            f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};",
-            [sort.section],
-        )
-    links = " and ".join(f"{REFERENCE}#{section}" for section in sections)
+        meant = f"the {sort.many} are {', '.join(kinds[:-1])} and {kinds[-1]};"
+    links = " and ".join(f"{REFERENCE}#{section}" for section in near or [sort.section])
     return "; ".join([f"there is no {sort.one} {quoted(found)}", f"{meant} see {links}", *REFUSED])
 
 
 def _kind(value: Any) -> str | None:
+    """Return the name in `name: {...}` or `name`; None of anything else."""
     if isinstance(value, dict) and len(value) == 1:
         return str(next(iter(value)))
     return value if isinstance(value, str) else None
@@ -177,46 +116,34 @@ def _content(value: Any) -> Any:
 
 
 def _forms(kind: str, choice: dict, handler: GetJsonSchemaHandler) -> Iterator[dict]:
+    """Yield the JSON schemas of `kind: {...}`, and of `kind` if it may stand alone."""
     content = handler(choice)
     about = handler.resolve_ref_schema(content)
     described = {"title": kind, "description": about.get("description", "")}
-    only = {
-        "type": "object",
-        "properties": {kind: content},
-        "required": [kind],
-        "additionalProperties": False,
-    }
-    yield {**described, **only}
+    yield described | _object({kind: content}, kind)
     if not about.get("required"):
-        yield {**described, "const": kind}
+        yield described | {"const": kind}
+
+
+def _object(properties: dict[str, Any], required: str) -> dict[str, Any]:
+    """Return the JSON schema of a mapping with these keys alone, one of which must be there."""
+    keys = {"type": "object", "properties": properties, "required": [required]}
+    return keys | {"additionalProperties": False}
 
 
 # ---------------------------------------------------------------- arrays of numbers
 
 
-class _ArrayField:
-    """Nested lists of numbers, or `{file: data.npz, array: x}` / `{file: data.csv}` beside the case file."""
-
-    def __get_pydantic_core_schema__(
-        self, _: Any, __: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.with_info_plain_validator_function(_read_array)
-
-    def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
-        file = {
-            "type": "object",
-            "properties": {"file": {"type": "string"}, "array": {"type": "string"}},
-            "required": ["file"],
-            "additionalProperties": False,
-        }
-        numbers = {"type": "array", "minItems": 1, "items": {"type": ["number", "array"]}}
-        return {"anyOf": [numbers, {"type": "number"}, file], "description": _ArrayField.__doc__}
-
-
 def _read_array(value: Any, info: ValidationInfo) -> np.ndarray:
+    """Return the float64 array that is written in nested lists, or stands in a file."""
     if isinstance(value, dict):
         return _from_file(value, (info.context or {}).get("folder", Path.cwd()))
-    return _frozen(np.array(_rectangular(value, (), _is_number), dtype=np.float64))
+    return _frozen(np.array(_rectangular(value, (), _number), dtype=np.float64))
+
+
+def _lists_of(leaf: str) -> dict[str, Any]:
+    """Return the JSON schema of nested lists."""
+    return {"type": "array", "minItems": 1, "items": {"type": [leaf, "array"]}}
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -224,7 +151,7 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _is_number(value: Any) -> float:
+def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected a number, found {describe(value)}")
     try:
@@ -237,7 +164,10 @@ def _is_number(value: Any) -> float:
 
 
 def _rectangular(value: Any, inside: tuple[int, ...], leaf: Callable[[Any], Any]) -> Any:
-    """Nested lists in which all rows of a level have one shape, with `leaf` applied to the elements."""
+    """Return nested lists, all rows of a level of one shape, with `leaf` applied to the elements.
+
+    `inside` are the indices that lead to `value`, for the place of a mistake.
+    """
     if not isinstance(value, list):
         try:
             return leaf(value)
@@ -246,11 +176,10 @@ def _rectangular(value: Any, inside: tuple[int, ...], leaf: Callable[[Any], Any]
     if not value:
         raise mistake("expected numbers, found an empty list", *inside)
     rows = [_rectangular(row, (*inside, i), leaf) for i, row in enumerate(value)]
+    first = _shape(rows[0])
     for i, row in enumerate(rows):
-        if _shape(row) != _shape(rows[0]):
-            raise mistake(
-                f"row {i} has shape {_shape(row)}, row 0 has {_shape(rows[0])}", *inside, i
-            )
+        if (shape := _shape(row)) != first:
+            raise mistake(f"row {i} has shape {shape}, row 0 has {first}", *inside, i)
     return rows
 
 
@@ -262,15 +191,15 @@ def _shape(rows: Any) -> tuple[int, ...]:
 
 
 def _from_file(value: dict, folder: Path) -> np.ndarray:
+    """Return the array that `{file: data.npz, array: x}` or `{file: data.csv}` names."""
     for key in value:
         if key not in ("file", "array"):
             raise mistake(f"unknown key {quoted(key)}{hint(key, ['file', 'array'])}", key, KEY)
-    if not isinstance(value.get("file"), str):
-        raise mistake(
-            f"expected the name of a file beside the case file, found {describe(value.get('file'))}",
-            "file",
-        )
-    path = _beside(folder, value["file"])
+    name = value.get("file")
+    if not isinstance(name, str):
+        expected = "expected the name of a file beside the case file"
+        raise mistake(f"{expected}, found {describe(name)}", "file")
+    path = _beside(folder, name)
     array = _read_csv(path) if path.suffix == ".csv" else _read_npz(path, value.get("array"))
     if path.suffix == ".csv" and "array" in value:
         raise mistake("a .csv file holds one array, without a name", "array", KEY)
@@ -278,6 +207,7 @@ def _from_file(value: dict, folder: Path) -> np.ndarray:
 
 
 def _beside(folder: Path, name: str) -> Path:
+    """Return the path of a file of numbers in the folder of the case or below it."""
     try:
         path = (folder / name).resolve()
         inside, exists = path.is_relative_to(folder.resolve()), path.is_file()
@@ -295,6 +225,7 @@ def _beside(folder: Path, name: str) -> Path:
 
 
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of a file in float64, or raise what is wrong with its numbers."""
     if array.dtype.kind not in "iuf":
         raise mistake(f"{quoted(name)} holds {array.dtype} in place of numbers", "file")
     if not array.size:
@@ -307,7 +238,7 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _read_npz(path: Path, name: Any) -> np.ndarray:
-    # Broken archives make zipfile and NumPy raise a dozen kinds of exception, MemoryError among them.
+    # Broken archives make zipfile and NumPy raise a dozen kinds of exception, MemoryError too.
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -330,16 +261,21 @@ def _read_csv(path: Path) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"):  # an empty file; told in `_finite`
             return np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8")
     except (ValueError, OSError, MemoryError) as error:
-        raise mistake(
-            f"{quoted(path.name)} is no table of numbers: {_one_line(error)}", "file"
-        ) from None
+        message = f"{quoted(path.name)} is no table of numbers: {_one_line(error)}"
+        raise mistake(message, "file") from None
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-Array = Annotated[np.ndarray, _ArrayField()]
+FILE = _object({"file": {"type": "string"}, "array": {"type": "string"}}, "file")
+ARRAY = {
+    "anyOf": [_lists_of("number"), {"type": "number"}, FILE],
+    "description": "Nested lists of numbers, or `{file: data.npz, array: x}` / `{file: data.csv}` "
+    "beside the case file.",
+}
+Array = Annotated[np.ndarray, PlainValidator(_read_array), WithJsonSchema(ARRAY)]
 
 
 # ---------------------------------------------------------------- parts of a tensor
@@ -347,31 +283,20 @@ Array = Annotated[np.ndarray, _ArrayField()]
 SLICE = r"^[0-9]{0,9}:[0-9]{0,9}$"
 
 
-class _PartField:
-    """Where along an axis: a number from 0 on, or a text such as `1:3`, `:2` or `4:`, as in NumPy."""
-
-    def __get_pydantic_core_schema__(
-        self, _: Any, __: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(_read_part)
-
-    def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
-        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SLICE}]}
-
-
 def _read_part(value: Any) -> int | str:
     if (type(value) is int and value >= 0) or (isinstance(value, str) and re.match(SLICE, value)):
         return value
-    raise mistake(
-        f"expected a number from 0 on, or a part of the axis such as 1:3, found {describe(value)}"
-    )
+    expected = "expected a number from 0 on, or a part of the axis such as 1:3"
+    raise mistake(f"{expected}, found {describe(value)}")
 
 
-Part = Annotated[int | str, _PartField()]
+PART = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SLICE}]}
+Part = Annotated[int | str, PlainValidator(_read_part), WithJsonSchema(PART)]
+"""Where along an axis: a number from 0 on, or a text such as `1:3`, `:2` or `4:`, as in NumPy."""
 
 
 def slices(index: Iterable[int | str]) -> tuple[int | slice, ...]:
-    """An index as NumPy takes it; `"1:3"` is a slice."""
+    """Return an index as NumPy takes it: `"1:3"` becomes a slice."""
     return tuple(part if isinstance(part, int) else _slice(part) for part in index)
 
 
@@ -382,31 +307,23 @@ def _slice(text: str) -> slice:
 # ---------------------------------------------------------------- printed numbers
 
 
-class _PrintedField:
-    """A printed number in quotes, or nested lists of them: every digit counts, so `"0.50"` is not `"0.5"`."""
-
-    def __get_pydantic_core_schema__(
-        self, _: Any, __: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(_read_printed)
-
-    def __get_pydantic_json_schema__(self, _: dict, __: GetJsonSchemaHandler) -> dict:
-        numbers = {"type": "array", "minItems": 1, "items": {"type": ["string", "array"]}}
-        return {"anyOf": [numbers, {"type": "string"}], "description": _PrintedField.__doc__}
-
-
 def _read_printed(value: Any) -> np.ndarray:
-    return _frozen(np.array(_rectangular(value, (), _is_printed)))
+    """Return an array of the texts."""
+    return _frozen(np.array(_rectangular(value, (), _printed)))
 
 
-def _is_printed(value: Any) -> str:
+def _printed(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(
-            f"expected a printed number in quotes, so that its digits count, found {describe(value)}"
-        )
+        expected = "expected a printed number in quotes, so that its digits count"
+        raise ValueError(f"{expected}, found {describe(value)}")
     if not NUMBER.fullmatch(value) or not np.isfinite(float(value)):
         raise ValueError(f"expected a printed number, found {quoted(value)}")
     return value
 
 
-Printed = Annotated[np.ndarray, _PrintedField()]
+PRINTED = {
+    "anyOf": [_lists_of("string"), {"type": "string"}],
+    "description": "A printed number in quotes, or nested lists of them: every digit counts, so "
+    '`"0.50"` is not `"0.5"`.',
+}
+Printed = Annotated[np.ndarray, PlainValidator(_read_printed), WithJsonSchema(PRINTED)]

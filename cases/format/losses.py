@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
 
@@ -14,10 +14,10 @@ OF_SIGNS = ("hinge", "squared_hinge")  # losses whose targets are -1 or 1
 
 
 class Criterion(Concept):
-    """L = factor * sum of terms over a batch, one for each output and sample unless it says `a sample`.
+    """L = factor * sum of terms over a batch, one an output and sample unless it says `a sample`.
 
-    `mean` divides the sum by the number of terms, `batch_mean` by the number of samples. An output with positions has
-    the terms of a sample at each of them.
+    `mean` divides the sum by the number of terms, `batch_mean` by the number of samples. An output
+    with positions has the terms of a sample at each of them.
     """
 
     by_sample: ClassVar[bool] = False
@@ -49,7 +49,7 @@ class Huber(Criterion):
 
 
 class SmoothL1(Criterion):
-    """Terms d^2 / (2 beta) where |d| <= beta, else |d| - beta / 2, of d = y - t: Huber's divided by beta."""
+    """Terms d^2 / (2 beta) where |d| <= beta, else |d| - beta / 2, of d = y - t: Huber's / beta."""
 
     beta: Positive = 1.0
 
@@ -59,7 +59,7 @@ class LogCosh(Criterion):
 
 
 class BinaryCrossEntropy(Criterion):
-    """Terms -(t log(y) + (1 - t) log(1 - y)), of probabilities y; nothing is clamped, and 0 log 0 = 0."""
+    """Terms -(t log(y) + (1 - t) log(1 - y)), of probabilities y, unclamped; 0 log 0 = 0."""
 
 
 class SigmoidBinaryCrossEntropy(Criterion):
@@ -67,7 +67,10 @@ class SigmoidBinaryCrossEntropy(Criterion):
 
 
 class ByClass(Criterion):
-    """A term a sample, of a class index or a distribution t over the classes; `class_weights` has a number a class."""
+    """A term a sample, of a class index or a distribution t over the classes.
+
+    `class_weights` has a number a class.
+    """
 
     by_sample: ClassVar[bool] = True
     by_class: ClassVar[bool] = True
@@ -75,16 +78,20 @@ class ByClass(Criterion):
 
 
 class SoftmaxCrossEntropy(ByClass):
-    """A term -sum_c w_c s_c log(softmax(y)_c) a sample, of logits y and s = (1 - e) t + e / C, e the `label_smoothing`.
+    """A term -sum_c w_c s_c log(softmax(y)_c) a sample, of logits y and s = (1 - e) t + e / C.
 
-    C is the number of classes, w are the `class_weights`; with them `mean` divides by the sum of w t over the batch.
+    e is the `label_smoothing`, C the number of classes, w are the `class_weights`; with them `mean`
+    divides by the sum of w t over the batch.
     """
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class NegativeLogLikelihood(ByClass):
-    """A term -sum_c w_c t_c y_c a sample, of log probabilities y; `class_weights` w as in softmax_cross_entropy."""
+    """A term -sum_c w_c t_c y_c a sample, of log probabilities y and `class_weights` w.
+
+    With them `mean` divides as in softmax_cross_entropy.
+    """
 
 
 class KlDivergence(Criterion):
@@ -104,7 +111,10 @@ class SquaredHinge(Criterion):
 
 
 class GaussianNll(Criterion):
-    """Terms (s + (m - t)^2 exp(-s)) / 2; of the outputs the first half are means m, the others log variances s."""
+    """Terms (s + (m - t)^2 exp(-s)) / 2, of means m and log variances s.
+
+    The first half of the outputs are m, the others s.
+    """
 
 
 class Cosine(Criterion):
@@ -114,12 +124,15 @@ class Cosine(Criterion):
 
 
 OURS = (
-    WeightedSum, WeightedSquares, SquaredError, AbsoluteError, Huber, SmoothL1, LogCosh, BinaryCrossEntropy,
-    SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, NegativeLogLikelihood, KlDivergence, Poisson, Hinge, SquaredHinge,
-    GaussianNll, Cosine,
+    WeightedSum, WeightedSquares, SquaredError, AbsoluteError, Huber, SmoothL1, LogCosh,
+    BinaryCrossEntropy, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, NegativeLogLikelihood,
+    KlDivergence, Poisson, Hinge, SquaredHinge, GaussianNll, Cosine,
 )  # fmt: skip
 ADDED = added("backproof.losses", Criterion, OURS)
-Loss = Annotated[Union[(*OURS, *ADDED)], OneOf("loss", "losses", "losses")]
+if TYPE_CHECKING:
+    Loss = Criterion
+else:
+    Loss = Annotated[Union[(*OURS, *ADDED)], OneOf("loss", "losses", "losses")]
 
 
 # ---------------------------------------------------------------- penalties

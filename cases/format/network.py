@@ -1,4 +1,4 @@
-"""A network as every backend walks it: a list of operations, each with what it takes and the shape of its value."""
+"""A network as every backend walks it: operations, each with what it takes and its shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backproof.cases.format.fields import hint, quoted
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 Key = tuple[int | str, ...]
-"""Where a layer names a value that it takes: `("inputs", 1)`, `("source",)`; () for the one before it."""
+"""Where a layer names what it takes: `("inputs", 1)`, `("source",)`; () for the one before it."""
 
 
 class Node(NamedTuple):
@@ -20,10 +20,12 @@ class Node(NamedTuple):
         name: of its value: `hidden`, `attention.scores`.
         kind: its row in every table of layers: `dense`, `attention.scores`.
         inputs: the values it takes: `input`, or names of nodes before it.
-        parameters: the paths of the parameters it takes, in the order of its formula; tied ones too.
+        parameters: the paths of the parameters it takes, in the order of its formula; tied ones
+            too.
         settings: what its formula takes by keyword.
         shape: of its value, of one sample: (*positions, features).
-        masks: keyword → path of a mask of the step; None is given where there is none, after the last step.
+        masks: keyword → path of a mask of the step; None is given where there is none, after the
+            last step.
         buffers: keyword → path of what it remembers from step to step.
         layer: the name of the layer that it is, or is a part of.
     """
@@ -39,23 +41,23 @@ class Node(NamedTuple):
     layer: str
 
     def keywords(self, numbers: Mapping[str, Any], *, training: bool = True) -> dict[str, Any]:
-        """What its formula takes by keyword beside its settings: masks, buffers, and with buffers `training`."""
+        """Return what its formula takes by keyword beside its settings.
+
+        These are its masks and buffers out of `numbers`, by path, and with buffers `training`.
+        """
         if not (self.masks or self.buffers):
-            return NOTHING
-        named = {
-            keyword: numbers.get(path) for keyword, path in (self.masks | self.buffers).items()
-        }
+            return {}
+        paths = (self.masks | self.buffers).items()
+        named = {keyword: numbers.get(path) for keyword, path in paths}
         return named | ({"training": training} if self.buffers else {})
-
-
-NOTHING: dict[str, Any] = {}
 
 
 class Misfit(NamedTuple):
     """What does not fit in a list of layers.
 
     Attributes:
-        place: the keys and indices that lead there: `(3, "skip", "source")`, `(4, "dense", "inputs", 1)`.
+        place: the keys and indices that lead there: `(3, "skip", "source")`, `(4, "dense",
+            "inputs", 1)`.
         message: what was expected there, and found.
     """
 
@@ -64,7 +66,7 @@ class Misfit(NamedTuple):
 
 
 class Network:
-    """The nodes of a list of layers, all named, and the shapes of what belongs to them, of inputs of one shape.
+    """The nodes of a list of layers, all named, and the shapes of what belongs to them.
 
     Attributes:
         layers: in order.
@@ -72,8 +74,8 @@ class Network:
         shapes: of their values, of one sample.
         sources: by layer, the names of the values that it takes.
         taken: by layer, the shapes of these values.
-        misfits: what does not fit: names, numbers and shapes of the values that layers take. What rests on such a
-            mistake is not in `shapes` and `taken`.
+        misfits: what does not fit: names, numbers and shapes of the values that layers take. What
+            rests on such a mistake is not in `shapes` and `taken`.
     """
 
     def __init__(self, layers: Iterable[LayerConcept], inputs: Shape):
@@ -85,25 +87,21 @@ class Network:
         self.misfits: list[Misfit] = []
         for place, layer in enumerate(self.layers):
             sources = self.sources[layer.name] = layer.sources(self.names[-1])
-            wrong = (
-                [*self._unknown(layer, sources)]
-                or [*_wrong_number(layer, sources)]
-                or [*self._add(layer, sources)]
-            )
+            for look in (self._unknown, _wrong_number, self._add):
+                if wrong := [*look(layer, sources)]:
+                    break
             self.misfits += [Misfit((place, layer.kind, *key), message) for key, message in wrong]
             self.names += [*(f"{layer.name}.{part}" for part in layer.parts if part), layer.name]
 
     def _unknown(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
-        """Tell which values a layer takes that are not there before it."""
+        """Yield which values a layer takes that are not there before it."""
         for key, name in zip(_keys(layer, sources), sources, strict=True):
             if name not in self.names:
-                yield (
-                    key,
-                    f"there is no layer {quoted(name)} before this one{hint(name, self.names)}",
-                )
+                meant = hint(name, self.names)
+                yield key, f"there is no layer {quoted(name)} before this one{meant}"
 
     def _add(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
-        """Add the shapes of a layer, or tell why they do not fit; of what rests on a mistake neither is known."""
+        """Add the shapes of a layer, or yield why they do not fit; neither if a source has none."""
         if not self.shapes.keys() >= {*sources}:
             return
         taken = tuple(self.shapes[name] for name in sources)
@@ -113,27 +111,22 @@ class Network:
             yield _keys(layer, sources)[-1][:1], str(misfit)
         else:
             self.taken[layer.name] = taken
-            self.shapes |= {f"{layer.name}.{part}": of_part for part, of_part in parts.items()} | {
-                layer.name: shape
-            }
+            self.shapes |= {f"{layer.name}.{part}": of_part for part, of_part in parts.items()}
+            self.shapes[layer.name] = shape
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The operations in the order in which they are computed."""
-        return tuple(
-            node
-            for layer in self.layers
-            for node in self._nodes_of(layer, self.sources[layer.name])
-        )
+        return tuple(node for layer in self.layers for node in self._nodes_of(layer))
 
-    def _nodes_of(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[Node]:
+    def _nodes_of(self, layer: LayerConcept) -> Iterator[Node]:
+        """Yield the operations of a layer: its parts, or the layer itself."""
         before = self.taken[layer.name]
-        parameters = {name: f"{layer.name}.{name}" for name in layer.parameters(*before)}
-        masks, buffers = (
+        parameters, masks, buffers = (
             {name: f"{layer.name}.{name}" for name in names}
-            for names in (layer.masks(*before), layer.buffers(*before))
+            for names in (layer.parameters(*before), layer.masks(*before), layer.buffers(*before))
         )
-        values = {f"x{place}": name for place, name in enumerate(sources)}
+        values = {f"x{place}": name for place, name in enumerate(self.sources[layer.name])}
         parts = layer.parts or {"": (*values, *parameters)}
         for part, taken in parts.items():
             name = values[part] = f"{layer.name}.{part}" if part else layer.name
@@ -150,6 +143,7 @@ class Network:
             )
 
     def _by_path(self, what: str) -> dict[str, Any]:
+        """Return the `parameters`, `buffers` or `masks` of all layers whose shapes are known."""
         return {
             f"{layer.name}.{name}": of_it
             for layer in self.layers
@@ -159,17 +153,17 @@ class Network:
 
     @cached_property
     def parameters(self) -> dict[str, Shape]:
-        """The shape of everything that a layer takes as its parameter, in the order of the layers; tied ones too."""
+        """The shape of every parameter by path, in the order of the layers; tied ones too."""
         return self._by_path("parameters")
 
     @cached_property
     def buffers(self) -> dict[str, tuple[Shape, float]]:
-        """The shape of every buffer, and the number that all of it starts from."""
+        """The shape of every buffer by path, and the number that it is filled with at first."""
         return self._by_path("buffers")
 
     @cached_property
     def masks(self) -> dict[str, Shape]:
-        """The shape of every mask, of one sample."""
+        """The shape of every mask by path, of one sample."""
         return self._by_path("masks")
 
     @property
@@ -182,32 +176,28 @@ class Network:
 
 
 def _keys(layer: LayerConcept, sources: tuple[str, ...]) -> list[Key]:
-    """Where a layer names each of its sources: in `inputs`, or in a key of its own."""
+    """Return where a layer names each of its sources: in `inputs`, or in a key of its own."""
     keys: list[Key] = [("inputs", place) for place in range(len(layer.inputs))] or [()]
     own = {value: (key,) for key, value in layer if isinstance(value, str) and key != "name"}
     return [*keys, *(own.get(name, ()) for name in sources[len(keys) :])]
 
 
 def _wrong_number(layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
-    """Tell that a layer takes more or fewer values than it is a function of."""
+    """Yield that a layer is given more or fewer values than it is a function of."""
     if len(sources) == layer.takes:
         return
     inputs, takes = layer.inputs, f"{layer.kind} takes {_count(layer.takes, 'value')}"
     others = [f"`{key}`" for key, *_ in filter(None, _keys(layer, sources)[max(len(inputs), 1) :])]
-    expected, beside = (
-        layer.takes - len(others),
-        f" beside {' and '.join(others)}" if others else "",
-    )
+    expected = layer.takes - len(others)
+    beside = f" beside {' and '.join(others)}" if others else ""
     twice = [place for place, name in enumerate(inputs) if name in inputs[:place]]
     if not inputs:
         yield (), f"{takes}: name {_count(expected, 'layer')} in `inputs`{beside}"
     elif twice:
         yield ("inputs", twice[0]), f"{quoted(inputs[twice[0]])} is listed twice: {takes}"
     else:
-        yield (
-            ("inputs",),
-            f"expected {_count(expected, 'name')}{beside}, found {len(inputs)}: {takes}",
-        )
+        names = _count(expected, "name")
+        yield ("inputs",), f"expected {names}{beside}, found {len(inputs)}: {takes}"
 
 
 def _count(number: int, what: str) -> str:

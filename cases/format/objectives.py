@@ -1,4 +1,4 @@
-"""Scenarios about an optimizer alone: an objective of one vector x in place of network, data and loss."""
+"""Scenarios about an optimizer alone: an objective of a vector x, not network, data and loss."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ class Gradients(Concept):
     values: Annotated[tuple[Numbers, ...], Field(strict=False, min_length=1)]
 
 
-Objective = Annotated[
-    Linear | Quadratic | Gradients, OneOf("objective", "objectives", "objectives")
-]
+SORT = OneOf("objective", "objectives", "objectives")
+Objective = Annotated[Linear | Quadratic | Gradients, SORT]
 OBJECTIVES = {objective.kind: objective for objective in (Linear, Quadratic, Gradients)}
 
 
 def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
-    """The data of a case with its objective as a network: a dense layer `x` of the input 1, whose `x.weight` is x.
+    """Return the data of a case with its objective as a network.
 
-    And what is wrong with that, which is told beside the mistakes against the schema.
+    The network is a dense layer `x` of the input 1, whose `x.weight` is x.
+
+    Returns:
+        The data, and what is wrong with the objective, told beside the mistakes against the schema.
     """
     kind, rows, mistakes = _rows(case["objective"])
     network = {
@@ -59,11 +61,8 @@ def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
     training, parameters = case.get("training"), case.get("parameters")
     if isinstance(training, dict):
         if "batch" in training:
-            mistakes.append(
-                mistake(
-                    "an objective has no samples, so there are no batches", "training", "batch", KEY
-                )
-            )
+            message = "an objective has no samples, so there are no batches"
+            mistakes.append(mistake(message, "training", "batch", KEY))
         network["training"] = training | {"batch": {"size": 1}}
     elif kind == Gradients.kind:
         mistakes.append(mistake("one gradient a step needs `training`", "objective", kind))
@@ -73,26 +72,23 @@ def lowered(case: dict) -> tuple[dict, list[PydanticCustomError]]:
 
 
 def _rows(objective: Any) -> tuple[str, list, list[PydanticCustomError]]:
-    """The kind, the rows of numbers, and what is wrong with them; where the schema tells that, some row."""
+    """Return the kind, the rows of numbers, and mistakes; where the schema tells them, some row."""
     match objective:
-        case {"linear": {"coefficients": numbers}} | {"quadratic": {"coefficients": numbers}} if (
-            _is_vector(numbers)
-        ):
-            return next(iter(objective)), [numbers], []
+        case {"linear": {"coefficients": row}} | {"quadratic": {"coefficients": row}}:
+            if _is_vector(row):
+                return next(iter(objective)), [row], []
         case {"gradients": {"values": [first, *others]}} if all(map(_is_vector, (first, *others))):
             ragged = [(i, row) for i, row in enumerate(others, start=1) if len(row) != len(first)]
             place = "objective", Gradients.kind, "values"
+            zeroth = f"row 0 has {len(first)}"
             wrong = [
-                mistake(f"row {i} has length {len(row)}, row 0 has {len(first)}", *place, i)
-                for i, row in ragged
+                mistake(f"row {i} has length {len(row)}, {zeroth}", *place, i) for i, row in ragged
             ]
             return Gradients.kind, [first] if ragged else [first, *others], wrong
     return Linear.kind, [[0.0]], []
 
 
 def _is_vector(numbers: Any) -> bool:
-    return isinstance(numbers, list) and bool(numbers) and all(map(_is_finite, numbers))
-
-
-def _is_finite(number: Any) -> bool:
-    return type(number) in (int, float) and math.isfinite(number)
+    if not (isinstance(numbers, list) and numbers):
+        return False
+    return all(type(number) in (int, float) and math.isfinite(number) for number in numbers)

@@ -1,8 +1,8 @@
-"""The optimizers, gradient clipping and schedules: one class each, its docstring the normative equation."""
+"""The optimizers, gradient clipping and schedules: a class each, its docstring the norm."""
 
 from __future__ import annotations
 
-from typing import Annotated, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Union
 
 from pydantic import Field
 
@@ -17,16 +17,17 @@ class Updating(Concept):
     State begins at 0 unless something else is said; numbers that depend on t alone are no state.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ()
     learning_rate: Positive
 
     @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {}
+        """By name, what it remembers of each parameter, and the number that it starts from."""
+        return dict.fromkeys(self.remembers, 0.0)
 
     @property
     def state(self) -> tuple[str, ...]:
-        """What it remembers of each parameter."""
+        """The names of what it remembers of each parameter, in order."""
         return tuple(self.starts)
 
 
@@ -40,8 +41,8 @@ class Decaying(Updating):
 
     @property
     def is_decoupled(self) -> bool:
-        """The decay does not pass through the gradient."""
-        return False
+        """Whether the decay leaves the gradient as it is."""
+        return getattr(self, "decoupled", False)
 
 
 # ---------------------------------------------------------------- gradient descent
@@ -57,58 +58,43 @@ class Momentum(Decaying):
     With `nesterov` w <- w - learning_rate (g + momentum v). State: `velocity` v.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("velocity",)
     momentum: Annotated[float, Field(gt=0, lt=1)]
     dampening: Share = 0.0
     nesterov: bool = False
 
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"velocity": 0.0}
-
 
 class Asgd(Decaying):
-    """w <- (1 - lambd h) w - h g, h = learning_rate / (1 + lambd learning_rate (t - 1))^alpha; a <- a + (w - a) / n.
+    """w <- (1 - lambd h) w - h g; a <- a + (w - a) / n.
 
-    n = max(1, t - 1 - t0): the average of w begins behind the first t0 updates. h and 1 / n are computed in float64 and
-    rounded once. State: `average` a.
+    h = learning_rate / (1 + lambd learning_rate (t - 1))^alpha and n = max(1, t - 1 - t0): the
+    average of w begins behind the first t0 updates. h and 1 / n are computed in float64 and rounded
+    once. State: `average` a.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("average",)
     lambd: Small = 1e-4
     alpha: Small = 0.75
     t0: Small = 1e6
 
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"average": 0.0}
-
 
 class Lion(Decaying):
-    """w <- w - learning_rate sign(beta1 m + (1 - beta1) g), sign(0) = 0; m <- beta2 m + (1 - beta2) g.
+    """w <- w - learning_rate sign(beta1 m + (1 - beta1) g); m <- beta2 m + (1 - beta2) g.
 
-    Its weight decay is decoupled. State: `first_moment` m.
+    sign(0) = 0. Its weight decay is decoupled. State: `first_moment` m.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("first_moment",)
+    decoupled: ClassVar[bool] = True
     beta1: Share = 0.9
     beta2: Share = 0.99
 
-    @property
-    def is_decoupled(self) -> bool:
-        """The decay does not pass through the gradient."""
-        return True
-
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"first_moment": 0.0}
-
 
 class Rprop(Updating):
-    """d <- min(max(d f, smallest_step), largest_step); g <- 0 where g p < 0; w <- w - sign(g) d; p <- g.
+    """d <- min(max(d f, smallest_step), largest_step); g <- 0 where g p < 0.
 
-    f is `increase` where g p > 0, `decrease` where g p < 0, else 1; sign(0) = 0. State: `step_size` d, which begins at
-    learning_rate, and `previous_gradient` p.
+    Then w <- w - sign(g) d; p <- g. f is `increase` where g p > 0, `decrease` where g p < 0, else
+    1; sign(0) = 0. State: `step_size` d, which begins at learning_rate, and `previous_gradient` p.
     """
 
     decrease: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -118,7 +104,7 @@ class Rprop(Updating):
 
     @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
+        """By name, what it remembers of each parameter, and the number that it starts from."""
         return {"previous_gradient": 0.0, "step_size": self.learning_rate}
 
 
@@ -137,31 +123,29 @@ class Adagrad(Decaying):
 
     @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
+        """By name, what it remembers of each parameter, and the number that it starts from."""
         return {"accumulator": self.initial_accumulator}
 
 
 class Adadelta(Decaying):
-    """s <- rho s + (1 - rho) g^2; d = g sqrt(u + epsilon) / sqrt(s + epsilon); u <- rho u + (1 - rho) d^2.
+    """s <- rho s + (1 - rho) g^2; d = g sqrt(u + epsilon) / sqrt(s + epsilon).
 
-    w <- w - learning_rate d. State: `mean_square` s, `mean_square_update` u.
+    Then u <- rho u + (1 - rho) d^2; w <- w - learning_rate d.
+    State: `mean_square` s, `mean_square_update` u.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("mean_square", "mean_square_update")
     rho: Share = 0.9
     epsilon: Positive = 1e-6
 
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"mean_square": 0.0, "mean_square_update": 0.0}
-
 
 class Rmsprop(Decaying):
-    """s <- rho s + (1 - rho) g^2; v <- momentum v + g / (sqrt(s) + epsilon); w <- w - learning_rate v.
+    """s <- rho s + (1 - rho) g^2; v <- momentum v + g / (sqrt(s) + epsilon).
 
-    `centered` takes s - a^2 for s under the root, a <- rho a + (1 - rho) g; with `epsilon_inside` the root is
-    sqrt(s + epsilon). s begins at initial_mean_square. State: `mean_square` s, and where they are `mean_gradient` a,
-    `velocity` v.
+    Then w <- w - learning_rate v.
+    `centered` takes s - a^2 for s under the root, a <- rho a + (1 - rho) g; with `epsilon_inside`
+    the root is sqrt(s + epsilon). s begins at initial_mean_square.
+    State: `mean_square` s, and where they are `mean_gradient` a, `velocity` v.
     """
 
     rho: Share = 0.99
@@ -173,7 +157,7 @@ class Rmsprop(Decaying):
 
     @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
+        """By name, what it remembers of each parameter, and the number that it starts from."""
         others = [*["mean_gradient"] * self.centered, *["velocity"] * (self.momentum > 0)]
         return {"mean_square": self.initial_mean_square, **dict.fromkeys(others, 0.0)}
 
@@ -184,21 +168,18 @@ class Rmsprop(Decaying):
 class OfMoments(Decaying):
     """An optimizer of Adam's family, with averages of the gradients and of their squares."""
 
+    remembers: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
     beta1: Share = 0.9
     beta2: Share = 0.999
     epsilon: Small = 1e-8
-
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"first_moment": 0.0, "second_moment": 0.0}
 
 
 class Adam(OfMoments):
     """m <- b m + (1 - b) g, b = beta1 beta1_decay^(t - 1); v <- beta2 v + (1 - beta2) g^2.
 
-    w <- w - learning_rate M / (sqrt(V) + epsilon) with M = m / (1 - beta1^t), V = v / (1 - beta2^t). `epsilon_hat` adds
-    epsilon before the correction, (sqrt(v) + epsilon) / sqrt(1 - beta2^t). `amsgrad` takes the largest v so far for v.
+    w <- w - learning_rate M / (sqrt(V) + epsilon), M = m / (1 - beta1^t), V = v / (1 - beta2^t).
+    `epsilon_hat` adds epsilon before the correction, (sqrt(v) + epsilon) / sqrt(1 - beta2^t).
+    `amsgrad` takes the largest v so far for v.
     State: `first_moment` m, `second_moment` v, `largest_second_moment` if there is one.
     """
 
@@ -208,98 +189,74 @@ class Adam(OfMoments):
 
     @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
+        """By name, what it remembers of each parameter, and the number that it starts from."""
         return super().starts | ({"largest_second_moment": 0.0} if self.amsgrad else {})
 
 
 class Adamw(Adam):
     """Adam with decoupled weight decay."""
 
+    decoupled: ClassVar[bool] = True
     weight_decay: Small = 0.01
-
-    @property
-    def is_decoupled(self) -> bool:
-        """The decay does not pass through the gradient."""
-        return True
 
 
 class Adamax(Decaying):
-    """m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + epsilon); w <- w - learning_rate m / ((1 - beta1^t) u).
+    """m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + epsilon).
 
-    State: `first_moment` m, `infinity_norm` u.
+    w <- w - learning_rate m / ((1 - beta1^t) u). State: `first_moment` m, `infinity_norm` u.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("first_moment", "infinity_norm")
     beta1: Share = 0.9
     beta2: Share = 0.999
     epsilon: Positive = 1e-8
 
-    @property
-    def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
-        return {"first_moment": 0.0, "infinity_norm": 0.0}
-
 
 class Nadam(OfMoments):
-    """m and v as in Adam; q <- q c(t) from 1, c(t) = beta1 (1 - 0.96^(t momentum_decay) / 2) in float64, rounded once.
+    """m, v, V as in Adam; q <- q c(t) from 1, c(t) = beta1 (1 - 0.96^(t momentum_decay) / 2).
 
-    w <- w - learning_rate ((1 - c(t)) g / (1 - q) + c(t + 1) m / (1 - q c(t + 1))) / (sqrt(V) + epsilon), V as in Adam.
-    Weight decay is coupled, or with `decoupled` not. State: `first_moment` m, `second_moment` v, `momentum_product` q.
+    w <- w - learning_rate ((1 - c(t)) g / (1 - q) + c(t + 1) m / (1 - q c(t + 1)))
+    / (sqrt(V) + epsilon). c is computed in float64 and rounded once.
+    Weight decay is coupled, or with `decoupled` not.
+    State: `first_moment` m, `second_moment` v, `momentum_product` q.
     """
 
     momentum_decay: Small = 4e-3
     decoupled: bool = False
 
     @property
-    def is_decoupled(self) -> bool:
-        """The decay does not pass through the gradient."""
-        return self.decoupled
-
-    @property
     def starts(self) -> dict[str, float]:
-        """What it remembers of each parameter, and from where it starts."""
+        """By name, what it remembers of each parameter, and the number that it starts from."""
         return super().starts | {"momentum_product": 1.0}
 
 
 class Radam(OfMoments):
-    """m, v, M as in Adam; w <- w - learning_rate M r sqrt(1 - beta2^t) / (sqrt(v) + epsilon) where l > 5, else M alone.
+    """w <- w - learning_rate M r sqrt(1 - beta2^t) / (sqrt(v) + epsilon) where l > 5, else M alone.
 
-    L = 2 / (1 - beta2) - 1, l = L - 2 t beta2^t / (1 - beta2^t), r^2 = (l - 4) (l - 2) L / ((L - 4) (L - 2) l), and
-    r sqrt(1 - beta2^t) are computed in float64 and rounded once. Weight decay is coupled, or with `decoupled` not.
+    m, v, M as in Adam; L = 2 / (1 - beta2) - 1, l = L - 2 t beta2^t / (1 - beta2^t),
+    r^2 = (l - 4) (l - 2) L / ((L - 4) (L - 2) l), and r sqrt(1 - beta2^t) are computed in float64
+    and rounded once. Weight decay is coupled, or with `decoupled` not.
     State: `first_moment` m, `second_moment` v.
     """
 
     decoupled: bool = False
 
-    @property
-    def is_decoupled(self) -> bool:
-        """The decay does not pass through the gradient."""
-        return self.decoupled
-
 
 OURS = (
-    Sgd,
-    Momentum,
-    Asgd,
-    Lion,
-    Rprop,
-    Adagrad,
-    Adadelta,
-    Rmsprop,
-    Adam,
-    Adamw,
-    Adamax,
-    Nadam,
-    Radam,
-)
+    Sgd, Momentum, Asgd, Lion, Rprop, Adagrad, Adadelta, Rmsprop, Adam, Adamw, Adamax, Nadam, Radam,
+)  # fmt: skip
 ADDED = added("backproof.optimizers", Updating, OURS)
-Optimizer = Annotated[Union[(*OURS, *ADDED)], OneOf("optimizer", "optimizers", "optimizers")]
+if TYPE_CHECKING:
+    Optimizer = Updating
+else:
+    Optimizer = Annotated[Union[(*OURS, *ADDED)], OneOf("optimizer", "optimizers", "optimizers")]
 
 
 # ---------------------------------------------------------------- gradient clipping
 
 
 class Norm(Concept):
-    """g <- g min(1, maximum / (|g| + epsilon)), |g| the Euclidean norm of all gradients together."""
+    """g <- g min(1, maximum / (|g| + epsilon)), |g| the Euclidean norm of all gradients."""
 
     maximum: Positive
     epsilon: Small = 0.0
@@ -318,7 +275,10 @@ Clip = Annotated[Norm | Value, OneOf("clip", "clips", "gradient-clipping")]
 
 
 class Schedule(Concept):
-    """The learning rate of step k = 0, 1, ... is the optimizer's times a factor; it is computed in float64."""
+    """The learning rate of step k = 0, 1, ... is the optimizer's times a factor.
+
+    It is computed in float64.
+    """
 
 
 class StepDecay(Schedule):
@@ -349,7 +309,10 @@ class CosineDecay(Schedule):
 
 
 class OneCycle(Schedule):
-    """From start to 1 over `rise` steps, then to `end` over `fall`, each by a + (b - a) (1 - cos(pi k / n)) / 2."""
+    """a + (b - a) (1 - cos(pi k / n)) / 2, from start to 1 in `rise` steps, to `end` in `fall`.
+
+    That is from a to b in n steps, k counted from the first of them.
+    """
 
     rise: Count
     fall: Count

@@ -1,8 +1,9 @@
 """The contents page of the case format: one class a concept, its docstring the normative meaning.
 
-Reading is strict: unknown keys, texts in place of numbers, infinities and NaN are refused. `cases/reading/load.py`
-turns a file into a `Case`; `cases/reading/consistency.py` holds the checks that need more than one key (shapes, names).
-A key that holds one concept is called what the concept is called (`batch` holds a `Batch`).
+Reading is strict: unknown keys, texts in place of numbers, infinities and NaN are refused.
+`cases/reading/load.py` turns a file into a `Case`; `cases/reading/consistency.py` holds the checks
+that need more than one key (shapes, names). A key that holds one concept is called what the concept
+is called (`batch` holds a `Batch`).
 """
 
 from __future__ import annotations
@@ -70,11 +71,12 @@ Parameter = Annotated[
 
 
 class Random(Concept):
-    """The one stream of random numbers: the drawn parameters in the order written, then one permutation an epoch.
+    """The one stream of random numbers, drawn in float64 and rounded once to the dtype.
 
-    Before the permutations come the drawn masks, layer by layer, each as `uniform(size=(steps, batch, *positions,
-    units)) >= rate`. `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64` is
-    `numpy.random.default_rng(seed)`. Numbers are drawn in float64 and rounded once to the dtype.
+    First come the drawn parameters in the order written, then the drawn masks, layer by layer, each
+    as `uniform(size=(steps, batch, *positions, units)) >= rate`, then one permutation an epoch.
+    `mt19937` is `numpy.random.RandomState(seed)` (what `numpy.random.seed` + `rand` use), `pcg64`
+    is `numpy.random.default_rng(seed)`.
     """
 
     generator: Literal["mt19937", "pcg64"]
@@ -82,7 +84,10 @@ class Random(Concept):
 
 
 class Data(Concept):
-    """All samples: inputs (samples, *positions, features) and targets (samples, *positions, outputs)."""
+    """All samples, a row each.
+
+    They are inputs (samples, *positions, features) and targets (samples, *positions, outputs).
+    """
 
     inputs: Array
     targets: Array
@@ -92,7 +97,10 @@ class Data(Concept):
 
 
 class Batch(Concept):
-    """`size` samples a step, `sequential` or `shuffled` anew every epoch; `last` tells what becomes of a short rest."""
+    """`size` samples a step, `sequential` or `shuffled` anew every epoch.
+
+    `last` tells whether a short rest of the samples is a batch too.
+    """
 
     size: Count
     order: Literal["sequential", "shuffled"] = "sequential"
@@ -100,9 +108,10 @@ class Batch(Concept):
 
 
 class Training(Concept):
-    """`steps` updates, or `epochs` passes over the data; without `batch` every step sees all samples.
+    """`steps` updates, or `epochs` passes over the data.
 
-    `clip` changes the gradients before the optimizer sees them, `schedule` its learning rate over the steps.
+    Without `batch` every step sees all samples. `clip` changes the gradients before the optimizer
+    sees them, `schedule` its learning rate over the steps.
     """
 
     steps: Count | None = None
@@ -114,13 +123,13 @@ class Training(Concept):
 
 
 class Tie(Concept):
-    """A parameter that is not one of its own: it is another one, or its transpose; their gradients add up."""
+    """A parameter that is another one, or its transpose; their gradients add up."""
 
     parameter: str
     transposed: bool = False
 
     def of(self, parameters: dict[str, Any]) -> Any:
-        """The parameter's value."""
+        """Return the parameter's value, out of the values by path."""
         value = parameters[self.parameter]
         return value.mT if self.transposed else value
 
@@ -129,14 +138,17 @@ class Tie(Concept):
 
 
 class Within(Concept):
-    """How far beside half a unit of its last place a number may be, in every dtype, and why that is right to ask."""
+    """How far beside half a unit of its last place a number may be, in every dtype, and why."""
 
     value: Positive
     reason: Line
 
 
 class Wrong(Concept):
-    """Why a number is wrong at its source; where only some of an entry's numbers are, `elements` are their indices."""
+    """Why a number is wrong at its source.
+
+    Where only some of an entry's numbers are, `elements` are their indices.
+    """
 
     reason: Line
     elements: Annotated[list[list[Annotated[int, Field(ge=0)]]], Field(min_length=1)] | None = None
@@ -146,21 +158,29 @@ def _reason_alone(value: Any) -> Any:
     return {"reason": value} if isinstance(value, str) else value
 
 
+ReasonOrWrong = Annotated[
+    Wrong, BeforeValidator(_reason_alone, json_schema_input_type=Line | Wrong)
+]
+
+
 class Published(Concept):
-    """A number printed elsewhere, met within half a unit of its last place and what rounding moves a right run by.
+    """A number printed elsewhere, which a right run meets.
 
-    `tensor` is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM`, `update/PARAM`
-    or `state/NAME/PARAM`. Quantities of step k are taken before its update, of its batch; `parameter` and `state` at k
-    mean after k updates, and so do, of all samples, all others but `update` after the last step. `transpose` turns the
-    last two axes round, `index` picks an element, a row or a part (`"1:3"`), and the printed number is `scale` times
-    the tensor. A batch has as many rows as it has samples, without padding; axes of length 1 may be left out of
-    `value`. Beside these there are `accuracy`, the share of samples whose largest output is at their class, or whose
-    output has the sign of its target -1 or 1, and `absolute_error`, the mean of |output - target|, wherever there is an
-    `output`. `steps` asks for the sum over so many steps from `step` on.
+    It is met within half a unit of its last place and what rounding moves a right run by. `tensor`
+    is `loss`, `output`, `value/LAYER`, `cotangent/LAYER`, `gradient/PARAM`, `parameter/PARAM`,
+    `update/PARAM` or `state/NAME/PARAM`. Quantities of step k are taken before its update, of its
+    batch; `parameter` and `state` at k mean after k updates, and so do, of all samples, all others
+    but `update` after the last step. `transpose` turns the last two axes round, `index` picks an
+    element, a row or a part (`"1:3"`), and the printed number is `scale` times the tensor. A batch
+    has as many rows as it has samples, without padding; axes of length 1 may be left out of
+    `value`. Beside these there are `accuracy`, the share of samples whose largest output is at
+    their class, or whose output has the sign of its target -1 or 1, and `absolute_error`, the mean
+    of |output - target|, wherever there is an `output`. `steps` asks for the sum over so many steps
+    from `step` on.
 
-    What was `computed_in` a lesser dtype at its source may be off by its rounding too; `within` stands in place of what
-    is derived. `wrong` says why a number is wrong at its source, `noise` why its digits are: it is neither met nor
-    missed.
+    What was `computed_in` a lesser dtype at its source may be off by its rounding too; `within`
+    stands in place of what is derived. `wrong` says why a number is wrong at its source, `noise`
+    why its digits are: it is neither met nor missed.
     """
 
     tensor: Line
@@ -173,14 +193,15 @@ class Published(Concept):
     computed_in: Dtype | None = None
     within: Within | None = None
     source: Line
-    wrong: (
-        Annotated[Wrong, BeforeValidator(_reason_alone, json_schema_input_type=Line | Wrong)] | None
-    ) = None
+    wrong: ReasonOrWrong | None = None
     noise: Line | None = None
 
 
 class Tolerance(Concept):
-    """|actual - desired| <= atol + rtol * |desired| between two free runs; atol is rtol * max|desired| unless given."""
+    """|actual - desired| <= atol + rtol * |desired| between two free runs.
+
+    atol is rtol * max|desired| unless given.
+    """
 
     rtol: Annotated[float, Field(ge=0)]
     atol: Annotated[float, Field(ge=0)] | None = None
@@ -201,17 +222,19 @@ class Record(Concept):
 def _named(network: list[Layer]) -> list[Layer]:
     """Give the n-th layer of a kind the name KINDn, unless it has one."""
     seen: Counter[str] = Counter()
-    seen_before = (seen.update([layer.kind]) or seen[layer.kind] for layer in network)
-    return [
-        layer if layer.name else layer.model_copy(update={"name": f"{layer.kind}{n}"})
-        for layer, n in zip(network, seen_before, strict=True)
-    ]
+    named = []
+    for layer in network:
+        seen[layer.kind] += 1
+        name = f"{layer.kind}{seen[layer.kind]}"
+        named.append(layer if layer.name else layer.model_copy(update={"name": name}))
+    return named
 
 
 class Case(Concept):
-    """One training scenario. Without `training` it asks for the gradients at the initial parameters.
+    """One training scenario; without `training` it asks for gradients at the initial parameters.
 
-    `frozen` parameters have neither gradient nor update. `penalties` are part of the loss and of the gradients.
+    `frozen` parameters have neither gradient nor update. `penalties` are part of the loss and of
+    the gradients.
     """
 
     title: Line
@@ -238,7 +261,7 @@ class Case(Concept):
     @model_validator(mode="wrap")
     @classmethod
     def _lower(cls, case: Any, handler: ModelWrapValidatorHandler[Case]) -> Case:
-        """An objective becomes a network; all mistakes are told together."""
+        """Turn an objective into a network; all mistakes are raised together."""
         if not isinstance(case, dict) or "objective" not in case:
             return handler(case)
         network, mistakes = lowered(case)
@@ -253,9 +276,9 @@ class Case(Concept):
 
     @property
     def name(self) -> str:
-        """Of a file below `cases/` its path there, without `.yaml`; of others what `load_all` called them.
+        r"""Of a file below `cases/` its path there, without `.yaml`, else what `load_all` calls it.
 
-        What is no text in it is told by its bytes.
+        Bytes in it that are no text are written as `\xff`.
         """
         name = self._name or self._path.stem
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -276,19 +299,18 @@ class Case(Concept):
         return {}
 
     def __copy__(self) -> Case:
-        """Copy what was written; what is derived from it is derived anew."""
+        """Copy what was written, without what was derived from it."""
         copied = super().__copy__()
         copied.__dict__ = self._written()
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process gets what was written alone."""
+        """Hand to another process what was written, without what was derived from it."""
         return super().__getstate__() | {"__dict__": self._written()}
 
     def _written(self) -> dict[str, Any]:
-        return {
-            name: value for name, value in self.__dict__.items() if name in type(self).model_fields
-        }
+        fields = type(self).model_fields
+        return {name: value for name, value in self.__dict__.items() if name in fields}
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -296,25 +318,21 @@ class Case(Concept):
         return self.graph.shapes[self.graph.output]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, in the order of the layers."""
-        return {
-            path: shape for path, shape in self.graph.parameters.items() if path not in self.tied
-        }
+        """Return the shape of every parameter of its own, in the order of the layers."""
+        shapes = self.graph.parameters.items()
+        return {path: shape for path, shape in shapes if path not in self.tied}
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter that has a gradient."""
-        return {
-            path: shape
-            for path, shape in self.parameter_shapes().items()
-            if path not in self.frozen
-        }
+        """Return the shape of every parameter that has a gradient."""
+        shapes = self.parameter_shapes().items()
+        return {path: shape for path, shape in shapes if path not in self.frozen}
 
     @property
     def batch(self) -> Batch:
         """How the samples are split; all of them at once unless the case says otherwise."""
-        return (self.training and self.training.batch) or Batch(
-            size=len(np.atleast_1d(self.data.inputs))
-        )
+        if self.training and self.training.batch:
+            return self.training.batch
+        return Batch(size=len(np.atleast_1d(self.data.inputs)))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -324,7 +342,7 @@ class Case(Concept):
 
     @property
     def steps(self) -> int:
-        """How many steps the run takes; one, which changes nothing, without `training`."""
+        """How many steps the run takes; without `training` one, which changes nothing."""
         if self.training is None:
             return 1
         return self.training.steps or self.training.epochs * self.steps_per_epoch

@@ -1,4 +1,4 @@
-"""The words of the frameworks, and this format's word for each: what somebody meant who wrote another one."""
+"""The words of the frameworks, and this format's word for each: what another word may mean."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ CALLED = {
     "smooth_l1": "SmoothL1Loss",
     "log_cosh": "LogCoshLoss",
     "binary_cross_entropy": "bce, BCELoss",
-    "sigmoid_binary_cross_entropy": "bce, BCEWithLogitsLoss, binary_cross_entropy_with_logits, logistic_loss",
-    "softmax_cross_entropy":
-        "CrossEntropyLoss, ce, categorical_cross_entropy, softmax_cross_entropy_with_integer_labels, log_loss",
+    "sigmoid_binary_cross_entropy": (
+        "bce, BCEWithLogitsLoss, binary_cross_entropy_with_logits, logistic_loss"
+    ),
+    "softmax_cross_entropy": (
+        "CrossEntropyLoss, ce, categorical_cross_entropy, "
+        "softmax_cross_entropy_with_integer_labels, log_loss"
+    ),
     "negative_log_likelihood": "nll, NLLLoss",
     "kl_divergence": "kl, kl_div, KLDivLoss, relative_entropy",
     "poisson": "PoissonNLLLoss",
@@ -78,7 +82,10 @@ CALLED = {
     "decoupled": "decoupled_weight_decay",
     "maximum": "max_norm, clip_value, max_delta, threshold, max, limit",
     "every": "step_size, period, transition_steps",
-    "steps": "T_max, total_iters, decay_steps, transition_steps, num_steps, max_steps, iterations, warmup_steps",
+    "steps": (
+        "T_max, total_iters, decay_steps, transition_steps, num_steps, max_steps, iterations, "
+        "warmup_steps"
+    ),
     "end": "eta_min, end_value, alpha, end_factor",
     "start": "start_factor, init_value",
     "rise": "warmup_steps, pct_start",
@@ -113,50 +120,38 @@ CALLED = {
     "source": "from, url, reference",
     "published": "expected, expect",
     "tolerance": "rtol, atol",
-}  # fmt: skip
-"""This format's word → the words for it elsewhere, as PyTorch, JAX, optax, Keras and others write them."""
+}
+"""This format's word → the words for it elsewhere: in PyTorch, JAX, optax, Keras and others."""
 
 ABSENT = """
-GLU SwiGLU GEGLU RReLU CReLU Softmin Softmax2d LogSoftmin Softshrink Hardshrink Tanhshrink AlphaDropout
-Dropout1d Dropout2d Dropout3d LSTM GRU RNN Conv1d Conv2d Conv3d BatchNorm1d BatchNorm2d LayerNorm GroupNorm
-RMSNorm Embedding MultiheadAttention SparseAdam AdaBelief AdaBound Adafactor LAMB LARS LBFGS Yogi FTRL
-MultiStepLR CyclicLR MarginRankingLoss TripletMarginLoss CTCLoss
+GLU SwiGLU GEGLU RReLU CReLU Softmin Softmax2d LogSoftmin Softshrink Hardshrink Tanhshrink
+AlphaDropout Dropout1d Dropout2d Dropout3d LSTM GRU RNN Conv1d Conv2d Conv3d BatchNorm1d BatchNorm2d
+LayerNorm GroupNorm RMSNorm Embedding MultiheadAttention SparseAdam AdaBelief AdaBound Adafactor
+LAMB LARS LBFGS Yogi FTRL MultiStepLR CyclicLR MarginRankingLoss TripletMarginLoss CTCLoss
 """
 """What is not here and is called almost like something else that is."""
 
 
 ELSEWHERE = {
-    (
-        "sgd",
-        "momentum, nesterov, dampening",
-    ): "with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
+    ("sgd", "momentum, nesterov, dampening"):
+        "with a velocity it is `momentum: {learning_rate: ..., momentum: ...}`",
     ("adam", "decoupled_weight_decay, decoupled"): "with decoupled weight decay it is `adamw`",
-    (
-        "dense",
-        "in_features, input_size, in_dim",
-    ): "as many inputs as the layer before has units; leave it out",
+    ("dense", "in_features, input_size, in_dim"):
+        "as many inputs as the layer before has units; leave it out",
     ("dense", "activation"): "an activation is a layer of its own, behind this one",
     ("dense", "weight, weights, kernel"): "its values stand in `parameters`, as NAME.weight",
-    (
-        "training",
-        "learning_rate, lr",
-    ): "it is a setting of the optimizer, `optimizer: {sgd: {learning_rate: ...}}`",
-    (
-        "training",
-        "batch_size, shuffle, order, drop_last",
-    ): "batches are `batch: {size: ..., order: shuffled, last: drop}`",
-    ("data", "x, features, images, samples"): "did you mean 'inputs'?",
+    ("training", "learning_rate, lr"):
+        "it is a setting of the optimizer, `optimizer: {sgd: {learning_rate: ...}}`",
+    ("training", "batch_size, shuffle, order, drop_last"):
+        "batches are `batch: {size: ..., order: shuffled, last: drop}`",
     ("training", "seed"): "it stands in `random`, beside `training`",
-    (
-        "case",
-        "optimizer, epochs, steps, batch, batch_size, clip, schedule, learning_rate, lr",
-    ): "it stands in `training`",
-    (
-        "case",
-        "inputs, targets, x, y, labels",
-    ): "all samples stand in `data: {inputs: ..., targets: ...}`",
+    ("data", "x, features, images, samples"): "did you mean 'inputs'?",
+    ("case", "optimizer, epochs, steps, batch, batch_size, clip, schedule, learning_rate, lr"):
+        "it stands in `training`",
+    ("case", "inputs, targets, x, y, labels"):
+        "all samples stand in `data: {inputs: ..., targets: ...}`",
     ("case", "seed, generator"): "it stands in `random: {generator: mt19937, seed: ...}`",
-}
+}  # fmt: skip
 """(The kind of a concept, words that are no keys of it) → where what they mean is said."""
 
 PREFIXES = re.compile(
@@ -165,7 +160,7 @@ PREFIXES = re.compile(
 
 
 def _plain(word: str) -> str:
-    """`BCEWithLogitsLoss`, `bce_with_logits` and `nn.BCEWithLogitsLoss` are one word."""
+    """Return the word as it is compared: `BCELoss`, `bce_loss` and `nn.BCELoss` are all `bce`."""
     word = re.sub(r"[^a-z0-9/]", "", PREFIXES.sub("", word.lower(), count=1))
     return word.removesuffix("loss") or word
 
@@ -183,11 +178,13 @@ NOT_HERE = {_plain(word) for word in ABSENT.split()}
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Those of the names that this one means: the same word written otherwise, another word for it, or a slip."""
-    lowered, word = {each.lower(): each for each in names}, _plain(name[:100])
-    if same := [
-        each for each in lowered.values() if word and word.rstrip("s") == _plain(each).rstrip("s")
-    ]:
+    """Return those of `names` that `name` may mean.
+
+    They are the same word written otherwise, or words for it elsewhere, or the one it is a slip of.
+    """
+    word, lowered = _plain(name[:100]), {each.lower(): each for each in names}
+    same = [each for each in lowered.values() if word.rstrip("s") == _plain(each).rstrip("s")]
+    if word and same:
         return same
     if meant := [each for each in lowered.values() if each in MEANT.get(word, ())]:
         return meant
@@ -196,6 +193,6 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
 
 
 def elsewhere(kind: str, word: str) -> str:
-    """Where a concept's kind says what the word means, if it is known; the end of a message."""
+    """Return the end of a message about a key of a concept: where what `word` means is said."""
     advice = SAID_THERE.get((kind, _plain(word[:100])))
     return f"; {advice}" if advice else ""

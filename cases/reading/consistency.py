@@ -1,4 +1,4 @@
-"""The checks that need more than one key: names, shapes, ranges. Each yields the path of a mistake and a message."""
+"""The checks that need more than one key. Each yields the path of a mistake and a message."""
 
 from __future__ import annotations
 
@@ -16,17 +16,7 @@ from backproof.cases.format.fields import KEY, hint, quoted
 from backproof.cases.format.losses import OF_SIGNS
 from backproof.cases.format.optimizers import Asgd, Rprop
 from backproof.cases.format.schema import Case, Uniform
-from backproof.cases.reading.layers import (
-    MATRIX,
-    MOST_INDICES,
-    graph,
-    layer_names,
-    masks,
-    names_of_their_own,
-    parameters,
-    target_shape,
-    tied,
-)
+from backproof.cases.reading import layers
 from backproof.cases.reading.partly import Unreadable, without
 from backproof.cases.reading.quotations import consistent, fitting
 
@@ -39,24 +29,24 @@ Mistakes = Iterator[tuple["Place", str]]
 
 
 def check(case: Case) -> list[tuple[Place, str]]:
-    """All mistakes of a case, or of what can be read of it; what rests on broken foundations is not looked at."""
+    """Return all mistakes of a case, or of what can be read of it.
+
+    It is looked at in three turns; what a mistake of an earlier turn makes doubtful is left out.
+    """
     found, sound = [], case
-    for looks in _looks():
+    of_rows = (_inputs, _targets, _rows_of_both, layers.layer_names, _training, _batch)
+    of_graph = (layers.graph, layers.names_of_their_own)
+    of_shapes = (layers.target_shape, _loss, layers.masks, layers.tied, layers.parameters)
+    of_numbers = (_frozen, _penalties, _steps, fitting, _range)
+    for looks in (of_rows, of_graph, of_shapes + of_numbers):
         wrong = [*_told(sound, *looks)]
         found += wrong
         sound = reduce(without, (place for place, _ in wrong), sound)
     return [*found, *_told(case, consistent, _dtypes, _tolerance, _random, _draws)]
 
 
-def _looks() -> Iterator[tuple[Callable[[Case], Iterator], ...]]:
-    """What is looked at in turn: each rests on those before."""
-    yield _inputs, _targets, _rows_of_both, layer_names, _training, _batch
-    yield graph, names_of_their_own
-    yield target_shape, _loss, masks, tied, parameters, _frozen, _penalties, _steps, fitting, _range
-
-
 def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
-    """What these find, each until it asks for something that can't be read."""
+    """Yield what these find, each until it asks for something that can't be read."""
     for look in looks:
         with suppress(Unread):
             yield from look(case)
@@ -66,12 +56,9 @@ def _told(case: Case, *looks: Callable[[Case], Iterator]) -> Iterator:
 
 
 def _inputs(case: Case) -> Mistakes:
-    if len(shape := np.shape(case.data.inputs)) < MATRIX:
-        more = "with positions it is (samples, positions, features)"
-        yield (
-            ("data", "inputs"),
-            f"expected a matrix with a row a sample, found shape {shape}; {more}",
-        )
+    if len(shape := np.shape(case.data.inputs)) < layers.MATRIX:
+        found = f"found shape {shape}; with positions it is (samples, positions, features)"
+        yield ("data", "inputs"), f"expected a matrix with a row a sample, {found}"
 
 
 def _targets(case: Case) -> Mistakes:
@@ -89,56 +76,45 @@ def _rows_of_both(case: Case) -> Mistakes:
 
 
 def _loss(case: Case) -> Mistakes:
-    """What a loss asks of its targets and of the layer before it."""
-    kind, targets, (*_, width), last = (
-        case.loss.kind,
-        case.data.targets,
-        case.output_shape,
-        case.network[-1],
-    )
+    """Yield what a loss asks of its targets and of the layer before it, and does not find."""
+    kind, targets, last = case.loss.kind, case.data.targets, case.network[-1]
+    *_, width = case.output_shape
     if kind in OF_SIGNS and not np.isin(targets, (-1, 1)).all():
         yield ("data", "targets"), f"{kind} expects targets that are -1 or 1"
-    probabilities = targets.ndim > len(case.output_shape) and (
-        case.loss.by_class or kind == "kl_divergence"
-    )
-    if probabilities and (targets < 0).any():
+    are_probabilities = case.loss.by_class or kind == "kl_divergence"
+    if are_probabilities and targets.ndim > len(case.output_shape) and (targets < 0).any():
         yield ("data", "targets"), f"{kind} expects probabilities as targets, found one below 0"
     if kind == "binary_cross_entropy" and last.kind not in ("sigmoid", "softmax"):
-        message = (
-            f"expects probabilities from a sigmoid or softmax as the last layer, found {last.kind}"
-        )
-        yield ("loss", kind), f"{kind} {message}; of logits use sigmoid_binary_cross_entropy"
+        expected = "probabilities from a sigmoid or softmax as the last layer"
+        found = f"found {last.kind}; of logits use sigmoid_binary_cross_entropy"
+        yield ("loss", kind), f"{kind} expects {expected}, {found}"
     if (weights := getattr(case.loss, "class_weights", None)) and len(weights) != width:
-        yield (
-            ("loss", kind, "class_weights"),
-            f"expected {width} weights, one a class, found {len(weights)}",
-        )
+        message = f"expected {width} weights, one a class, found {len(weights)}"
+        yield ("loss", kind, "class_weights"), message
 
 
 def _frozen(case: Case) -> Mistakes:
-    shapes = case.parameter_shapes()
-    for i, path in enumerate(case.frozen):
-        if path in case.tied:
-            yield ("frozen", i), f"{path} is tied to {case.tied[path].parameter}: freeze that one"
-        elif path not in shapes:
-            yield ("frozen", i), f"there is no parameter {quoted(path)}{hint(path, shapes)}"
-        elif path in case.frozen[:i]:
-            yield ("frozen", i), f"{path} is listed twice"
-    if shapes and not case.trained_shapes():
+    yield from _listed(case, case.frozen, "freeze", "frozen")
+    if case.parameter_shapes() and not case.trained_shapes():
         yield ("frozen",), "every parameter is frozen, so there is no gradient to compare"
 
 
 def _penalties(case: Case) -> Mistakes:
-    shapes = case.parameter_shapes()
     for i, penalty in enumerate(case.penalties):
-        for j, path in enumerate(penalty.parameters):
-            place = ("penalties", i, penalty.kind, "parameters", j)
-            if path in case.tied:
-                yield place, f"{path} is tied to {case.tied[path].parameter}: penalise that one"
-            elif path not in shapes:
-                yield place, f"there is no parameter {quoted(path)}{hint(path, shapes)}"
-            elif path in penalty.parameters[:j]:
-                yield place, f"{path} is listed twice"
+        place = ("penalties", i, penalty.kind, "parameters")
+        yield from _listed(case, penalty.parameters, "penalise", *place)
+
+
+def _listed(case: Case, paths: tuple[str, ...], verb: str, *place: int | str) -> Mistakes:
+    """Yield what is wrong in a list of parameters: each is one of its own, listed once."""
+    shapes = case.parameter_shapes()
+    for i, path in enumerate(paths):
+        if path in case.tied:
+            yield (*place, i), f"{path} is tied to {case.tied[path].parameter}: {verb} that one"
+        elif path not in shapes:
+            yield (*place, i), f"there is no parameter {quoted(path)}{hint(path, shapes)}"
+        elif path in paths[:i]:
+            yield (*place, i), f"{path} is listed twice"
 
 
 # ---------------------------------------------------------------- training
@@ -155,10 +131,8 @@ def _training(case: Case) -> Mistakes:
     elif case.training.schedule and isinstance(case.training.optimizer, Asgd | Rprop):
         reason = {"asgd": "has a schedule of its own", "rprop": "finds its own step sizes"}
         kind = case.training.optimizer.kind
-        yield (
-            ("training", "schedule"),
-            f"{kind} {reason[kind]}, so its learning rate follows no other",
-        )
+        message = f"{kind} {reason[kind]}, so its learning rate follows no other"
+        yield ("training", "schedule"), message
     if case.training and isinstance(optimizer := case.training.optimizer, Rprop):
         smallest, largest = optimizer.smallest_step, optimizer.largest_step
         if smallest > largest:
@@ -167,42 +141,30 @@ def _training(case: Case) -> Mistakes:
 
 
 def _batch(case: Case) -> Mistakes:
-    samples, size = (
-        len(np.atleast_1d(case.data.inputs)),
-        case.training and case.training.batch and case.batch.size,
-    )
-    if size and size > samples:
-        yield (
-            ("training", "batch", "size"),
-            f"expected at most {samples}, the number of samples, found {size}",
-        )
+    samples = len(np.atleast_1d(case.data.inputs))
+    if case.training and case.training.batch and case.batch.size > samples:
+        message = f"expected at most {samples}, the number of samples, found {case.batch.size}"
+        yield ("training", "batch", "size"), message
 
 
 def _steps(case: Case) -> Mistakes:
     if case.steps > MOST_STEPS:
         yield ("training", "epochs"), f"{case.steps:,} steps; at most {MOST_STEPS:,} are accepted"
-    elif case.steps * case.batch.size > MOST_INDICES:
-        yield (
-            ("training",),
-            f"{case.steps:,} steps of {case.batch.size:,} samples; at most {MOST_INDICES:,} in all",
-        )
+    elif case.steps * case.batch.size > layers.MOST_INDICES:
+        steps = f"{case.steps:,} steps of {case.batch.size:,} samples"
+        yield ("training",), f"{steps}; at most {layers.MOST_INDICES:,} in all"
 
 
 def _random(case: Case) -> Mistakes:
     if any(isinstance(value, Unreadable) for value in case.parameters.values()):
         return  # it may be a draw
-    drawn = [
-        ("parameters", name)
-        for name, value in case.parameters.items()
-        if isinstance(value, Concept)
-    ]
-    masks = [
-        ("network", i, layer.kind)
-        for i, layer in enumerate(case.network)
-        if any(mask is None for mask in layer.given_masks().values())
-    ]
-    shuffled = case.training and case.training.batch and case.training.batch.order == "shuffled"
-    uses: list[Place] = [*drawn, *masks, *([("training", "batch", "order")] if shuffled else [])]
+    given = case.parameters.items()
+    uses: list[Place] = [("parameters", name) for name, one in given if isinstance(one, Concept)]
+    for i, layer in enumerate(case.network):
+        if any(mask is None for mask in layer.given_masks().values()):
+            uses.append(("network", i, layer.kind))
+    if case.training and case.training.batch and case.batch.order == "shuffled":
+        uses.append(("training", "batch", "order"))
     if uses and case.random is None:
         yield uses[0], "random numbers need `random: {generator: mt19937, seed: 0}`"
     if case.random and not uses:
@@ -221,26 +183,24 @@ def _dtypes(case: Case) -> Mistakes:
 def _tolerance(case: Case) -> Mistakes:
     for dtype in case.tolerance:
         if dtype not in case.dtypes:
-            listed = ", ".join(case.dtypes)
-            yield (
-                ("tolerance", dtype, KEY),
-                f"the case does not run in {dtype}; its dtypes are {listed}",
-            )
+            message = f"the case does not run in {dtype}; its dtypes are {', '.join(case.dtypes)}"
+            yield ("tolerance", dtype, KEY), message
 
 
 def _range(case: Case) -> Mistakes:
-    """Numbers that turn infinite in a dtype of the case, or settings that turn subnormal when a mean divides them."""
-    for path, value, shares in _told(
-        case, _of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training
-    ):
+    """Yield numbers that turn infinite in a dtype of the case, and settings that turn subnormal.
+
+    A setting turns subnormal too if it does so when a mean divides it.
+    """
+    looks = (_of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training)
+    for path, value, shares in _told(case, *looks):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
                 rounded = np.asarray(value).astype(dtype)
+            smallest = shares * float(finfo(dtype).smallest_normal)
             if not np.isfinite(rounded).all():
                 yield path, f"{np.max(np.abs(value)):g} is beyond the range of {dtype}"
-            elif isinstance(value, float) and 0 < abs(value) < shares * float(
-                finfo(dtype).smallest_normal
-            ):
+            elif isinstance(value, float) and 0 < abs(value) < smallest:
                 yield path, f"{value:g} is too small for {dtype}"
 
 
@@ -285,17 +245,15 @@ def _of_training(case: Case) -> Numbers:
 
 
 def _settings(concept: Concept, *path: int | str) -> Numbers:
-    """The numbers of a concept that is written as `kind: {...}` under `path`."""
+    """Yield the numbers of a concept that is written as `kind: {...}` under `path`."""
     for name, value in concept:
         if isinstance(value, float):
             yield (*path, concept.kind, name), value, 1
 
 
 def _draws(case: Case) -> Mistakes:
-    """NumPy's generators raise, or disagree, where low is not below high or their distance is infinite."""
+    """Yield draws whose bounds make NumPy's generators raise, or disagree."""
     for name, value in case.parameters.items():
         if isinstance(value, Uniform) and not 0 < value.high - value.low < math.inf:
-            yield (
-                ("parameters", name),
-                f"expected low < high < infinity, found {value.low:g} and {value.high:g}",
-            )
+            found = f"found {value.low:g} and {value.high:g}"
+            yield ("parameters", name), f"expected low < high < infinity, {found}"

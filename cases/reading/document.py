@@ -1,8 +1,9 @@
 """Text → plain data, and where in the text each key and value stands.
 
-The accepted YAML is small: one document of mappings, lists and plain scalars, with no anchors, aliases or tags, so
-that a file means what it shows and costs what it weighs. Scalars follow the core schema of YAML 1.2
-(https://yaml.org/spec/1.2.2/#103-core-schema), whatever a `%YAML` directive says.
+The accepted YAML is small: one document of mappings, lists and plain scalars, with no anchors,
+aliases or tags, so that a file means what it shows and costs what it weighs. Scalars follow the
+core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), whatever a `%YAML` directive
+says.
 """
 
 from __future__ import annotations
@@ -15,19 +16,8 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
+from ruamel.yaml import events as yaml
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentEndEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    StreamEndEvent,
-    StreamStartEvent,
-)
 from ruamel.yaml.reader import ReaderError
 
 from backproof.cases.format.fields import KEY, describe, quoted
@@ -73,23 +63,24 @@ class Document:
     keys: dict[Place, Position] = field(default_factory=dict)
 
     def position(self, path: Place) -> Position:
-        """Where `path` leads to; components that are not in the text are passed over."""
-        at_key, found = path[-1:] == (KEY,), ()
+        """Return where `path` leads to; components that are not in the text are passed over."""
+        found: Place = ()
         for component in path:
             if (*found, component) in self.values:
                 found = (*found, component)
-        return self.keys[found] if at_key and found in self.keys else self.values[found]
+        at_key = path[-1:] == (KEY,) and found in self.keys
+        return self.keys[found] if at_key else self.values[found]
 
 
 def parse(text: str) -> Document:
     """Read one YAML document, or raise `Refused`."""
     document, events = Document(), _events(text)
     event = next(events)
-    if isinstance(event, StreamEndEvent):
+    if isinstance(event, yaml.StreamEndEvent):
         raise Refused((1, 1), "the file is empty")
     document.data = _value(next(events), events, (), document)
     for event in events:
-        if not isinstance(event, DocumentEndEvent | StreamEndEvent):
+        if not isinstance(event, yaml.DocumentEndEvent | yaml.StreamEndEvent):
             raise Refused(_position(event), "expected one document, found a second one")
     return document
 
@@ -97,13 +88,13 @@ def parse(text: str) -> Document:
 # ---------------------------------------------------------------- events
 
 
-def _events(text: str) -> Iterator[Event]:
-    """What ruamel.yaml finds in the text, its errors told in one line."""
+def _events(text: str) -> Iterator[Any]:
+    """Yield what ruamel.yaml finds in the text; raise its errors as `Refused`, in one line."""
     end = (1, 1)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             end = (event.end_mark.line + 1, event.end_mark.column + 1)
-            if not isinstance(event, StreamStartEvent):
+            if not isinstance(event, yaml.StreamStartEvent):
                 yield event
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -113,11 +104,8 @@ def _events(text: str) -> Iterator[Event]:
         before = text[: error.position]
         position = (before.count("\n") + 1, error.position - before.rfind("\n"))
         _refuse_syntax(position, f"the character U+{error.character:04X} is not allowed")
-    except (
-        YAMLError,
-        ValueError,
-        OverflowError,
-    ) as error:  # the last two: an escape beyond Unicode's last character
+    except (YAMLError, ValueError, OverflowError) as error:
+        # the last two: an escape beyond Unicode's last character
         _refuse_syntax(end, str(error))
 
 
@@ -125,30 +113,30 @@ def _refuse_syntax(position: Position, problem: str) -> NoReturn:
     raise Refused(position, f"not valid YAML: {' '.join(problem.split())}") from None
 
 
-def _position(event: Event) -> Position:
+def _position(event: yaml.Event) -> Position:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 # ---------------------------------------------------------------- values
 
 
-def _value(event: NodeEvent, events: Iterator[Event], path: Place, document: Document) -> Any:
-    """The value that starts with `event`. The depth is checked first, so the recursion ends."""
+def _value(event: Any, events: Iterator[Any], path: Place, document: Document) -> Any:
+    """Return the value that starts with `event`. The depth is checked, so the recursion ends."""
     _refuse_references(event)
     document.values[path] = _position(event)
-    if isinstance(event, ScalarEvent):
+    if isinstance(event, yaml.ScalarEvent):
         return _scalar(event, document.keys.get(path))
     if len(path) >= DEEPEST:
         raise Refused(_position(event), f"nested deeper than {DEEPEST} levels")
-    if isinstance(event, MappingStartEvent):
+    if isinstance(event, yaml.MappingStartEvent):
         return _mapping(events, path, document)
-    items = _until(SequenceEndEvent, events)
+    items = _until(yaml.SequenceEndEvent, events)
     return [_value(item, events, (*path, i), document) for i, item in enumerate(items)]
 
 
-def _mapping(events: Iterator[Event], path: Place, document: Document) -> dict[str, Any]:
+def _mapping(events: Iterator[Any], path: Place, document: Document) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
-    for event in _until(MappingEndEvent, events):
+    for event in _until(yaml.MappingEndEvent, events):
         key = _key(event)
         if key in mapping:
             line, _ = document.keys[(*path, key)]
@@ -158,9 +146,9 @@ def _mapping(events: Iterator[Event], path: Place, document: Document) -> dict[s
     return mapping
 
 
-def _key(event: NodeEvent) -> str:
+def _key(event: Any) -> str:
     _refuse_references(event)
-    if not isinstance(event, ScalarEvent):
+    if not isinstance(event, yaml.ScalarEvent):
         raise Refused(_position(event), "expected a name as key, found a list or mapping")
     key = _scalar(event)
     if not isinstance(key, str):
@@ -168,12 +156,12 @@ def _key(event: NodeEvent) -> str:
     return key
 
 
-def _until(end: type[Event], events: Iterator[Event]) -> Iterator[NodeEvent]:
+def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:
     return takewhile(lambda event: not isinstance(event, end), events)
 
 
-def _refuse_references(event: NodeEvent) -> None:
-    if isinstance(event, AliasEvent):
+def _refuse_references(event: Any) -> None:
+    if isinstance(event, yaml.AliasEvent):
         raise Refused(_position(event), f"aliases are not allowed, found {quoted(event.anchor)}")
     if event.anchor is not None:
         raise Refused(_position(event), f"anchors are not allowed, found {quoted(event.anchor)}")
@@ -181,23 +169,18 @@ def _refuse_references(event: NodeEvent) -> None:
         raise Refused(_position(event), f"tags are not allowed, found {quoted(event.tag)}")
 
 
-def _scalar(event: ScalarEvent, key: Position | None = None) -> Any:
-    plain, _ = event.implicit
-    if plain and event.value in NOTHING:
-        raise Refused(
-            key or _position(event), "nothing is written here; give a value, or leave it out"
-        )
-    read = plain and next(
-        (read for pattern, read in SCALARS if pattern.fullmatch(event.value)), None
-    )
+def _scalar(event: yaml.ScalarEvent, key: Position | None = None) -> Any:
+    """Return what a scalar means; `key` is where its key stands, if it is a value."""
+    (plain, _), text, position = event.implicit, event.value, _position(event)
+    if plain and text in NOTHING:
+        raise Refused(key or position, "nothing is written here; give a value, or leave it out")
+    read = plain and next((read for pattern, read in SCALARS if pattern.fullmatch(text)), None)
     if not read:
-        return event.value
-    if len(event.value) > LONGEST_NUMBER:
-        raise Refused(
-            _position(event),
-            f"a number of {len(event.value)} characters; at most {LONGEST_NUMBER} are read",
-        )
-    number = read(event.value)
-    if isinstance(number, float) and math.isinf(number) and "inf" not in event.value.lower():
-        raise Refused(_position(event), f"the number {event.value} is too large for float64")
+        return text
+    if len(text) > LONGEST_NUMBER:
+        message = f"a number of {len(text)} characters; at most {LONGEST_NUMBER} are read"
+        raise Refused(position, message)
+    number = read(text)
+    if isinstance(number, float) and math.isinf(number) and "inf" not in text.lower():
+        raise Refused(position, f"the number {text} is too large for float64")
     return number

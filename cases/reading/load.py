@@ -44,14 +44,10 @@ class InvalidCase(Exception):  # noqa: N818 (it names what was found, as in the 
 
 
 def find(paths: Iterable[str | Path] = ()) -> list[Path]:
-    """The case files among these files and folders, sorted; all shipped cases if there are none."""
+    """Return the case files among these files and folders, sorted; without any all shipped ones."""
     found: set[Path] = set()
     for path in [Path(path) for path in paths] or [CASES]:
-        try:
-            exists = path.exists()
-        except OSError:  # not allowed to look, or a name that is too long
-            exists = False
-        if not exists:
+        if not os.path.exists(path):  # noqa: PTH110, false too where one may not look
             raise InvalidCase([_mistake(path, "there is no such file or folder")])
         inside = (file for file in path.rglob("*") if file.suffix in SUFFIXES)
         found.update(inside if path.is_dir() else [path])
@@ -59,21 +55,20 @@ def find(paths: Iterable[str | Path] = ()) -> list[Path]:
 
 
 def _natural(path: Path) -> list[str | int]:
-    """The path with its numbers as numbers, so that `relu_2` stands before `relu_16`."""
+    """Return the path with its numbers as numbers: `relu_2` stands before `relu_16`."""
     return [int(run) if run.isdecimal() else run for run in re.split(r"(\d+)", path.as_posix())]
 
 
 def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake]]:
-    """The valid cases among these files and folders, and the mistakes of the others."""
+    """Return the valid cases among these files and folders, and the mistakes of the others."""
     cases, mistakes, files = [], [], set()
     for path in [*paths] or [CASES]:
         try:
             files.update(find([path]))
         except InvalidCase as invalid:
             mistakes += invalid.mistakes
-    each_once = {
-        Path(os.path.realpath(file)): file for file in sorted(files, key=_natural, reverse=True)
-    }
+    backwards = sorted(files, key=_natural, reverse=True)
+    each_once = {Path(os.path.realpath(file)): file for file in backwards}
     names = dict(zip(each_once.values(), names_of([*each_once]), strict=True))
     for file in sorted(names, key=_natural):
         try:
@@ -84,7 +79,10 @@ def load_all(paths: Iterable[str | Path] = ()) -> tuple[list[Case], list[Mistake
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
-    """Of shipped cases the paths below `cases/`, of others the shortest ends of their paths that no other one has."""
+    """Return the names of cases by their files.
+
+    A shipped one has its path below `cases/`, others the shortest end of theirs that is unique.
+    """
     ends = [_ends(file) for file in files]
     times = Counter(end for of_one in ends for end in of_one)
     apart = [next((end for end in of_one if times[end] == 1), of_one[-1]) for of_one in ends]
@@ -92,12 +90,11 @@ def names_of(files: Sequence[Path]) -> list[str]:
 
 
 def _ends(file: Path) -> list[str]:
-    """`b`, `a/b`, ... of `/a/b.yaml`, and then with the suffix."""
-    *folders, name = file.parts[1:]
-    paths = [[*folders, last] for last in (file.stem, name)]
-    return list(
-        dict.fromkeys("/".join(parts[i:]) for parts in paths for i in reversed(range(len(parts))))
-    )
+    """Return `b`, `a/b`, ... of `/a/b.yaml`, and then with the suffix."""
+    folders = file.parts[1:-1]
+    starts = [folders[i:] for i in reversed(range(len(folders) + 1))]
+    ends = ["/".join([*start, last]) for last in (file.stem, file.name) for start in starts]
+    return list(dict.fromkeys(ends))
 
 
 def _shipped(file: Path) -> str:
@@ -105,33 +102,31 @@ def _shipped(file: Path) -> str:
 
 
 def load(path: str | Path, name: str = "") -> Case:
-    """Read a case, or raise `InvalidCase` with all its mistakes; it is called as its file unless a name is given."""
+    """Read a case; it is called as its file unless a name is given.
+
+    Raises:
+        InvalidCase: with all its mistakes.
+    """
     path = Path(path)
     try:
         document = parse(_text(path))
     except Refused as refused:
         raise InvalidCase([_mistake(path, refused.message, refused.position)]) from None
     case, mistakes = _case(path, document)
-    if mistakes := [*mistakes, *check(case)]:
-        raise _invalid(path, document, mistakes)
+    mistakes += check(case)
+    if mistakes:
+        raise InvalidCase(_mistake(path, told, document.position(at)) for at, told in mistakes)
     case._path, case._name = path, name or _shipped(Path(os.path.realpath(path)))  # noqa: SLF001
     return case
 
 
 def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
-    """The case, or what can be read of it, and its mistakes against the schema."""
+    """Return the case, or what can be read of it, and its mistakes against the schema."""
     try:
-        case, mistakes = Case.model_validate(document.data, context={"folder": path.parent}), []
+        return Case.model_validate(document.data, context={"folder": path.parent}), []
     except ValidationError as invalid:
         mistakes = [*tell_all(invalid.errors(include_url=False))]
-        case = readable(document.data, [place for place, _ in mistakes], path.parent)
-    return case, mistakes
-
-
-def _invalid(path: Path, document: Document, mistakes: Iterable[tuple[Place, str]]) -> InvalidCase:
-    return InvalidCase(
-        _mistake(path, message, document.position(place)) for place, message in mistakes
-    )
+        return readable(document.data, [place for place, _ in mistakes], path.parent), mistakes
 
 
 def _text(path: Path) -> str:
@@ -142,18 +137,17 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
-        raise Refused(
-            (before.count(b"\n") + 1, error.start - before.rfind(b"\n")), "not UTF-8"
-        ) from None
+        position = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise Refused(position, "not UTF-8") from None
 
 
 def _content(path: Path) -> bytes:
-    """The first bytes of a file, one more than are accepted; pipes and devices are not opened."""
+    """Return the first bytes of a file, one more than are accepted; pipes are not opened."""
     try:
+        if path.is_dir():
+            raise Refused(START, "expected a file, found a folder")
         if path.exists() and not path.is_file():
-            raise Refused(
-                START, "expected a file, found a folder" if path.is_dir() else "expected a file"
-            )
+            raise Refused(START, "expected a file")
         with path.open("rb") as file:
             return file.read(LARGEST_FILE + 1)
     except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name

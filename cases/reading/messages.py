@@ -1,4 +1,4 @@
-"""A mistake that pydantic found, told in this project's words: what was expected, what was found, and a hint."""
+"""A mistake that pydantic found, in this project's words: what was expected, found, and a hint."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ if TYPE_CHECKING:
 
     from backproof.cases.reading.document import Place
 
-SPOKEN_BOOLEANS = {
-    "no": "false",
-    "off": "false",
-    "false": "false",
-    "yes": "true",
-    "on": "true",
-    "true": "true",
-}
+SPOKEN_BOOLEANS = dict.fromkeys(("no", "off", "false"), "false")
+SPOKEN_BOOLEANS |= dict.fromkeys(("yes", "on", "true"), "true")
 
 
 def tell_all(errors: list[ErrorDetails]) -> Iterator[tuple[Place, str]]:
-    """All of them, but for those that say that a list is too short because its entries are wrong."""
-    return (
-        tell(error) for error in errors if not (error["type"] == "too_short" and error["input"])
-    )
+    """Yield path and message of all errors, but of lists too short as their entries are wrong."""
+    for error in errors:
+        if not (error["type"] == "too_short" and error["input"]):
+            yield tell(error)
 
 
 def tell(error: ErrorDetails) -> tuple[Place, str]:
-    """The path of a pydantic error, and the message."""
+    """Return the path of a pydantic error, and the message."""
     path = error["loc"]
     if error["type"] == "mistake":
         return (*path, *error["ctx"]["inside"]), error["ctx"]["message"]
@@ -51,9 +45,10 @@ def _otherwise(error: ErrorDetails) -> str:
 
 
 def _unknown_key(error: ErrorDetails) -> str:
-    *above, key = error["loc"]
+    *above, key = map(str, error["loc"])
     concept = _concept(above)
-    return f"unknown key {quoted(key)}{elsewhere(concept.kind, key) or hint(key, concept.model_fields)}"
+    meant = elsewhere(concept.kind, key) or hint(key, concept.model_fields)
+    return f"unknown key {quoted(key)}{meant}"
 
 
 def _expected_mapping(error: ErrorDetails) -> str:
@@ -62,12 +57,13 @@ def _expected_mapping(error: ErrorDetails) -> str:
 
 
 def _concept(path: list | tuple) -> type[Concept]:
-    """The innermost concept on the way: keys are called what the concepts that they hold are called."""
+    """Return the innermost concept on a path, whose keys are called what they hold."""
     concepts = {concept.kind: concept for concept in _concepts(Concept)} | {"tied": Tie}
     return next((concepts[name] for name in reversed(path) if name in concepts), Case)
 
 
 def _concepts(base: type[Concept]) -> Iterator[type[Concept]]:
+    """Yield all classes derived from `base`."""
     for concept in base.__subclasses__():
         yield concept
         yield from _concepts(concept)
@@ -77,20 +73,19 @@ def _concepts(base: type[Concept]) -> Iterator[type[Concept]]:
 
 
 def _expected(what: str) -> Callable[[ErrorDetails], str]:
-    """A message; `{limit}` in `what` becomes the limit that the value is beyond."""
+    """Return a message; `{limit}` in `what` becomes the limit that the value is beyond."""
 
     def told(error: ErrorDetails) -> str:
-        limit = next(
-            (value for value in error.get("ctx", {}).values() if isinstance(value, int | float)),
-            None,
-        )
-        return f"expected {what.format(limit=limit)}, found {describe(error['input'])}{_remedy(what, error['input'])}"
+        numbers = [each for each in error.get("ctx", {}).values() if isinstance(each, int | float)]
+        expected = what.format(limit=numbers[0] if numbers else None)
+        found = error["input"]
+        return f"expected {expected}, found {describe(found)}{_remedy(what, found)}"
 
     return told
 
 
 def _remedy(what: str, found: Any) -> str:
-    """What to write in place of a value of the wrong type."""
+    """Return the end of a message: what to write in place of a value of the wrong type."""
     if what == "true or false" and str(found).lower() in SPOKEN_BOOLEANS:
         return f"; write {SPOKEN_BOOLEANS[str(found).lower()]}, without quotes"
     if what.endswith("number") and isinstance(found, str) and NUMBER.fullmatch(found):
@@ -136,9 +131,6 @@ MESSAGES: dict[str, Callable[[ErrorDetails], str]] = {
 
 
 def _pattern(error: ErrorDetails) -> str:
-    is_name = error["ctx"]["pattern"] == NAME
-    return (
-        "a name of letters, digits and _, or several joined by ."
-        if is_name
-        else "one line without control characters"
-    )
+    if error["ctx"]["pattern"] == NAME:
+        return "a name of letters, digits and _, or several joined by ."
+    return "one line without control characters"

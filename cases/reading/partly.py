@@ -1,9 +1,9 @@
-"""What can be read of a case with mistakes against the schema, so that the checks of several keys run as well."""
+"""What can be read of a case with mistakes, so that the checks of several keys run as well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from backproof.cases.reading.document import Place
 
 
+Made = TypeVar("Made", bound=Concept)
+
+
 class Unreadable:
     """Stands for a parameter whose value can't be read."""
 
 
 def readable(data: Any, places: list[Place], folder: Path) -> Case:
-    """The case without what is wrong at these places; to ask it for that raises `Unread`."""
+    """Return the case without what is wrong at `places`; to ask it for that raises `Unread`."""
     if isinstance(data, dict) and "objective" in data:
         data, _ = lowered(data)
         if any(place[0] == "objective" for place in places if place):
@@ -32,30 +35,33 @@ def readable(data: Any, places: list[Place], folder: Path) -> Case:
     return _concept(Case, data, places, {"folder": folder})
 
 
-def without(concept: Concept, place: Place) -> Concept:
-    """The same, but what stands at the place can't be read any more."""
-    name, *rest = place
-    values = dict(concept.__dict__)
-    if rest and isinstance(values.get(name), Concept):
-        values[name] = without(values[name], rest)
+def without(concept: Made, place: Place) -> Made:
+    """Return a copy in which what stands at the place can't be read: to ask for it raises."""
+    name, values = str(place[0]), dict(concept.__dict__)
+    if place[1:] and isinstance(values.get(name), Concept):
+        values[name] = without(values[name], place[1:])
     else:
         values.pop(name, None)
     return _made(type(concept), values)
 
 
-def _made(concept: type[Concept], values: dict[str, Any]) -> Concept:
+def _made(concept: type[Made], values: dict[str, Any]) -> Made:
     made = concept.model_construct()
     made.__dict__.clear()
     made.__dict__.update((name, values[name]) for name in values if name in concept.model_fields)
     return made
 
 
-def _concept(concept: type[Concept], data: Any, places: list[Place], context: dict) -> Concept:
-    """The keys that can be read; what is left out is not its default where an unknown key may have meant it."""
+def _concept(concept: type[Made], data: Any, places: list[Place], context: dict) -> Made:
+    """Return a concept with the keys that can be read.
+
+    One that is left out has its default, unless an unknown key may have meant it.
+    """
     given = data if isinstance(data, dict) else {}
-    unsure, values = set(_meant(concept, given)), {}
+    unsure: set[str] = set(_meant(concept, given))
+    values: dict[str, Any] = {}
     for name, field in concept.model_fields.items():
-        annotation = Annotated[field.annotation, None, *field.metadata]
+        annotation = Annotated[field.annotation, None, *field.metadata]  # type: ignore[name-defined]  # a value
         try:
             if name in given:
                 values[name] = _part(annotation, given[name], _below(places, name), context)
@@ -67,17 +73,18 @@ def _concept(concept: type[Concept], data: Any, places: list[Place], context: di
 
 
 def _meant(concept: type[Concept], given: dict[str, Any]) -> Iterator[str]:
-    """The keys that somebody may have meant who wrote unknown ones."""
+    """Yield the keys that somebody may have meant who wrote unknown ones."""
     for key in given.keys() - concept.model_fields.keys():
         yield from nearest(key, concept.model_fields) or concept.model_fields
 
 
 def _below(places: list[Place], *path: int | str) -> list[Place]:
+    """Return the places below a path, as seen from there."""
     return [place[len(path) :] for place in places if place[: len(path)] == path]
 
 
 def _part(annotation: Any, value: Any, places: list[Place], context: dict) -> Any:
-    """A value of this type, without what is wrong inside."""
+    """Return a value of this type without what is wrong inside, or raise `Unread`."""
     if not places:
         return _whole(annotation, value, context)
     if any(place in ((), (KEY,)) for place in places):
@@ -85,23 +92,26 @@ def _part(annotation: Any, value: Any, places: list[Place], context: dict) -> An
     metadata, annotation = _unwrapped(annotation)
     made = _inside(annotation, metadata, value, places, context)
     for then in metadata:
-        made = then.func(made) if isinstance(then, AfterValidator) else made
+        if isinstance(then, AfterValidator):
+            made = then.func(made)  # type: ignore[call-arg]  # none of ours asks for more
     return made
 
 
 def _inside(annotation: Any, metadata: list, value: Any, places: list[Place], context: dict) -> Any:
+    """Return a choice, list, mapping or concept without the parts that are wrong."""
     if any(isinstance(one, OneOf) for one in metadata):
         kind, content = next(iter(value.items())) if isinstance(value, dict) else (value, {})
         choices = {model.kind: model for model in get_args(annotation) or (annotation,)}
         return _part(choices.get(kind), content, _below(places, kind), context)
-    match get_origin(annotation), get_args(annotation), value:
+    origin: Any = get_origin(annotation)
+    match origin, get_args(annotation), value:
         case (kind, (of, *_), list()) if kind in (list, tuple):
-            return kind(_part(of, item, _below(places, i), context) for i, item in enumerate(value))
+            parts = [_part(of, item, _below(places, i), context) for i, item in enumerate(value)]
+            return parts if kind is list else tuple(parts)
         case kind, (_, of), dict() if kind is dict:
-            read = _parameter if of is Parameter else _part
-            return {
-                key: read(of, item, _below(places, key), context) for key, item in value.items()
-            }
+            read: Callable[..., Any] = _parameter if of is Parameter else _part
+            items = value.items()
+            return {key: read(of, item, _below(places, key), context) for key, item in items}
     if isinstance(annotation, type) and issubclass(annotation, Concept):
         return _concept(annotation, value, places, context)
     raise Unread
@@ -122,7 +132,7 @@ def _whole(annotation: Any, value: Any, context: dict) -> Any:
 
 
 def _unwrapped(annotation: Any) -> tuple[list, Any]:
-    """What is said of a type, and the type itself, without `| None`."""
+    """Return what is said of a type, and the type itself without `| None`."""
     metadata: list = []
     while True:
         if get_origin(annotation) is Annotated:

@@ -1,8 +1,9 @@
-"""Do published numbers fit the case: is there such a tensor, at that step, of that shape?"""
+"""The checks of published numbers: is there such a tensor, at that step, of that shape?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backproof.cases.format.fields import hint, quoted, slices
@@ -16,37 +17,34 @@ Mistakes = Iterator[tuple["Place", str]]
 
 
 def fitting(case: Case) -> Mistakes:
-    """Numbers that the case has no tensor, step, part or shape for."""
+    """Yield numbers that the case has no tensor, step, part or shape for."""
+    return _told(case, partial(_wrong_quotation, case))
+
+
+def _told(case: Case, look: Callable[[Published], tuple[str, str] | None]) -> Mistakes:
+    """Yield what `look` finds wrong, a key and a message, with the place of the key."""
     for i, published in enumerate(case.published):
-        if wrong := _wrong_quotation(case, published):
+        if wrong := look(published):
             key, message = wrong
             yield ("published", i, key), message
 
 
 def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None:
-    """The key that does not fit the case, and why."""
-    tensor, step = published.tensor, published.step
+    """Return the key that does not fit the case, and why."""
+    tensor, step, steps = published.tensor, published.step, published.steps
     shapes = _tensor_shapes(case, step)
     if tensor not in shapes:
         return "tensor", f"there is no tensor {quoted(tensor)}{hint(tensor, shapes)}"
-    counts_updates = case.training and not tensor.startswith("update/")
-    if step + published.steps - 1 > (
-        last := case.steps if counts_updates and published.steps == 1 else case.steps - 1
-    ):
-        if published.steps > 1:
-            return (
-                "steps",
-                f"the last of these steps is {step + published.steps - 1}, but that of the run is {last}",
-            )
+    counts_updates = case.training and not tensor.startswith("update/") and steps == 1
+    last, end = case.steps if counts_updates else case.steps - 1, step + steps - 1
+    if end > last and steps > 1:
+        return "steps", f"the last of these steps is {end}, but that of the run is {last}"
+    if end > last:
         return "step", f"expected a step from 0 to {last}, found {step}"
-    if (
-        shapes[tensor]
-        and len({_tensor_shapes(case, at)[tensor] for at in _some(case, step, published.steps)}) > 1
-    ):
-        return (
-            "steps",
-            f"{tensor} has a row a sample, and not every one of these steps has as many samples",
-        )
+    some = range(step, step + min(steps, case.steps_per_epoch))  # batches of every size among them
+    if shapes[tensor] and len({_tensor_shapes(case, at)[tensor] for at in some}) > 1:
+        rows = f"{tensor} has a row a sample"
+        return "steps", f"{rows}, and not every one of these steps has as many samples"
     shape, index = shapes[tensor], published.index or []
     if published.transpose and len(shape) < 2:
         return "transpose", f"{tensor} has shape {shape}, which has no transpose"
@@ -59,22 +57,17 @@ def _wrong_quotation(case: Case, published: Published) -> tuple[str, str] | None
 
 
 def consistent(case: Case) -> Mistakes:
-    """Numbers of which two things are said that contradict each other."""
-    for i, published in enumerate(case.published):
-        if wrong := _wrong_mark(published):
-            key, message = wrong
-            yield ("published", i, key), message
+    """Yield numbers of which two things are said that contradict each other."""
+    return _told(case, _wrong_mark)
 
 
 def _wrong_mark(published: Published) -> tuple[str, str] | None:
-    """What contradicts itself about how a number is judged."""
+    """Return the key that contradicts another one about how a number is judged, and why."""
     shape, wrong = published.value.shape, published.wrong
     for index in (wrong and wrong.elements) or ():
         if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
-            return (
-                "wrong",
-                f"the printed numbers have shape {shape}, so the element {index} is none of them",
-            )
+            printed = f"the printed numbers have shape {shape}"
+            return "wrong", f"{printed}, so the element {index} is none of them"
     if published.noise and wrong:
         return "noise", "what is noise at its source can't be wrong: give one of the two reasons"
     if published.noise and published.within:
@@ -85,7 +78,7 @@ def _wrong_mark(published: Published) -> tuple[str, str] | None:
 
 
 def _part_of(shape: tuple[int, ...], index: list[int | str]) -> tuple[int, ...] | None:
-    """The shape of what an index picks; None where it lies outside, or picks nothing."""
+    """Return the shape of what an index picks; None where it lies outside, or picks nothing."""
     if len(index) > len(shape):
         return None
     picked = []
@@ -101,7 +94,7 @@ def _part_of(shape: tuple[int, ...], index: list[int | str]) -> tuple[int, ...] 
 
 
 def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
-    """The shape of everything that can be published, at this step."""
+    """Return the shape of everything that can be published, at this step."""
     rows, output = _rows(case, step), case.output_shape
     shapes = {"loss": (), "output": (rows, *output)}
     for kind in ("value", "cotangent"):
@@ -118,13 +111,8 @@ def _tensor_shapes(case: Case, step: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _some(case: Case, step: int, steps: int) -> range:
-    """Some of these steps, among which are batches of every size that there is."""
-    return range(step, step + min(steps, case.steps_per_epoch))
-
-
 def _rows(case: Case, step: int) -> int:
-    """The number of samples in the batch of this step; after the last step of all."""
+    """Return the number of samples in the batch of this step; after the last step of all."""
     if step == case.steps:
         return len(case.data.inputs)
     before = step % case.steps_per_epoch * case.batch.size

@@ -1,1 +1,1 @@
-"""The layers of a network: one class a layer, its docstring the normative meaning; a file a family."""
+"""The layers of a network: a class a layer, its docstring the norm; a file a family."""

@@ -1,4 +1,4 @@
-"""Activations: layers whose value has the shape of the one before; a class each, its docstring the norm, at kinks too."""
+"""The activations, which keep the shape: a class each, its docstring the norm, at kinks too."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class LeakyRelu(Activation):
 
 
 class Prelu(Activation):
-    """y = x where x > 0, else s x, with the derivative s at x = 0; s is trained, `NAME.slope` (1,), or (units,).
+    """y = x where x > 0, else s x, with the derivative s at x = 0; s is trained, `NAME.slope`.
 
-    `shared` tells whether all units have one slope or each its own.
+    `shared` tells whether all units have one slope, (1,), or each its own, (units,).
     """
 
     shaping: ClassVar[tuple[str, ...]] = ("shared",)
@@ -41,7 +41,7 @@ class Prelu(Activation):
     shared: bool = True
 
     def parameters(self, *before: Shape) -> dict[str, Shape]:
-        """The slope."""
+        """Return the shape of the slope."""
         return {"slope": (1 if self.shared else before[0][-1],)}
 
 
@@ -52,7 +52,7 @@ class Elu(Activation):
 
 
 class Selu(Activation):
-    """y = 1.0507009873554805 elu(x), whose alpha is 1.6732632423543772; at x = 0 the derivative is their product."""
+    """y = c elu(x), alpha = 1.6732632423543772, c = 1.0507009873554805; at x = 0 the derivative is c alpha."""  # noqa: E501
 
 
 class Celu(Activation):
@@ -62,7 +62,10 @@ class Celu(Activation):
 
 
 class Gelu(Activation):
-    """y = x Phi(x), Phi the normal distribution's; `tanh`: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
+    """y = x Phi(x), or with `tanh` y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    Phi is the cumulative distribution function of the normal distribution.
+    """
 
     approximate: Literal["none", "tanh"] = "none"
 

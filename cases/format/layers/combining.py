@@ -10,7 +10,10 @@ from backproof.cases.format.layers.layer import LayerConcept, Shape
 
 
 class Skip(LayerConcept):
-    """y = x + s, s the value of `source`, a layer before or `input`, of the same shape: a residual connection."""
+    """y = x + s, a residual connection: s is the value of `source`.
+
+    `source` is a layer before this one or `input`, of the same shape.
+    """
 
     takes: ClassVar[int] = 2
     shaping: ClassVar[tuple[str, ...]] = ("source",)
@@ -18,16 +21,16 @@ class Skip(LayerConcept):
     source: Name
 
     def sources(self, before: str) -> tuple[str, ...]:
-        """The value before it, and the other one."""
+        """Return the value before it, and `source`."""
         return (*super().sources(before), self.source)
 
     @property
     def brief(self) -> str:
-        """What it adds."""
+        """The value that it adds, `+ hidden`."""
         return f"+ {self.source}"
 
     def shape(self, *before: Shape) -> Shape:
-        """That of both values.
+        """Return the shape of both values.
 
         Raises:
             ValueError: if they have different shapes.
@@ -43,17 +46,18 @@ class Skip(LayerConcept):
 
 
 def _told(x: Shape, other: Shape) -> tuple[str, str]:
-    """The two shapes in words: widths alone where there are no positions."""
+    """Return the two shapes in words, as widths where there are no positions."""
     if len(x) == len(other) == 1:
         return f"width {x[0]}", f"{other[0]}"
     return f"shape {x} a sample", f"{other}"
 
 
 class Dropout(LayerConcept):
-    """y = m x / (1 - rate), of masks m of 0 and 1; y = x where the output of all samples is taken after the last step.
+    """y = m x / (1 - rate), of masks m of 0 and 1; after the last step, of all samples, y = x.
 
-    `mask` is one for every step, (samples of a batch, *positions, units), or one for each step in turn, (steps, samples
-    of a batch, *positions, units). Without it the masks are drawn, anew for each step, 1 with the probability 1 - rate.
+    `mask` is one for every step, (samples of a batch, *positions, units), or one for each step in
+    turn, (steps, samples of a batch, *positions, units). Without it the masks are drawn, anew for
+    each step, 1 with the probability 1 - rate.
     """
 
     rate: Share
@@ -61,15 +65,15 @@ class Dropout(LayerConcept):
 
     @property
     def brief(self) -> str:
-        """Its kind and its rate."""
+        """Its kind and its rate, `dropout 0.5`."""
         return f"dropout {self.rate:g}"
 
     def masks(self, *before: Shape) -> dict[str, Shape]:
-        """An element for each of the value's."""
+        """Return the shape of the mask, that of the value."""
         return {"mask": before[0]}
 
     def given_masks(self) -> dict[str, Any]:
-        """The mask, if the case has one."""
+        """Return the mask, None where it is drawn."""
         return {"mask": self.mask}
 
     @property

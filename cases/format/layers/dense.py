@@ -22,11 +22,10 @@ class Dense(LayerConcept):
         return f"{self.units}{'' if self.bias else ', no bias'}"
 
     def shape(self, *before: Shape) -> Shape:
-        """As many features as it has units, at every position."""
+        """Return (*positions, units)."""
         return *before[0][:-1], self.units
 
     def parameters(self, *before: Shape) -> dict[str, Shape]:
-        """The weight and the bias."""
-        return {"weight": (before[0][-1], self.units)} | (
-            {"bias": (self.units,)} if self.bias else {}
-        )
+        """Return the shapes of the weight, and of the bias if there is one."""
+        weight: dict[str, Shape] = {"weight": (before[0][-1], self.units)}
+        return weight | {"bias": (self.units,)} if self.bias else weight

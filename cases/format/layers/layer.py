@@ -1,4 +1,4 @@
-"""What every layer of the format says of itself: what it takes, its parameters, and the shape of its value."""
+"""What every layer says of itself: what it takes, its parameters, and the shape of its value."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Shape = tuple[int, ...]
 class LayerConcept(Concept):
     """A layer: its value y, of the value x of the layer before it, or of those that `inputs` names.
 
-    A value is (samples, *positions, features); the shapes here are those of one sample, `(*positions, features)`. A
-    layer of one's own derives from this class and says what differs.
+    A value is (samples, *positions, features); the shapes here are those of one sample,
+    `(*positions, features)`. A layer of one's own derives from this class and says what differs.
 
     Attributes:
         takes: how many values it is a function of.
-        shaping: the fields that only give shapes; all others but `name`, `inputs` and arrays of numbers are the
-            settings of its formula.
-        parts: the operations it consists of, by name and in order, each with what it takes: names of inputs (`x0`,
-            `x1`), of parts before it, and of parameters. Empty if it is one operation. The value of the last one,
-            which has the name "", is the layer's own; the others are recorded and judged like values of layers.
+        shaping: the fields that only give shapes; all others but `name`, `inputs` and arrays of
+            numbers are the settings of its formula.
+        parts: the operations it consists of, by name and in order, each with what it takes: names
+            of inputs (`x0`, `x1`), of parts before it, and of parameters. Empty if it is one
+            operation. The value of the last one, which has the name "", is the layer's own; the
+            others are recorded and judged like values of layers.
     """
 
     takes: ClassVar[int] = 1
@@ -34,11 +35,11 @@ class LayerConcept(Concept):
     inputs: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] = ()
 
     def sources(self, before: str) -> tuple[str, ...]:
-        """The names of the values that it takes, where `before` is that of the layer before it."""
+        """Return the names of the values that it takes; `before` is that of the layer before it."""
         return self.inputs or (before,)
 
     def shape(self, *before: Shape) -> Shape:
-        """The shape of its value, of the shapes of those that it takes.
+        """Return the shape of its value, given those of the values that it takes, in order.
 
         Raises:
             ValueError: if they do not fit; the message says what was expected and found.
@@ -46,40 +47,41 @@ class LayerConcept(Concept):
         return before[0]
 
     def part_shapes(self, *_: Shape) -> dict[str, Shape]:
-        """The shapes of the values of its parts by name, without the last one."""
+        """Return the shapes of the values of its parts by name, without the last one."""
         return {}
 
     def parameters(self, *_: Shape) -> dict[str, Shape]:
-        """The shapes of its own parameters by name, in the order in which its formula takes them."""
+        """Return the shapes of its own parameters by name, in the order of its formula."""
         return {}
 
     def buffers(self, *_: Shape) -> dict[str, tuple[Shape, float]]:
-        """The shapes of its buffers by name, each with the number that all of it starts from.
+        """Return the shapes of its buffers by name, each with the number that it is filled with.
 
-        A buffer has no gradient: it is what the layer remembers from step to step, such as a running mean.
+        A buffer has no gradient: it is what the layer remembers from step to step, such as a
+        running mean.
         """
         return {}
 
     def masks(self, *_: Shape) -> dict[str, Shape]:
-        """The shapes of its random masks by name, one of them for each sample of a step."""
+        """Return the shapes of its random masks by name, of one sample of a step."""
         return {}
 
     def given_masks(self) -> dict[str, Any]:
-        """The masks that the case gives, by name; None for those that are drawn."""
+        """Return the masks that the case gives, by name; None for those that are drawn."""
         return {}
 
     @property
     def dropped(self) -> float:
-        """With which probability an element of a drawn mask is 0."""
+        """The probability that an element of a drawn mask is 0."""
         return 0.0
 
     @property
     def brief(self) -> str:
-        """What a report says of it in a few words beside its name: its kind, unless the name says it."""
+        """What a report says beside its name: its kind, unless the name says it."""
         return "" if (self.name or "").removeprefix(self.kind).isdecimal() else self.kind
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its formula takes by keyword."""
+        """The settings that its formula takes by keyword."""
         left_out = {"name", "inputs", *self.shaping, *self.given_masks()}
         return {name: value for name, value in self if name not in left_out}

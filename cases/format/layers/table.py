@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Union
+from typing import TYPE_CHECKING, Annotated, Union
 
 from backproof.cases.format.added import added
 from backproof.cases.format.fields import OneOf
@@ -11,7 +11,10 @@ from backproof.cases.format.layers.combining import Dropout, Skip
 from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.layers.layer import LayerConcept
 
-OURS = (Dense, Skip, Dropout, *Activation.__subclasses__())
+OURS: tuple[type[LayerConcept], ...] = (Dense, Skip, Dropout, *Activation.__subclasses__())
 ADDED = added("backproof.layers", LayerConcept, OURS)
 KINDS: dict[str, type[LayerConcept]] = {layer.kind: layer for layer in (*OURS, *ADDED)}
-Layer = Annotated[Union[tuple(KINDS.values())], OneOf("layer", "layers", "layers")]  # noqa: UP007, a union of a tuple
+if TYPE_CHECKING:
+    Layer = LayerConcept
+else:
+    Layer = Annotated[Union[tuple(KINDS.values())], OneOf("layer", "layers", "layers")]  # noqa: UP007
