@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 from scipy.special import erfc, expit
-from tests.test_moves import BY_NAME, OF_TWO, SHAPE
+from tests.reference.numbers.test_moves import BY_NAME, OF_TWO, SHAPE
 
 from backproof.reference.formulas.activations import ACTIVATIONS, softmax_backward, softmax_forward
 from backproof.reference.formulas.layers import dense_backward, dense_forward
