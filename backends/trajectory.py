@@ -201,41 +201,36 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
 
 
 class Recorder:
-    """Collects a trajectory step by step, for backends that loop in Python: one buffer a tensor, filled row by row."""
+    """A trajectory that a loop in Python fills step by step: one buffer a tensor, row by row."""
 
     def __init__(self, problem: Problem):
         self.wanted = frozenset(problem.recorded.tolist())
-        self.count, self.size, self.row = len(problem.recorded), problem.batches.shape[1], 0
-        self.losses: list = []
-        self.rates: list = []
-        self.groups: dict[str, Arrays] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
+        self.size, self.losses, self.rates = problem.batches.shape[1], [], []
+        self.groups: dict[str, Any] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
+        # Where the values of a step go: behind a short batch zeros stay.
+        sizes = (problem.batches[problem.recorded] >= 0).sum(axis=1)
+        self.rows = [
+            row if size == self.size else (row, slice(size)) for row, size in enumerate(sizes)
+        ]
 
     def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
-        """Keep one step: its loss, its rate, and dictionaries of arrays named like the fields of `Trajectory`."""
+        """Keep one step: its loss, its rate, and arrays by name of each field of `Trajectory`."""
+        row, by_sample = len(self.losses), self.rows[len(self.losses)]
         self.losses.append(loss)
         self.rates.append(learning_rate)
         for group, arrays in groups.items():
-            buffers, row = self.groups[group], self._row(group, arrays)
+            buffers, place = self.groups[group], by_sample if group in BY_SAMPLE else row
             for name, array in arrays.items():
                 if name not in buffers:
-                    rows = [self.size] if group in BY_SAMPLE else []
-                    buffers[name] = np.zeros(
-                        (self.count, *rows, *array.shape[len(rows) :]), array.dtype
-                    )
-                buffers[name][row] = array
-        self.row += 1
-
-    def _row(self, group: str, arrays: Arrays) -> int | tuple[int, slice]:
-        """Where the arrays of this step go; behind a short batch zeros stay."""
-        samples = len(next(iter(arrays.values()))) if group in BY_SAMPLE and arrays else self.size
-        return self.row if samples == self.size else (self.row, slice(samples))
+                    shape = (self.size, *array.shape[1:]) if group in BY_SAMPLE else array.shape
+                    buffers[name] = np.zeros((len(self.rows), *shape), array.dtype)
+                buffers[name][place] = array
 
     def trajectory(
         self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float
     ) -> Trajectory:
-        """Everything kept."""
+        """Return everything kept, with what is computed after the last step."""
         rates = np.array(self.rates, np.float64) if problem.schedule else None
-        return Trajectory(
-            steps=problem.recorded, loss=np.stack(self.losses), final_values=final_values, final_loss=final_loss,
-            learning_rates=rates, seconds=seconds, **self.groups,
-        )  # fmt: skip
+        whole = {"final_values": final_values, "final_loss": final_loss, "seconds": seconds}
+        loss = np.stack(self.losses)
+        return Trajectory(problem.recorded, loss, **self.groups, **whole, learning_rates=rates)

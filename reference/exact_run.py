@@ -1,4 +1,4 @@
-"""The exact trajectory: the whole training in ball arithmetic, with more bits until it is proved."""
+"""The exact trajectory: the training in ball arithmetic, with more bits until it is proved."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ RADIUS = 1e-20
 
 
 class ExactRun(NamedTuple):
-    """Some steps of a run as it is without rounding: parameters and gradients are balls of radius below 1e-20."""
+    """Some steps of a run without rounding: parameters and gradients have radii below 1e-20."""
 
     bits: int
     steps: dict[int, Step]
 
 
 def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) -> ExactRun | None:
-    """Run the problem in balls, 512 bits more each time, until the kept parameters and gradients are proved to 1e-20.
+    """Run the problem in balls, of 512 bits more each time, until it is proved to 1e-20.
+
+    Proved are the parameters after each kept step, and its gradients.
 
     Args:
         problem: of any dtype; its rounded initial parameters and data are taken as exact.
@@ -32,7 +34,7 @@ def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) 
         bits: of the first attempt.
 
     Returns:
-        None where that would take longer.
+        The kept steps; None where that would take longer.
     """
     deadline = time.process_time() + seconds
     while True:

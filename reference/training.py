@@ -10,20 +10,9 @@ import numpy as np
 
 from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
-from backproof.reference.formulas.combining import add, in_any_order
-from backproof.reference.formulas.layers import (
-    Nodes,
-    layer_backward,
-    layer_forward,
-    named,
-    resolved,
-)
-from backproof.reference.formulas.losses import (
-    loss_backward,
-    loss_forward,
-    penalty_backward,
-    penalty_forward,
-)
+from backproof.reference.formulas import layers, losses
+from backproof.reference.formulas.combining import add
+from backproof.reference.formulas.layers import Nodes, named, resolved
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.positions import rows
 from backproof.reference.formulas.schedules import learning_rates
@@ -32,7 +21,7 @@ Backward = Callable[[Node, Mapping[str, Any], Any, Any], Iterable[tuple[str, Any
 
 
 class Derivatives(NamedTuple):
-    """What is computed on a batch: the loss, its derivatives by everything, and the buffers after it."""
+    """The loss of a batch, its derivatives by everything, and the buffers after it."""
 
     loss: Any
     values: dict[str, Any]
@@ -42,7 +31,7 @@ class Derivatives(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step: what was computed on its batch, and parameters, state and buffers before and after its update."""
+    """One step: `Derivatives` of its batch, and what stood before and after its update."""
 
     loss: Any
     values: dict[str, Any]
@@ -61,7 +50,13 @@ class Step(NamedTuple):
 
 
 def operands(problem: Problem, parameters: dict, *others: dict) -> dict:
-    """Collect by name what layers take beside values: parameters, tied ones too, masks and buffers of a step."""
+    """Collect by name what layers take beside values.
+
+    Args:
+        problem: says which parameters are tied.
+        parameters: by path.
+        others: masks and buffers of a step, by path.
+    """
     numbers = dict(parameters)
     for path, tie in problem.tied.items():
         numbers[path] = tie.of(parameters)
@@ -84,27 +79,31 @@ def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> 
         if one.same:
             y = one.forward(*map(given.__getitem__, one.taken))
         else:
-            y, buffers = layer_forward(one, given, training=training)
+            y, buffers = layers.layer_forward(one, given, training=training)
             after |= buffers
         given[one.name] = values[one.name] = y
     return values, after
 
 
 def total_loss(problem: Problem, parameters: dict, y, t):
-    """Compute the loss of outputs y for targets t, (..., samples, *positions, outputs), and the penalties."""
-    loss = loss_forward(problem.loss, by_row(problem, y), by_row(problem, t), problem.positions)
-    return (
-        loss + penalty_forward(problem.penalties, parameters, problem.axes)
-        if problem.penalties
-        else loss
-    )
+    """Compute the loss of outputs y for targets t, (..., samples, *positions, outputs), (...).
+
+    The penalties on the parameters are added to it.
+    """
+    y, t = by_row(problem, y), by_row(problem, t)
+    loss = losses.loss_forward(problem.loss, y, t, problem.positions)
+    if problem.penalties:
+        loss = loss + losses.penalty_forward(problem.penalties, parameters, problem.axes)
+    return loss
 
 
 def loss_cotangent(problem: Problem, y, t, slope: Callable | None = None):
-    """Compute the cotangent of the outputs y; `slope` is another derivative of the loss, of rows."""
-    dy = (slope or loss_backward)(
-        problem.loss, by_row(problem, y), by_row(problem, t), problem.positions
-    )
+    """Compute the cotangent of the outputs y, of their shape.
+
+    `slope(loss, y, t, positions)` is another derivative of the loss, of y and t by row.
+    """
+    outputs, targets = by_row(problem, y), by_row(problem, t)
+    dy = (slope or losses.loss_backward)(problem.loss, outputs, targets, problem.positions)
     return np.reshape(dy, y.shape) if len(problem.output_shape) > 1 else dy
 
 
@@ -139,8 +138,9 @@ def way_back(
         training: False after the last step.
 
     Yields:
-        Each node behind which the walk stands, and the sums so far: by name the cotangents of values, and by path the
-        gradients of what nodes take. Those of the node itself, and of its value, are whole.
+        Each node behind which the walk stands, and the sums so far: by name the cotangents of
+        values, and by path the gradients of what nodes take. Those of the node itself, and of its
+        value, are whole.
     """
     sums: dict[str, Any] = {network[-1].name: dy}
     taken, values, rules = recorded or sums, outputs or numbers, rules or {}
@@ -152,37 +152,40 @@ def way_back(
         elif one.same:
             found = named(one, one.backward(*map(at, one.inputs), y, dy, *map(at, one.parameters)))
         else:
-            found = layer_backward(one, numbers, y, dy, training=training)
+            found = layers.layer_backward(one, numbers, y, dy, training=training)
         for name, derivative in found:
-            sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
+            add(sums, name, derivative)
         yield one.node, sums
 
 
 def backward(network: Nodes, numbers: dict, values: dict, dy, **how) -> tuple[dict, dict]:
-    """Compute the cotangents of every node and of `input`, from the last one's dy back, and the gradients by path.
+    """Compute the cotangents of `input` and of every node, and the gradients by path.
 
-    The gradient of a tied parameter is that of the layer which takes it. `how` is that of `way_back`.
+    The gradient of a tied parameter is that of the layer which takes it. `dy` is the cotangent of
+    the last node's value, `how` is that of `way_back`.
     """
     sums: dict[str, Any] = {}
-    for _, sums in way_back(network, {**numbers, **values}, dy, **how):  # noqa: B007
+    for _, sums in way_back(network, numbers | values, dy, **how):  # noqa: B007
         pass
     return {name: sums.pop(name) for name in values}, sums
 
 
 def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[str, ...]) -> dict:
-    """Compute the whole gradients of the parameters of these paths: those of tied ones added, and of penalties."""
+    """Compute the whole gradients of the parameters of these paths.
+
+    Those of tied ones are added to `gradients`, those of each layer, and those of penalties.
+    """
     if not (problem.tied or problem.penalties):
         return {path: gradients[path] for path in paths}
-    sums: dict = {}
+    sums: dict[str, Any] = {}
     for path, gradient in gradients.items():
         tie = problem.tied.get(path)
-        add(
-            sums,
-            tie.parameter if tie else path,
-            gradient.mT if tie and tie.transposed else gradient,
-        )
+        if tie:
+            add(sums, tie.parameter, gradient.mT if tie.transposed else gradient)
+        else:
+            add(sums, path, gradient)
     for path in paths:
-        for derivative in penalty_backward(problem.penalties, path, parameters[path]):
+        for derivative in losses.penalty_backward(problem.penalties, path, parameters[path]):
             add(sums, path, derivative)
     return {path: sums[path] for path in paths}
 
@@ -206,23 +209,22 @@ def derivatives(
     Args:
         problem: that is run.
         parameters: by path.
-        masks, buffers: of the step, by path.
-        x, t: inputs and targets, (..., samples, *positions, features).
+        masks: of the step, by path.
+        x: inputs, (..., samples, *positions, features).
+        t: targets, (..., samples, *positions, outputs).
+        buffers: before the step, by path.
         training: False after the last step.
         network: the problem's, if it is resolved already.
     """
-    network, numbers = (
-        network or problem.network,
-        operands(problem, parameters, masks, buffers or {}),
-    )
+    network = network or problem.network
+    numbers = operands(problem, parameters, masks, buffers or {})
     values, buffers_after = forward(network, numbers, x, training=training)
     y = values[problem.output]
     dy = loss_cotangent(problem, y, t)
     cotangents, gradients = backward(network, numbers, values, dy, training=training)
     gradients = trained(problem, parameters, gradients, problem.trained)
-    return Derivatives(
-        total_loss(problem, parameters, y, t), values, cotangents, gradients, buffers_after
-    )
+    loss = total_loss(problem, parameters, y, t)
+    return Derivatives(loss, values, cotangents, gradients, buffers_after)
 
 
 def train(
@@ -232,10 +234,14 @@ def train(
     differentiate: Callable[..., Derivatives] | None = None,
     advance: Callable[..., tuple[dict, dict]] | None = None,
 ) -> Iterator[Step]:
-    """Run the problem, every step of it; `number` turns its arrays into the kind of number to compute with.
+    """Run the problem, and yield every step of it.
 
-    `real` does so with the learning rates of a schedule, one by one; `differentiate` and `advance`, which makes an
-    update, may be somebody else's.
+    Args:
+        problem: to run.
+        number: turns its arrays into the kind of number to compute with.
+        real: does so with the learning rates of a schedule, one by one.
+        differentiate: computes the derivatives of a batch, in the place of `derivatives`.
+        advance: makes an update, in the place of `update`.
     """
     differentiate = differentiate or partial(derivatives, network=resolved(problem.network))
     inputs, targets = number(problem.inputs), number(problem.targets)
@@ -243,18 +249,14 @@ def train(
     buffers = {path: number(values) for path, values in problem.buffers.items()}
     state = init(problem.optimizer, {path: parameters[path] for path in problem.trained})
     rates = learning_rates(problem, range(problem.steps), real) or [None] * problem.steps
-    sizes = (problem.batches >= 0).sum(axis=1).tolist()
-    for number_of_step, (batch, size, rate) in enumerate(
-        zip(problem.batches, sizes, rates, strict=True)
-    ):
-        x, t = (numbers.take(batch[:size], axis=0) for numbers in (inputs, targets))
-        masks = {
-            path: number(mask[:size]) for path, mask in problem.masks_at(number_of_step).items()
-        }
+    sizes, masks = (problem.batches >= 0).sum(axis=1).tolist(), {}
+    for step, (batch, size, rate) in enumerate(zip(problem.batches, sizes, rates, strict=True)):
+        x, t = inputs.take(batch[:size], axis=0), targets.take(batch[:size], axis=0)
+        if problem.masks:
+            masks = {path: number(mask[:size]) for path, mask in problem.masks_at(step).items()}
         found = differentiate(problem, parameters, masks, x, t, buffers)
         used = clipped(problem.clip, found.gradients, problem.axes)
-        after, state_after = (advance or update)(
-            at_rate(problem.optimizer, rate), parameters, used, state, number_of_step
-        )
+        optimizer = at_rate(problem.optimizer, rate)
+        after, state_after = (advance or update)(optimizer, parameters, used, state, step)
         yield Step(*found, buffers, parameters, after, state, state_after, rate)
         parameters, state, buffers = after, state_after, found.buffers_after

@@ -1,23 +1,22 @@
-"""Forward and backward of each activation, by hand: y of x, and the cotangent dx of x from that of y.
+"""Forward and backward of each activation, by hand.
+
+Forward gives y of x; backward gives the cotangent dx of x, from that of y.
 
 Shapes and kinds of number are those of `layers.py`. What the formulas are, at kinks too, is said in
-`cases/format/layers.py`; here they are written so that nothing overflows or cancels on the way to y.
+`cases/format/layers.py`; here they are written so that nothing overflows or cancels on the way to
+y.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import erfc, expit
 
 from backproof.reference.formulas.positions import beside, over_rows
-from backproof.reference.numbers.protocol import (
-    NORMAL_DENSITY,
-    SQRT_2_BY_PI,
-    SQRT_HALF,
-    elementary,
-    flushed_with,
-    positive,
-)
+from backproof.reference.numbers import protocol
+from backproof.reference.numbers.protocol import SQRT_2_BY_PI, SQRT_HALF, elementary, positive
 
 # ---------------------------------------------------------------- sigmoids
 
@@ -48,9 +47,12 @@ def softsign_forward(x):
 
 
 def softsign_backward(x, y, dy):
-    """dx = dy / (1 + |x|)² = dy (1 - |y|) / (1 + |x|); of dy |y| a part may be flushed before its factor |x|."""
+    """dx = dy / (1 + |x|)² = dy (1 - |y|) / (1 + |x|).
+
+    Of dy |y| a part may be flushed before its factor |x|.
+    """
     dx = dy * (1 - elementary(np.abs(y))) / (1 + np.abs(x))
-    return flushed_with(dx, 1 / (1 + np.abs(x)))
+    return protocol.flushed_with(dx, 1 / (1 + np.abs(x)))
 
 
 def softplus(x):
@@ -107,7 +109,10 @@ def prelu_forward(x, slope):
 
 
 def prelu_backward(x, y, dy, slope):
-    """dx as of the leaky relu,  dslope = Σ dy min(x, 0) over the samples, and over the units if they share it."""
+    """dx as of the leaky relu,  dslope = Σ dy min(x, 0) over the samples and positions.
+
+    Units that share one slope are summed over as well.
+    """
     terms = dy * np.minimum(x, 0)
     axes = tuple(range(len(slope.shape) - 1, len(x.shape)))
     dslope = terms.sum(axis=axes)[..., None] if slope.shape[-1] == 1 else over_rows(terms, slope)
@@ -193,8 +198,8 @@ def selu_backward(x, y, dy):
 
 # ---------------------------------------------------------------- x times a sigmoid
 
-# The derivatives multiply dy from the left, as reverse mode does: where dy is tiny, a product may be flushed to zero
-# before the factors that follow.
+# The derivatives multiply dy from the left, as reverse mode does: where dy is tiny, a product may
+# be flushed to zero before the factors that follow.
 
 
 def silu_forward(x):
@@ -226,7 +231,7 @@ def gelu_forward(x, approximate):
 def gelu_backward(x, y, dy, approximate):
     """dx = dy Φ(x) + dy x φ(x); or dy (1 + tanh z) / 2 + dy x (1 - tanh² z) z' / 2."""
     if approximate == "none":
-        density = NORMAL_DENSITY * np.exp(-np.square(SQRT_HALF * x))
+        density = protocol.NORMAL_DENSITY * np.exp(-np.square(SQRT_HALF * x))
         return dy * _normal(x) + dy * x * density
     half, t = dy / 2, np.tanh(_z(x))
     along_z = SQRT_2_BY_PI * (half * x * elementary(1 - t * t))
@@ -283,7 +288,7 @@ def identity_backward(x, y, dy):
     return dy
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "sigmoid": (sigmoid_forward, sigmoid_backward),
     "tanh": (tanh_forward, tanh_backward),
     "softsign": (softsign_forward, softsign_backward),

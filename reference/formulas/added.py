@@ -1,54 +1,46 @@
-"""The formulas of what installed packages add; the derivatives may be taken from the forward formulas."""
+"""The formulas of what installed packages add; derivatives may be taken from forward formulas."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from types import ModuleType
+from typing import cast
 
 from backproof.cases.format import losses, optimizers
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.layers.table import ADDED
 from backproof.reference.numbers.tape import derivative
 
+Pair = tuple[Callable, Callable]  # forward and backward
 
-def added_layers() -> dict[str, tuple[Callable, Callable]]:
+
+def added_layers() -> dict[str, Pair]:
     """Collect forward and backward of every added layer, or of each of its parts, by kind."""
-    return {
-        kind: pair for layer, module in ADDED.items() for kind, pair in _of_parts(layer, module)
-    }
+    layers = cast("dict[type[LayerConcept], ModuleType]", ADDED)
+    return {kind: pair for one in layers.items() for kind, pair in _of_parts(*one)}
 
 
-def _of_parts(
-    layer: type[LayerConcept], module: ModuleType
-) -> Iterator[tuple[str, tuple[Callable, Callable]]]:
-    """`forward` and, if it is there, `backward` of a module are formulas, or formulas by the name of a part."""
-    for part, taken in (layer.parts or {"": ()}).items():
-        forward, backward = (
-            table.get(part) if isinstance(table, dict) else table
-            for table in (module.forward, getattr(module, "backward", None))
-        )
-        values = (
-            sum(name in layer.parts or name.startswith("x") for name in taken)
-            if part in layer.parts
-            else layer.takes
-        )
-        yield (
-            f"{layer.kind}.{part}" if part else layer.kind,
-            (forward, backward or taped(forward, values)),
-        )
+def _of_parts(layer: type[LayerConcept], module: ModuleType) -> Iterator[tuple[str, Pair]]:
+    """Yield the kind of a layer, or of each of its parts, with forward and backward.
+
+    A module has a formula `forward`, and may have `backward`; with parts, formulas by their names.
+    """
+    forward, backward = module.forward, getattr(module, "backward", None)
+    if not layer.parts:
+        yield layer.kind, (forward, backward or taped(forward, layer.takes))
+    for part, taken in layer.parts.items():
+        values = sum(name in layer.parts or name.startswith("x") for name in taken)
+        by_hand = (backward or {}).get(part)
+        yield f"{layer.kind}.{part}", (forward[part], by_hand or taped(forward[part], values))
 
 
 def taped(forward: Callable, takes: int) -> Callable:
-    """Make the backward formula of a forward one that takes so many values, in front of its parameters."""
+    """Make the backward formula of a forward one, whose first operands are so many values."""
     walk_back = derivative(_value_alone(forward))
 
     def backward(*operands, **settings) -> tuple:
-        xs, (y, dy), parameters = (
-            operands[:takes],
-            operands[takes : takes + 2],
-            operands[takes + 2 :],
-        )
+        xs, (y, dy, *parameters) = operands[:takes], operands[takes:]
         return walk_back(dy, y, *xs, *parameters, **settings)
 
     return backward
@@ -65,13 +57,13 @@ def _value_alone(forward: Callable) -> Callable:
     return value
 
 
-def added_losses() -> dict[str, tuple[Callable, Callable]]:
+def added_losses() -> dict[str, Pair]:
     """Collect the terms of every added loss, and their derivatives by y, by kind."""
-
-    def pair(module: ModuleType) -> tuple[Callable, Callable]:
-        return module.forward, getattr(module, "backward", None) or _by_outputs(module.forward)
-
-    return {loss.kind: pair(module) for loss, module in losses.ADDED.items()}
+    pairs = {}
+    for loss, module in losses.ADDED.items():
+        backward = getattr(module, "backward", None) or _by_outputs(module.forward)
+        pairs[loss.kind] = module.forward, backward
+    return pairs
 
 
 def _by_outputs(forward: Callable) -> Callable:

@@ -1,4 +1,4 @@
-"""Forward and backward of layers that combine a value with another one, or with random numbers, by hand."""
+"""Layers that combine a value with another one, or with random numbers, by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from backproof.reference.numbers.protocol import in_any_order, number_like
 
 
 def add(sums: dict, name: str, derivative) -> None:
-    """Add a derivative to `sums[name]`; what is used several times has the sum of all, in any order."""
+    """Add a derivative to `sums[name]`; a value used twice has the sum of both, in any order."""
     sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
 
 

@@ -1,8 +1,8 @@
 """Forward and backward of layers with weights, by hand.
 
-Shapes: x and y are (*steps, samples, *positions, features), a weight (*steps, in, out), a bias (*steps, out). A
-cotangent dy is the derivative of the loss by y. The backward formulas are the chain rule as in Goodfellow, Bengio,
-Courville, *Deep Learning* (2016), section 6.5.
+Shapes: x and y are (*steps, samples, *positions, features), a weight (*steps, in, out), a bias
+(*steps, out). A cotangent dy is the derivative of the loss by y. The backward formulas are the
+chain rule as in Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ def dense_forward(x, weight, bias=None):
 
 def dense_backward(x, y, dy, weight, bias=None):
     """dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ dy over the samples and positions."""
-    steps = len(weight.shape) - 2
     dx, dbias = contract("o,io->i", dy, weight), () if bias is None else (over_rows(dy, bias),)
-    if len(x.shape) > steps + 2:
-        x, dy = rows(x, steps), rows(dy, steps)
+    if x.ndim > weight.ndim:
+        x, dy = rows(x, weight.ndim - 2), rows(dy, weight.ndim - 2)
     return dx, contract("ni,no->io", x, dy), *dbias

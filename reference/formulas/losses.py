@@ -1,8 +1,8 @@
 """Value and derivative of each loss, by hand.
 
-Shapes: outputs y and targets t are (..., rows, outputs), losses (...). Each pair of functions gives the terms of the
-sum and their derivatives by y; the factor and the mean, which all losses share, come after. Classes are targets with a
-1 at the class and 0 elsewhere.
+Shapes: outputs y and targets t are (..., rows, outputs), losses (...). Each pair of functions gives
+the terms of the sum and their derivatives by y; the factor and the mean, which all losses share,
+come after. Classes are targets with a 1 at the class and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.cases.format.losses import Loss, Penalty
-from backproof.reference.formulas.activations import (
-    log_softmax_backward,
-    log_softmax_forward,
-    softplus,
-)
+from backproof.reference.formulas import activations
+from backproof.reference.formulas.activations import softplus
 from backproof.reference.formulas.added import added_losses
 from backproof.reference.numbers.protocol import by_any_form, elementary, flushed_with, positive
 
@@ -123,7 +120,7 @@ def binary_cross_entropy_backward(loss, y, t):
 
 
 def _unless_zero(factor, probability):
-    """A probability, or 1 where its factor is 0."""
+    """Return a probability, or 1 where its factor is 0."""
     return np.maximum(probability, 1 - positive(np.abs(factor)))
 
 
@@ -133,31 +130,33 @@ def sigmoid_binary_cross_entropy_forward(loss, y, t):
 
 
 def sigmoid_binary_cross_entropy_backward(loss, y, t):
-    """σ(y) - t = σ(y) - t (σ(y) + σ(-y)), which is how a program that sums both logarithms rounds."""
+    """σ(y) - t = σ(y) - t (σ(y) + σ(-y)), as a program that sums both logarithms rounds."""
     up, down = (elementary(np.exp(x - softplus(x))) for x in (y, -y))
     return up - t * (up + down)
 
 
 def softmax_cross_entropy_forward(loss, y, t):
-    """-Σ w s log softmax(y) over the classes, with weights w and smoothed targets s = (1 - ε) t + ε / classes."""
-    return -(_smoothed(loss, y, t) * log_softmax_forward(y)).sum(axis=-1, keepdims=True)
+    """-Σ w s log softmax(y) over n classes, of weights w, targets s = (1 - ε) t + ε / n."""
+    logarithms = activations.log_softmax_forward(y)
+    return -(_smoothed(loss, y, t) * logarithms).sum(axis=-1, keepdims=True)
 
 
 def softmax_cross_entropy_backward(loss, y, t):
     """softmax(y) Σ w s - w s."""
-    return log_softmax_backward(y, log_softmax_forward(y), -_smoothed(loss, y, t))
+    logarithms = activations.log_softmax_forward(y)
+    return activations.log_softmax_backward(y, logarithms, -_smoothed(loss, y, t))
 
 
 def _smoothed(loss, y, t):
     """w ((1 - ε) t + ε / n) = w (t + ε (1 - n t) / n) for n classes."""
     n = y.shape[-1]
-    return _weighted(
-        loss, t + loss.label_smoothing * (1 - n * t) / n if loss.label_smoothing else t
-    )
+    if loss.label_smoothing:
+        t = t + loss.label_smoothing * (1 - n * t) / n
+    return _weighted(loss, t)
 
 
 def _weighted(loss, t):
-    """Targets times the weight of their class."""
+    """Multiply targets by the weights of their classes."""
     if loss.class_weights is None:
         return t
     return t * np.array(loss.class_weights, dtype=getattr(t, "dtype", None))
@@ -193,7 +192,7 @@ def poisson_backward(loss, y, t):
     return np.exp(y) - t
 
 
-# ---------------------------------------------------------------- of margins, of vectors, of distributions
+# ---------------------------------------------------------------- margins, distributions, vectors
 
 
 def hinge_forward(loss, y, t):
@@ -277,7 +276,7 @@ LOSSES = {
 
 
 def loss_forward(loss: Loss, y, t, positions: int = 1):
-    """The loss of outputs y for targets t: factor times the sum of the terms, in a mean divided by their number.
+    """Compute the loss, (...): the factor times the sum of the terms, or times their mean.
 
     A row is a sample, or one of so many `positions` of a sample.
     """
@@ -287,14 +286,14 @@ def loss_forward(loss: Loss, y, t, positions: int = 1):
 
 
 def loss_backward(loss: Loss, y, t, positions: int = 1):
-    """The cotangent of y."""
+    """Compute the cotangent of y, of its shape."""
     _, backward = LOSSES[loss.kind]
     dy = loss.factor * backward(loss, y, t)
     return dy if loss.reduction == "sum" else dy / _number(loss, y, t, positions, keepdims=True)
 
 
 def _number(loss: Loss, y, t, positions: int = 1, *, keepdims: bool = False):
-    """What a mean divides by: the terms, or the rows, or the weights of their classes; or the samples."""
+    """Count what a mean divides by: terms, rows, samples, or the weights of their classes."""
     rows = y.shape[-2]
     if loss.reduction == "batch_mean":
         return rows // positions
@@ -307,7 +306,7 @@ def _number(loss: Loss, y, t, positions: int = 1, *, keepdims: bool = False):
 
 
 def penalty_forward(penalties: tuple[Penalty, ...], parameters: dict, axes: dict[str, Axes]):
-    """Σ λ Σ |w| and Σ λ Σ w², (...), over the axes of each parameter, its last; 0 without penalties."""
+    """Σ λ Σ |w| and Σ λ Σ w², (...), over the `axes` of each parameter; 0 without penalties."""
     terms = {"l1": np.abs, "l2": np.square}
     sums = (
         penalty.coefficient * terms[penalty.kind](parameters[path]).sum(axis=axes[path])
@@ -318,6 +317,6 @@ def penalty_forward(penalties: tuple[Penalty, ...], parameters: dict, axes: dict
 
 
 def penalty_backward(penalties: tuple[Penalty, ...], path: str, w):
-    """λ sign(w), 0 at w = 0, and 2 λ w, of the penalties on the parameter of that path, one after the other."""
+    """Yield λ sign(w), 0 at w = 0, or 2 λ w of each penalty on the parameter of that path."""
     for penalty in (penalty for penalty in penalties if path in penalty.parameters):
         yield penalty.coefficient * (np.sign(w) if penalty.kind == "l1" else 2 * w)

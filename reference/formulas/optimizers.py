@@ -1,15 +1,17 @@
 """The update of each optimizer, by hand: one equation a line.
 
-`init` makes the state before the first step, `update` the parameters and the state after a step. Parameters and
-gradients are dictionaries by path, a state is one by `NAME/PATH`. A rule is of one parameter: of its value w, its
-gradient g, the number t = 1, 2, ... of the update, and what the optimizer remembers of it; w and g are of one shape,
-with one more leading axis where t is an array. It returns the new value and the new memory.
+`init` makes the state before the first step, `update` the parameters and the state after a step.
+Parameters and gradients are dictionaries by path, a state is one by `NAME/PATH`. A rule updates one
+parameter: it takes its value w, its gradient g, the number t = 1, 2, ... of the update, and what
+the optimizer remembers of it, and returns the new value and the new memory. w and g are of one
+shape, with one more leading axis where t is an array.
 
-Where programs compute a rule by several formulas, which round differently, `by_any_form` names them: the textbook's,
-which is computed, and those that its error bound has to cover as well.
+Where programs compute a rule by several formulas, which round differently, `by_any_form` names
+them: the textbook's, which is computed, and those that its error bound has to cover as well.
 
-What depends on t alone is no state. Hyper-parameters are taken as numbers of the kind of w, so that a bounded 1 - β
-knows that β was rounded. Weight decay, clipping and schedules are the same for all rules, and stand at the end.
+What depends on t alone is no state. Hyper-parameters are taken as numbers of the kind of w, so that
+a bounded 1 - β knows that β was rounded. Weight decay, clipping and schedules are the same for all
+rules, and stand at the end.
 """
 
 from __future__ import annotations
@@ -21,15 +23,8 @@ import numpy as np
 
 from backproof.cases.format.optimizers import Clip, Optimizer
 from backproof.reference.formulas.added import added_optimizers
-from backproof.reference.numbers.protocol import (
-    by_any_form,
-    mixture,
-    number_like,
-    of_step,
-    positive,
-    shrunk,
-    sum_of_three,
-)
+from backproof.reference.numbers import protocol
+from backproof.reference.numbers.protocol import by_any_form, number_like, of_step, positive
 
 # ---------------------------------------------------------------- gradient descent
 
@@ -51,22 +46,29 @@ def _damped(optimizer, g, t):
 
 
 def _along(optimizer, w, g, v, before):
-    """w - η v, or by Nesterov w - η (g + μ v), where g + μ v = (1 + μ) v - μ (v before) if nothing is damped."""
+    """w - η v, or by Nesterov w - η (g + μ v).
+
+    If nothing is damped, g + μ v = (1 + μ) v - μ (v before).
+    """
     eta, mu = optimizer.learning_rate, number_like(w, optimizer.momentum)
     if not optimizer.nesterov:
         return w - eta * v
-    forms = [lambda: w - eta * (g + mu * v), lambda: sum_of_three(w, -(eta * g), -(eta * (mu * v)))]
+    parts = w, -(eta * g), -(eta * (mu * v))
+    forms = [lambda: w - eta * (g + mu * v), lambda: protocol.sum_of_three(*parts)]
     if not optimizer.dampening:
         forms.append(lambda: w - ((1 + mu) * (eta * v) - mu * (eta * before)))
     return by_any_form(w, *forms)
 
 
 def asgd(optimizer, w, g, t, average):
-    """w ← (1 - λ h) w - h g,  a ← a + (w - a) / n,  h = η / (1 + λ η (t - 1))^α,  n = max(1, t - 1 - t₀)."""
+    """w ← (1 - λ h) w - h g,  a ← a + (w - a) / n.
+
+    h = η / (1 + λ η (t - 1))^α,  n = max(1, t - 1 - t₀).
+    """
     rate = of_step(w, _asgd_rate, t, optimizer.learning_rate, optimizer.lambd, optimizer.alpha)
     share = of_step(w, lambda t, t0: 1 / np.maximum(t - 1 - t0, 1), t, optimizer.t0)
-    after = shrunk(w, rate, number_like(w, optimizer.lambd), -(rate * g))
-    return after, (mixture(average, after, share),)
+    after = protocol.shrunk(w, rate, number_like(w, optimizer.lambd), -(rate * g))
+    return after, (protocol.mixture(average, after, share),)
 
 
 def _asgd_rate(t, eta, lambd, alpha):
@@ -127,31 +129,26 @@ def rmsprop(optimizer, w, g, t, mean_square, *others):
 
 def _root(optimizer, s):
     """√s + ε, or √(s + ε)."""
-    return (
-        np.sqrt(s + optimizer.epsilon)
-        if optimizer.epsilon_inside
-        else np.sqrt(s) + optimizer.epsilon
-    )
+    epsilon = optimizer.epsilon
+    return np.sqrt(s + epsilon) if optimizer.epsilon_inside else np.sqrt(s) + epsilon
 
 
 # ---------------------------------------------------------------- Adam
 
 
 def adam(optimizer, w, g, t, first_moment, second_moment, *largest):
-    """m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  w ← w - η m̂ / (√v̂ + ε), with m̂ = m / (1 - β₁ᵗ) and v̂ likewise.
+    """m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  w ← w - η m̂ / (√v̂ + ε).
 
-    AMSGrad takes for v the largest so far. ε̂ is added before the correction, (√v + ε̂) / √(1 - β₂ᵗ). β₁ may fade, as in
-    the first version of the paper. (Kingma and Ba, 2015; Reddi, Kale and Kumar, 2018.)
+    m̂ = m / (1 - β₁ᵗ), and v̂ likewise. AMSGrad takes for v the largest so far. ε̂ is added before
+    the correction, (√v + ε̂) / √(1 - β₂ᵗ). β₁ may fade, as in the first version of the paper.
+    (Kingma and Ba, 2015; Reddi, Kale and Kumar, 2018.)
     """
     m = _average(optimizer.beta1, first_moment, g, fading=optimizer.beta1_decay, t=t)
     v = _average(optimizer.beta2, second_moment, np.square(g))
     largest = tuple(np.maximum(before, v) for before in largest)
     root = _corrected_root(optimizer, largest[0] if largest else v, t, w)
-    return w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / root, (
-        m,
-        v,
-        *largest,
-    )
+    w = w - optimizer.learning_rate * (m / _correction(optimizer.beta1, t, w)) / root
+    return w, (m, v, *largest)
 
 
 def adamax(optimizer, w, g, t, first_moment, infinity_norm):
@@ -162,20 +159,19 @@ def adamax(optimizer, w, g, t, first_moment, infinity_norm):
 
 
 def nadam(optimizer, w, g, t, first_moment, second_moment, momentum_product):
-    """m and v as in Adam,  q ← q c(t),  w ← w - η ((1 - c(t)) g / (1 - q) + c(t + 1) m / (1 - q c(t + 1))) / (√v̂ + ε).
+    """m and v as in Adam,  q ← q c(t),  w ← w - η (a g + b m) / (√v̂ + ε).
 
-    c(t) = β₁ (1 - 0.96^(ψ t) / 2). (Dozat, 2016.)
+    c(t) = β₁ (1 - 0.96^(ψ t) / 2),  a = (1 - c(t)) / (1 - q),  b = c(t + 1) / (1 - q c(t + 1)).
+    (Dozat, 2016.)
     """
-    now, later = (
-        of_step(w, _nadam_momentum, s, optimizer.beta1, optimizer.momentum_decay)
-        for s in (t, t + 1)
-    )
+    settings = optimizer.beta1, optimizer.momentum_decay
+    now, later = (of_step(w, _nadam_momentum, s, *settings) for s in (t, t + 1))
     m = _average(optimizer.beta1, first_moment, g)
     v = _average(optimizer.beta2, second_moment, np.square(g))
     q = now * momentum_product
     eta, root = optimizer.learning_rate, _corrected_root(optimizer, v, t, w)
     steps = -(eta * (1 - now) * g / (1 - q) / root), -(eta * later * m / (1 - later * q) / root)
-    return sum_of_three(w, *steps), (m, v, q)
+    return protocol.sum_of_three(w, *steps), (m, v, q)
 
 
 def _nadam_momentum(t, beta1, decay):
@@ -183,15 +179,14 @@ def _nadam_momentum(t, beta1, decay):
 
 
 def radam(optimizer, w, g, t, first_moment, second_moment):
-    """m and v as in Adam,  w ← w - η m̂ r √(1 - β₂ᵗ) / (√v + ε) where that is known to be worth it, else w - η m̂.
+    """m and v as in Adam,  w ← w - η m̂ r √(1 - β₂ᵗ) / (√v + ε).
 
-    (Liu et al., 2020.)
+    As long as r is not known well, w ← w - η m̂. (Liu et al., 2020.)
     """
     m = _average(optimizer.beta1, first_moment, g)
     v = _average(optimizer.beta2, second_moment, np.square(g))
-    rectified, alone = (
-        of_step(w, formula, t, optimizer.beta2) for formula in (_rectification, _is_not_rectified)
-    )
+    rectified = of_step(w, _rectification, t, optimizer.beta2)
+    alone = of_step(w, _is_not_rectified, t, optimizer.beta2)
     ahead = m / _correction(optimizer.beta1, t, w)
     adaptive = ahead * rectified / (np.sqrt(v) + optimizer.epsilon)
     return w - optimizer.learning_rate * (adaptive + alone * ahead), (m, v)
@@ -209,8 +204,8 @@ def _is_not_rectified(t, beta2):
 
 def _rectification(t, beta2):
     """r √(1 - β₂ᵗ) where l > 5, else 0;  r² = (l - 4) (l - 2) L / ((L - 4) (L - 2) l)."""
-    l, L = (np.maximum(length, 5) for length in (_length(t, beta2), 2 / (1 - beta2) - 1))  # noqa: E741, the paper's
-    r = np.sqrt((l - 4) * (l - 2) * L / ((L - 4) * (L - 2) * l))
+    now, last = np.maximum(_length(t, beta2), 5), np.maximum(2 / (1 - beta2) - 1, 5)
+    r = np.sqrt((now - 4) * (now - 2) * last / ((last - 4) * (last - 2) * now))
     return positive(_length(t, beta2) - 5) * r * np.sqrt(1 - beta2**t)
 
 
@@ -245,47 +240,41 @@ def _correction(decay: float, t, w):
 # ---------------------------------------------------------------- weight decay
 
 
-def decayed(optimizer: Optimizer, w, g):
-    """Weight decay: (1 - η λ) w in the place of w if it is decoupled, else g + λ w in the place of g."""
-    decay = _decay(optimizer)
-    if not decay:
-        return w, g
-    if optimizer.is_decoupled:
-        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
-    return w, g + decay * w
+def _decay(optimizer: Optimizer) -> float:
+    """λ; 0 where the optimizer knows no weight decay."""
+    return vars(optimizer).get("weight_decay", 0)
 
 
 def _coupled(optimizer, w, g, t, *memory):
     """The rule of w and g + λ w."""
-    w, g = decayed(optimizer, w, g)
-    return OPTIMIZERS[optimizer.kind](optimizer, w, g, t, *memory)
+    return OPTIMIZERS[optimizer.kind](optimizer, w, g + optimizer.weight_decay * w, t, *memory)
 
 
 def _decoupled(optimizer, w, g, t, *memory):
-    """(1 - η λ) w + d, where d is the step that the rule makes from 0; or w + d - η λ w in any order."""
-    smaller, g = decayed(optimizer, w, g)
+    """(1 - η λ) w + d, where d is the rule's step from 0; or w + d - η λ w in any order."""
+    eta, decay = optimizer.learning_rate, optimizer.weight_decay
+    smaller, drop = (1 - number_like(w, eta) * decay) * w, eta * (decay * w)
     d, memory = OPTIMIZERS[optimizer.kind](optimizer, 0 * w, g, t, *memory)
-    drop = optimizer.learning_rate * (optimizer.weight_decay * w)
-    return by_any_form(w, lambda: smaller + d, lambda: sum_of_three(w, d, -drop)), memory
+    return by_any_form(w, lambda: smaller + d, lambda: protocol.sum_of_three(w, d, -drop)), memory
 
 
 def _sgd_with_decay(optimizer, w, g, t):
     """w ← (1 - η λ) w - η g."""
     eta = optimizer.learning_rate
-    return shrunk(w, number_like(w, eta), optimizer.weight_decay, -(eta * g)), ()
+    return protocol.shrunk(w, number_like(w, eta), optimizer.weight_decay, -(eta * g)), ()
 
 
 def _momentum_with_decay(optimizer, w, g, t, velocity):
     """v ← μ v + (1 - τ) g + (1 - τ) λ w in any order."""
     decay = optimizer.weight_decay * w
     terms = _damped(optimizer, g, t), _damped(optimizer, decay, t)
-    v = sum_of_three(number_like(w, optimizer.momentum) * velocity, *terms)
+    v = protocol.sum_of_three(number_like(w, optimizer.momentum) * velocity, *terms)
     return _along(optimizer, w, g + decay, v, velocity), (v,)
 
 
 # ---------------------------------------------------------------- any optimizer
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable] = {
     "sgd": sgd,
     "momentum": momentum,
     "asgd": asgd,
@@ -299,15 +288,14 @@ OPTIMIZERS = {
     "adamax": adamax,
     "nadam": nadam,
     "radam": radam,
-} | added_optimizers()
-WITH_DECAY = {
-    "sgd": _sgd_with_decay,
-    "momentum": _momentum_with_decay,
-}  # other forms, of the gradient without decay
+    **added_optimizers(),
+}
+# Other forms of a rule with weight decay, of the gradient without.
+WITH_DECAY: dict[str, Callable] = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}
 
 
 def init(optimizer: Optimizer | None, parameters: dict) -> dict:
-    """The state before the first step, of these parameters."""
+    """Make the state before the first step, of these parameters."""
     starts = optimizer.starts if optimizer else {}
     return {
         f"{name}/{path}": w - w + start
@@ -319,74 +307,59 @@ def init(optimizer: Optimizer | None, parameters: dict) -> dict:
 def update(
     optimizer: Optimizer | None, parameters: dict, gradients: dict, state: dict, step
 ) -> tuple[dict, dict]:
-    """Parameters and state after the step of that number, from 0; without an optimizer both stay as they are.
+    """Compute parameters and state after a step; without an optimizer both stay as they are.
 
-    `step` is an array of numbers where many steps are stacked along the first axis. A parameter without a gradient is
-    frozen.
+    Args:
+        optimizer: with the learning rate of the step.
+        parameters: by path; one without a gradient is frozen.
+        gradients: by path.
+        state: by `NAME/PATH`.
+        step: its number, from 0; an array where many steps are stacked along the first axis.
     """
     if optimizer is None:
         return parameters, state
-    names, rules = optimizer.state, _rules(optimizer)
+    rule, rate, t, names = _rule(optimizer), optimizer.learning_rate, step + 1, optimizer.state
     after, state_after = dict(parameters), {}
-    for path, gradient in gradients.items():
+    for path, g in gradients.items():
         keys = [f"{name}/{path}" for name in names]
-        memory = [state[key] for key in keys]
-        after[path], remembered = _update(
-            optimizer, rules, parameters[path], gradient, step, memory
-        )
-        state_after.update(zip(keys, remembered, strict=True))
+        if getattr(rate, "shape", ()):
+            optimizer = at_rate(optimizer, _by_step(rate, g))
+        operands = parameters[path], g, _by_step(t, g), *[state[key] for key in keys]
+        after[path], memory = rule(optimizer, *operands)
+        state_after |= zip(keys, memory, strict=True)
     return after, state_after
 
 
-def _decay(optimizer: Optimizer) -> float:
-    return optimizer.weight_decay if "weight_decay" in type(optimizer).model_fields else 0
-
-
-def _rules(optimizer: Optimizer) -> list[Callable]:
-    """The forms of the optimizer's rule, with weight decay if it has some."""
+def _rule(optimizer: Optimizer) -> Callable:
+    """Look the optimizer's rule up; with weight decay, in all its forms."""
     if not _decay(optimizer):
-        return [OPTIMIZERS[optimizer.kind]]
-    others = [WITH_DECAY[optimizer.kind]] if optimizer.kind in WITH_DECAY else []
-    return [_decoupled if optimizer.is_decoupled else _coupled, *others]
-
-
-def _update(optimizer: Optimizer, rules: list[Callable], w, gradient, step, memory: list):
-    """The new value of one parameter and its new memory."""
-    if getattr(optimizer.learning_rate, "shape", ()):
-        optimizer = at_rate(optimizer, _by_step(optimizer.learning_rate, w))
-    operands = optimizer, w, gradient, _by_step(step, w) + 1, *memory
-    return (
-        by_any_form(w, *(partial(rule, *operands) for rule in rules))
-        if rules[1:]
-        else rules[0](*operands)
-    )
+        return OPTIMIZERS[optimizer.kind]
+    rules: list[Callable] = [_decoupled if optimizer.is_decoupled else _coupled]
+    if optimizer.kind in WITH_DECAY:
+        rules.append(WITH_DECAY[optimizer.kind])
+    return lambda now, w, *more: by_any_form(w, *(partial(rule, now, w, *more) for rule in rules))
 
 
 def _by_step(number, w):
-    """A number, or one for each step, with as many axes as w has."""
+    """Give numbers, one for each step, as many axes as w has; a number alone stays."""
     return number[(..., *[None] * (len(w.shape) - 1))] if getattr(number, "shape", ()) else number
 
 
 def at_rate(optimizer: Optimizer | None, rate) -> Optimizer | None:
-    """The optimizer with the learning rate of a step, or with an array of those of many."""
+    """Give the optimizer the learning rate of a step, or an array of those of many."""
     return optimizer if rate is None else optimizer.model_copy(update={"learning_rate": rate})
 
 
 def clipped(clip: Clip | None, gradients: dict, axes: dict[str, tuple[int, ...]]) -> dict:
-    """The gradients as the optimizer sees them: g m / max(|g| + ε, m), or g between -m and m.
+    """Clip gradients: g m / max(|g| + ε, m), or g between -m and m.
 
     `axes` are those of each parameter, counted from the end; those in front of them are steps.
     """
     if clip is None:
         return gradients
+    m = clip.maximum
     if clip.kind == "value":
-        return {
-            path: np.maximum(np.minimum(g, clip.maximum), -clip.maximum)
-            for path, g in gradients.items()
-        }
+        return {path: np.maximum(np.minimum(g, m), -m) for path, g in gradients.items()}
     squares = sum(np.square(g).sum(axis=axes[path]) for path, g in gradients.items())
-    size = np.maximum(np.sqrt(squares) + clip.epsilon, clip.maximum)
-    return {
-        path: g * (clip.maximum / size[(..., *[None] * len(axes[path]))])
-        for path, g in gradients.items()
-    }
+    share = m / np.maximum(np.sqrt(squares) + clip.epsilon, m)
+    return {path: g * share[(..., *[None] * len(axes[path]))] for path, g in gradients.items()}

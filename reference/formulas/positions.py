@@ -1,7 +1,8 @@
 """Values have any number of positions between samples and features; a parameter has none.
 
-Shapes: a value is (*steps, samples, *positions, features), a parameter (*steps, *its own axes). Steps are the same for
-both, so that a parameter whose own axes are known tells how many axes of a value are steps.
+Shapes: a value is (*steps, samples, *positions, features), a parameter (*steps, *its own axes).
+Steps are the same for both, so that a parameter whose own axes are known tells how many axes of a
+value are steps.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 
 def beside(vector, x):
-    """Give a vector (*steps, features) an axis of length 1 for the samples and for each position of x."""
+    """Give a vector (*steps, features) an axis of length 1 for samples and each position of x."""
     missing = len(x.shape) - len(vector.shape)
     return vector[(..., *[None] * missing, slice(None))]
 

@@ -1,7 +1,8 @@
 """The learning rate of every step, by hand, as `cases/format/optimizers.py` has it.
 
-A schedule is a factor s of the number k = 0, 1, ... of the step; `real` makes the kind of number to compute with, float
-or ball (`arb`). Like torch.optim and optax, programs compute it in float64 at every dtype.
+A schedule is a factor s of the number k = 0, 1, ... of the step; `real` makes the kind of number to
+compute with, float or ball (`arb`). Like torch.optim and optax, programs compute it in float64 at
+every dtype.
 """
 
 from __future__ import annotations
@@ -75,15 +76,16 @@ SCHEDULES = {
 
 
 def factor(schedule: AnySchedule, k: int, real: Callable[[float], Any]):
-    """What the learning rate of step k is multiplied by."""
+    """Compute what the learning rate of step k is multiplied by."""
     return SCHEDULES[schedule.kind](schedule, k, real)
 
 
 def learning_rates(problem: Problem, steps, real: Callable[[float], Any] = float) -> list | None:
-    """The learning rate of each of these steps, floats or (`real=arb`) balls; None without a schedule."""
+    """Compute the learning rate of each of these steps; None without a schedule.
+
+    They are floats, or balls with `real=arb`.
+    """
     if problem.schedule is None:
         return None
-    return [
-        real(problem.optimizer.learning_rate) * factor(problem.schedule, int(k), real)
-        for k in steps
-    ]
+    rate = real(problem.optimizer.learning_rate)
+    return [rate * factor(problem.schedule, int(k), real) for k in steps]

@@ -1,8 +1,9 @@
 """The same formulas in ball arithmetic: every result is a set that provably holds the exact one.
 
-A ball is a midpoint with a radius (F. Johansson, *Arb: efficient arbitrary-precision midpoint-radius interval
-arithmetic*, IEEE Transactions on Computers, 2017), `arb` in python-flint. `Balls` are NumPy object arrays of them.
-python-flint's precision is global: always compute inside `working_precision`, and in one thread.
+A ball is a midpoint with a radius (F. Johansson, *Arb: efficient arbitrary-precision
+midpoint-radius interval arithmetic*, IEEE Transactions on Computers, 2017), `arb` in python-flint.
+`Balls` are NumPy object arrays of them. python-flint's precision is global: always compute inside
+`working_precision`, and in one thread.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from flint import arb
 from scipy.special import erfc, expit
 
-from backproof.reference.numbers.moves import move_of
-from backproof.reference.numbers.sums import NAMED, is_beyond, mean, scattered
+from backproof.reference.numbers.moves import Move
+from backproof.reference.numbers.sums import Answering, is_beyond, scattered
 
 
 @contextmanager
@@ -29,8 +30,8 @@ def working_precision(bits: int) -> Iterator[None]:
         flint.ctx.prec = before
 
 
-class Balls(np.ndarray):
-    """An object array of balls: arithmetic, shapes and sums are NumPy's own, other functions are in the table below."""
+class Balls(Answering, np.ndarray):
+    """An object array of balls: arithmetic, shapes and sums are NumPy's own."""
 
     __array_priority__ = 1  # what is joined of balls is balls
 
@@ -41,45 +42,36 @@ class Balls(np.ndarray):
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
         return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
 
-    def __array_function__(self, function, types, arguments, options):
-        if function in NAMED:
-            return NAMED[function](*arguments, **options)
-        move = None if is_beyond(Balls, types) else move_of(function, arguments, options)
-        if move is None:
-            return NotImplemented
+    def moved(self, move: Move) -> Balls:
+        """Move balls, and floats as exact ones."""
         return balls(move.make([balls(number).view(np.ndarray) for number in move.numbers], arb(0)))
-
-    mean = mean
 
     def scatter_add(self, *how) -> Balls:
         """See `sums.py`."""
         return scattered(self.view(np.ndarray), *how, start=arb(0)).view(Balls)
 
     def first_largest(self, axis: int) -> Balls:
-        """1 at the first largest number along an axis, else 0; an interval where the balls don't decide."""
+        """Return 1 at the first largest along an axis, else 0; an interval where balls overlap."""
         x = np.moveaxis(self.view(np.ndarray), axis, -1)
         mine, other = x[..., :, None], x[..., None, :]
         is_before = np.tri(x.shape[-1], k=-1, dtype=bool)
-        is_ahead = np.where(is_before, mine > other, mine >= other) | np.eye(
-            x.shape[-1], dtype=bool
-        )
+        is_ahead = np.where(is_before, mine > other, mine >= other)
+        is_ahead |= np.eye(x.shape[-1], dtype=bool)
         is_beaten = np.where(is_before, other >= mine, other > mine)
         sides = np.where(is_ahead.all(axis=-1), arb(1), arb(0).union(arb(1)))
         return np.moveaxis(np.where(is_beaten.any(axis=-1), arb(0), sides), -1, axis).view(Balls)
 
     def constant(self, enclosure: Callable[[], arb]) -> Balls:
-        """A number that no float holds."""
+        """Enclose a number that no float holds."""
         return balls(np.array(enclosure(), dtype=object))
 
     def in_float64(self, formula: Callable, t, *settings: float) -> Balls:
-        """A number of t and some settings, of which every program computes the nearest float64 or so."""
-        return formula(
-            balls(np.asarray(t, np.float64)), *(balls(np.float64(value)) for value in settings)
-        )
+        """Compute a number of t and some settings, which programs compute in float64."""
+        return formula(*(balls(np.asarray(value, np.float64)) for value in (t, *settings)))
 
 
 def balls(values) -> Balls:
-    """Exact balls of float numbers, and balls as they are."""
+    """Make exact balls of float numbers; balls stay as they are."""
     if isinstance(values, Balls):
         return values
     values = np.asarray(values)
@@ -89,31 +81,29 @@ def balls(values) -> Balls:
 
 
 def _plain(operand):
-    """An object array of balls, or a float, which balls take as the exact number it is."""
+    """Return an object array of balls, or a float, which balls take as the exact number it is."""
     return operand if isinstance(operand, int | float) else balls(operand).view(np.ndarray)
 
 
 def floats(values) -> np.ndarray:
-    """The nearest float64 numbers of balls' midpoints, or of floats of any precision."""
+    """Round the midpoints of balls, or floats of any precision, to float64."""
     return np.asarray(values).astype(np.float64)
 
 
 def sizes(values) -> np.ndarray:
-    """How large each number may be: of a ball the point that is farthest from zero."""
-    return (
-        floats(_farthest(values.view(np.ndarray)))
-        if isinstance(values, Balls)
-        else np.abs(floats(values))
-    )
+    """Return how large each number may be: of a ball the point that is farthest from zero."""
+    if isinstance(values, Balls):
+        return floats(_farthest(values.view(np.ndarray)))
+    return np.abs(floats(values))
 
 
 def radius(values: Balls) -> float:
-    """The largest radius."""
+    """Return the largest radius."""
     return max(float(ball.rad()) for ball in values.ravel())
 
 
 def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Float64 numbers that add up to the values: as many as there are, which for a float64 is one."""
+    """Yield float64 numbers that add up to the values; of a float64 that is one."""
     with np.errstate(all="ignore"):
         yield (part := values.astype(np.float64))
         rest = np.where(np.isfinite(part), values - part, 0)

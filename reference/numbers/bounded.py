@@ -1,36 +1,41 @@
 """How far may a correct program stray? Arrays of values with running error bounds.
 
-A `Bounded` array is a value in higher precision and a bound: a correct program that computes the same formula in the
-judged dtype, from inputs within their bounds, arrives within `bound` of `value`. The rules are running error analysis
-(Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., section 3.3) for the unit roundoff u of the dtype,
-and hold for every order of evaluation:
+A `Bounded` array is a value in higher precision and a bound: a correct program that computes the
+same formula in the judged dtype, from inputs within their bounds, arrives within `bound` of
+`value`. The rules are running error analysis (Higham, *Accuracy and Stability of Numerical
+Algorithms*, 2nd ed., section 3.3) for the unit roundoff u of the dtype, and hold for every order of
+evaluation:
 
-- every operation adds u |result|, even where its own result happens to be exact; a division 2u, because compilers
-  multiply by the reciprocal;
-- a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order (section 4.2 there), and
-  nothing where all terms are exactly zero;
+- every operation adds u |result|, even where its own result happens to be exact; a division 2u,
+  because compilers multiply by the reciprocal;
+- a sum or a product of n terms adds γ(n) Σ|terms|, γ(n) = n u / (1 - n u), whatever the order
+  (section 4.2 there), and nothing where all terms are exactly zero;
 - an elementary function adds 8 ulp, and so does the derivative of one, which has several forms;
 - a constant that is not an integer carries half an ulp;
 - what only moves numbers changes nothing that is known of them;
-- in 16 bits a sum or a product of matrices is accumulated in float32 and rounded once: γ(n) is that of float32, and
-  u |result| comes on top; so is what depends on settings alone, until it meets a 16-bit number;
-- every result may be off by the smallest normal number, and a subnormal operand may be taken for zero; nothing flushes
-  a float16, whose results may be off by its smallest subnormal number;
+- in 16 bits a sum or a product of matrices is accumulated in float32 and rounded once: γ(n) is that
+  of float32, and u |result| comes on top; so is what depends on settings alone, until it meets a
+  16-bit number;
+- every result may be off by the smallest normal number, and a subnormal operand may be taken for
+  zero; nothing flushes a float16, whose results may be off by its smallest subnormal number;
 - a result that may exceed the largest number, a partial sum included, has the bound infinity.
 
-The values have a smaller roundoff v, and one operation parts them from a program by u + v. The analysis takes
-u + 2 v, where the rest covers the rounding of the bounds themselves, which are float64. Exact arithmetic is a correct
-program too, and the bound grows at least linearly with u. So the same analysis says how far `value` may be from the
-exact result: `truth_bound` is 2 (v / u) bound. At a jump, or where a bound is cut off, it is not linear: there the
-result is `undecided`, and `truth_bound` is the whole bound. In 16 bits u is that of float32 here, the smaller one.
+The values have a smaller roundoff v, and one operation parts them from a program by u + v. The
+analysis takes u + 2 v, where the rest covers the rounding of the bounds themselves, which are
+float64. Exact arithmetic is a correct program too, and the bound grows at least linearly with u. So
+the same analysis says how far `value` may be from the exact result: `truth_bound` is 2 (v / u)
+bound. At a jump, or where a bound is cut off, it is not linear: there the result is `undecided`,
+and `truth_bound` is the whole bound. In 16 bits u is that of float32 here, the smaller one.
 
-At a kink the derivative jumps, and no bound says on which side of it a program is. A side is certain where the bound
-leaves no doubt, and where every program finds the same number: sums, products and copies that are multiples of a power
-of two, their `grid`, and fit into the significand, are exact in any order. Where it is not certain, `Kinks` counts it,
-and can be told which side to take.
+At a kink the derivative jumps, and no bound says on which side of it a program is. A side is
+certain where the bound leaves no doubt, and where every program finds the same number: sums,
+products and copies that are multiples of a power of two, their `grid`, and fit into the
+significand, are exact in any order. Where it is not certain, `Kinks` counts it, and can be told
+which side to take.
 
-Where no wider float exists, the values are balls (`balls.py`), which enclose the exact result by themselves. As much
-is claimed of them as of an extended precision, the rest of their bits covers the roundings here.
+Where no wider float exists, the values are balls (`balls.py`), which enclose the exact result by
+themselves. As much is claimed of them as of an extended precision, the rest of their bits covers
+the roundings here.
 """
 
 from __future__ import annotations
@@ -48,23 +53,23 @@ from backproof.reference.numbers import functions, rules, sides
 from backproof.reference.numbers.balls import balls, floats, sizes, working_precision
 from backproof.reference.numbers.functions import BITS_OF_EXTENDED_VALUES, two_floats
 from backproof.reference.numbers.grids import GRIDS, lowest_bit
-from backproof.reference.numbers.moves import Move, index_of, move_of
+from backproof.reference.numbers.moves import Move
 from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.numbers.protocol import number_like
 from backproof.reference.numbers.rules import Result, rounded, zero_stays
-from backproof.reference.numbers.sums import NAMED, Movable, is_beyond
-
-PARTS = ("value", "bound", "magnitude")
+from backproof.reference.numbers.sums import Movable, is_beyond
 
 
 class Bounded(Movable, NDArrayOperatorsMixin):
-    """Values of a wider dtype (`value`) and how far a correct program may stray from each (`bound`, float64).
+    """Values of a wider dtype, with the bound (float64) of what a program may stray from each.
 
-    `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a product may as well
-    have been its first term. `is_difference` is set where two numbers were subtracted. `undecided` is set where even
-    the values may lie on the wrong side of a jump. `passed` counts the kinks on the way to it.
+    `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a
+    product may as well have been its first term. `is_difference` is set where two numbers were
+    subtracted. `undecided` is set where even the values may lie on the wrong side of a jump.
+    `passed` counts the kinks on the way to it.
     """
 
+    rank = 1
     passed: int = 0
     parents: tuple[Bounded, ...] = ()
     terms: tuple[int | np.ndarray, Any] | None = None
@@ -101,79 +106,86 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         return self._by_rule(("elementary", "method"), (self,), {})
 
     def in_any_order(self) -> Bounded:
-        """The first term of a sum."""
-        return np.add.reduce(self, axis=())
+        """Let a sum go on from it."""
+        return self.sum(axis=())
 
     def first_largest(self, axis: int) -> Bounded:
-        """1 at the first largest number along an axis, else 0."""
+        """Return 1 at the first largest number along an axis, else 0."""
         return self._by_rule(("first_largest", "method"), (self,), {"axis": axis})
 
     def scatter_add(self, *how) -> Bounded:
-        """Sums of what meets at each place (`sums.py`)."""
+        """Add up what meets at each place (`sums.py`)."""
         return self._by_rule(("scatter_add", "method"), (self,), {"how": how})
 
     def constant(self, enclosure: Callable[[], arb]) -> Bounded:
-        """A number that no float holds, rounded once by every program; to 16 bits where it meets such a number."""
+        """Round a number that no float holds once; to 16 bits where it meets such a number."""
         with working_precision(BITS_OF_EXTENDED_VALUES):
             value = two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
         precision = self.precision.accumulator
         return _with(rounded(value, 0.0, precision), precision)
 
     def flushed_with(self, factor: float | Bounded) -> Bounded:
-        """The same numbers, and so much farther off as a flushed product with the factor is."""
-        factor = floats(factor.value) if isinstance(factor, Bounded) else factor
-        return self._farther(
-            self.bound + self.precision.smallest / factor, undecided=self.undecided
-        )
+        """Return the same numbers, farther off by what a flushed product with the factor costs."""
+        size = floats(factor.value) if isinstance(factor, Bounded) else factor
+        bound = self.bound + self.precision.smallest / size
+        return self._farther(bound, undecided=self.undecided)
 
     def in_float64(self, formula: Callable, t, *settings: float) -> Bounded:
-        """A number of t and some settings that every program computes in float64 and rounds once."""
+        """Compute a number of t and some settings in float64, and round it once."""
         double = precision_of(np.dtype(np.float64))
         t = exact(np.asarray(t, np.float64), double)
         result = formula(t, *(number_like(t, value) for value in settings))
         if self.precision.dtype == np.float64:
             return result
-        return _with(
-            rounded(self.precision.wider(result.value), result.bound, self.precision),
-            self.precision,
-        )
+        value = self.precision.wider(result.value)
+        return _with(rounded(value, result.bound, self.precision), self.precision)
 
     def by_any_form(self, forms: tuple[Callable, ...]):
-        """The first formula's result, and as far off as the farthest of those that programs compute it by."""
+        """Compute the first form, as far off as the farthest of all."""
         return _farthest(*(form() for form in forms))
 
     def _farther(self, bound, *, undecided: bool) -> Bounded:
-        """The same values with another bound, and nothing of what they were made of."""
-        result = Bounded(
-            self.value, bound, self.precision, magnitude=self.magnitude, undecided=undecided
-        )
-        result.passed = self.passed
+        """Return the values with another bound, and without what they were made of."""
+        result = Bounded(self.value, bound, self.precision, magnitude=self.magnitude)
+        result.undecided, result.passed = undecided, self.passed
         return result
 
-    # ------------------------------------------------------------ moves
+    def moved(self, move: Move) -> Bounded:
+        """Move numbers with all that is known of them; where several are joined, the safe side.
 
-    def __array_function__(self, function, types, arguments, options):
-        if function in NAMED:
-            return NAMED[function](*arguments, **options)
-        move = None if is_beyond(Bounded, types) else move_of(function, arguments, options)
-        return NotImplemented if move is None else _moved(move)
+        That is: undecided, a difference, or behind a kink if one of them is; and a sum that may go
+        on if one of them is, where each number of the others is one term.
+        """
+        precision = _coarsest(move.numbers)
+        numbers = tuple(_bounded(number, precision) for number in move.numbers)
+        value, bound, magnitude = (
+            move.make([getattr(number, part) for number in numbers], 0)
+            for part in ("value", "bound", "magnitude")
+        )
+        moved = Bounded(value, bound, precision, magnitude=magnitude)
+        moved.undecided = any(number.undecided for number in numbers)
+        moved.is_difference = any(number.is_difference for number in numbers)
+        moved.passed = max(number.passed for number in numbers)
+        if any(number.terms for number in numbers):
+            moved.terms = _moved_terms(move, numbers)
+        moved.find_grid = lambda _: move.make([number.grid for number in numbers], np.inf)
+        moved.parents = numbers
+        return moved
 
-    def __getitem__(self, index) -> Bounded:
-        return _moved(index_of(self, index))
+    # ------------------------------------------------------------ what is known
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the values."""
         return self.value.shape
 
-    # ------------------------------------------------------------ what is known
-
     @cached_property
     def grid(self) -> np.ndarray:
-        """A power of two that divides each number as every program finds it, and the terms of a sum that may go on.
+        """A power of two that divides each number, and the terms of a sum that may go on.
 
-        0 where programs may find different numbers, infinity for a 0 that nothing was added up to. What it rests on is
-        found first, one after the other: a network may be deeper than Python's calls.
+        It is 0 where programs may find different numbers, infinity for a 0 that nothing was added
+        up to. What it rests on is found first, one after the other: a network may be deeper than
+        Python's calls.
         """
         waiting = [self]
         while waiting:
@@ -182,11 +194,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
             if not missing:
                 number = waiting.pop()
                 with np.errstate(all="ignore"):
-                    grid = (
-                        np.zeros(number.shape)
-                        if number.find_grid is None
-                        else number.find_grid(number)
-                    )
+                    grid = number.find_grid(number) if number.find_grid else np.zeros(number.shape)
                 vars(number)["grid"] = grid
         return grid
 
@@ -198,11 +206,9 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     @property
     def truth_bound(self) -> np.ndarray:
         """How far `value` may be from the exact result."""
-        return (
-            self.bound
-            if self.undecided
-            else 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
-        )
+        if self.undecided:
+            return self.bound
+        return 2 * self.precision.wider_u / self.precision.accumulator.u * self.bound
 
     @property
     def allowance(self) -> np.ndarray:
@@ -213,20 +219,16 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         return self.bound + self.truth_bound
 
     def remember(self, key: tuple, find: Callable):
-        """What `find` gave when it was asked for first."""
+        """Return what `find` gave when it was asked for first."""
         known = vars(self).setdefault("known", {})
         return known[key] if key in known else known.setdefault(key, find())
 
 
 def exact(values: np.ndarray, precision: Precision) -> Bounded:
-    """Numbers that are given: without error, but where they are subnormal they may be taken for zero."""
+    """Take numbers as given: without error, but subnormal ones may be taken for zero."""
     size = sizes(values)
-    given = Bounded(
-        precision.wider(values),
-        np.where(size < precision.smallest, size, 0),
-        precision,
-        magnitude=size,
-    )
+    bound = np.where(size < precision.smallest, size, 0)
+    given = Bounded(precision.wider(values), bound, precision, magnitude=size)
     given.find_grid = lambda given: np.where(given.bound == 0, lowest_bit(given.value), 0)
     return given
 
@@ -235,95 +237,57 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
 
 
 def _coarsest(numbers) -> Precision:
-    return max(
-        (number.precision for number in numbers if isinstance(number, Bounded)),
-        key=lambda kind: kind.u,
-    )
+    precisions = [number.precision for number in numbers if isinstance(number, Bounded)]
+    return max(precisions, key=lambda precision: precision.u)
 
 
 def _with(result: Result, precision: Precision) -> Bounded:
-    """The result of a rule as a number of this precision."""
-    number = Bounded(
-        result.value,
-        result.bound,
-        precision,
-        magnitude=result.magnitude,
-        undecided=result.undecided,
-    )
-    number.terms, number.is_difference, number.passed = (
-        result.terms,
-        result.is_difference,
-        result.passed,
-    )
+    """Make a number of this precision of a rule's result."""
+    number = Bounded(result.value, result.bound, precision, magnitude=result.magnitude)
+    vars(number).update(vars(result))
     return number
 
 
 def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
-    """An operand in the precision of the operation: as it is, rounded to it, or a constant."""
+    """Bring an operand to the precision of the operation: as it is, rounded, or a constant."""
     if isinstance(operand, Bounded):
         if operand.precision.dtype == precision.dtype:
             return operand
-        return _with(
-            zero_stays(operand, rounded(operand.value, operand.bound, precision)), precision
-        )
-    operand = np.asarray(operand, np.float64)
-    once = rounded(precision.wider(operand), 0.0, precision)
-    integer = (operand == np.floor(operand)) & (abs(operand) * precision.u < 1)
+        result = rounded(operand.value, operand.bound, precision)
+        return _with(zero_stays(operand, result), precision)
+    number = np.asarray(operand, np.float64)
+    once = rounded(precision.wider(number), 0.0, precision)
+    integer = (number == np.floor(number)) & (abs(number) * precision.u < 1)
     constant = Bounded(once.value, np.where(integer, 0.0, once.bound), precision)
-    constant.find_grid = lambda _: np.where(
-        operand.astype(precision.dtype) == operand, lowest_bit(operand), 0
-    )
+    is_exact = number.astype(precision.dtype) == number
+    constant.find_grid = lambda _: np.where(is_exact, lowest_bit(number), 0)
     return constant
 
 
 def _farthest(first, *others):
-    """The first result's values with the largest bound of all; a result may be a tuple of results."""
+    """Return the first result with the largest bound of all; a result may be a tuple of them."""
     if not others:
         return first
     if isinstance(first, tuple):
         return tuple(_farthest(*parts) for parts in zip(first, *others, strict=True))
     bound = np.maximum.reduce([result.bound for result in (first, *others)])
-    return first._farther(bound, undecided=any(result.undecided for result in (first, *others)))  # noqa: SLF001
-
-
-def _moved(move: Move) -> Bounded:
-    """Numbers moved with all that is known of them; where several are joined, the safe side of it.
-
-    That is: undecided, a difference, or behind a kink if one of them is; and a sum that may go on if one of them is,
-    where each number of the others is one term.
-    """
-    precision = _coarsest(move.numbers)
-    numbers = tuple(_bounded(number, precision) for number in move.numbers)
-    value = move.make([number.value for number in numbers], 0)
-    bound, magnitude = (
-        move.make([getattr(number, part) for number in numbers], 0) for part in PARTS[1:]
-    )
-    moved = Bounded(value, bound, precision, magnitude=magnitude)
-    moved.undecided = any(number.undecided for number in numbers)
-    moved.is_difference = any(number.is_difference for number in numbers)
-    moved.passed = max(number.passed for number in numbers)
-    moved.terms = _moved_terms(move, numbers) if any(number.terms for number in numbers) else None
-    moved.find_grid = lambda _: move.make([number.grid for number in numbers], np.inf)
-    moved.parents = numbers
-    return moved
+    undecided = any(result.undecided for result in (first, *others))
+    return first._farther(bound, undecided=undecided)  # noqa: SLF001
 
 
 def _moved_terms(move: Move, numbers: tuple[Bounded, ...]) -> tuple[int | np.ndarray, np.ndarray]:
-    """How many terms each sum has, one number where all have as many, and Σ|terms|."""
+    """Count the terms of each sum, by one number where all have as many, and move Σ|terms|."""
     counts, magnitudes = zip(*map(rules.terms_of, numbers), strict=True)
     first = counts[0]
     if not all(isinstance(count, int) and count == first for count in counts):
-        filled = [
-            np.broadcast_to(count, number.shape)
-            for count, number in zip(counts, numbers, strict=True)
-        ]
-        first = move.make(filled, 0)
+        shapes = [number.shape for number in numbers]
+        first = move.make([*map(np.broadcast_to, counts, shapes)], 0)
     return first, move.make(list(magnitudes), 0)
 
 
 # ---------------------------------------------------------------- the rules
 
-RULES = {
+RULES: dict[tuple, Callable[..., Result]] = {
     (np.add, "__call__"): rules.add,
     (np.add, "reduce"): rules.sum_,
     (np.subtract, "__call__"): rules.subtract,

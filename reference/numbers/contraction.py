@@ -1,7 +1,7 @@
 """Bilinear formulas: products of which some are added up, `contract("ni,io->no", x, W)`.
 
-It is made of moves and one `@`, so that every kind of number has it by its own `@`: a sum of n products has the bound
-γ(n) Σ|terms|, whatever the order.
+It is made of moves and one `@`, so that every kind of number has it by its own `@`: a sum of n
+products has the bound γ(n) Σ|terms|, whatever the order.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from math import prod
 from operator import matmul
-from typing import NamedTuple
 
 PATTERN = re.compile(r"([A-Za-z]*),([A-Za-z]*)->([A-Za-z]*)")
 
@@ -20,14 +19,15 @@ PATTERN = re.compile(r"([A-Za-z]*),([A-Za-z]*)->([A-Za-z]*)")
 def contract(subscripts: str, a, b):
     """Multiply two arrays of numbers, and add up over the letters that the result does not have.
 
-    The letters name the last axes of each operand. Axes in front of them are carried: those that both operands have in
-    front, counted from the left, are steps, one beside the other; further ones, which only one operand has (samples,
-    positions), come behind the steps. So `contract("i,io->o", x, W)` takes x of the shape (samples, i), and
-    (samples, time, i) and (steps, samples, time, i), with W of the shape (i, o), or (steps, i, o) of many steps.
+    The letters name the last axes of each operand. Axes in front of them are carried: those that
+    both operands have in front, counted from the left, are steps, one beside the other; further
+    ones, which only one operand has (samples, positions), come behind the steps. So
+    `contract("i,io->o", x, W)` takes x of the shape (samples, i), and (samples, time, i) and
+    (steps, samples, time, i), with W of the shape (i, o), or (steps, i, o) of many steps.
 
     Args:
-        subscripts: the letters of a, of b and of the result, "ni,io->no"; a letter that only one operand has is in the
-            result.
+        subscripts: the letters of a, of b and of the result, "ni,io->no"; a letter that only one
+            operand has is in the result.
         a: (*steps, *kept, *letters), kept axes in one of the operands only.
         b: likewise.
 
@@ -35,89 +35,28 @@ def contract(subscripts: str, a, b):
         (*steps, *kept, *letters of the result).
 
     Raises:
-        ValueError: with what is expected and what is found, where the subscripts are malformed or a shape does not fit.
+        ValueError: with what is expected and what is found, where the subscripts are malformed or a
+        shape does not fit.
     """
     product = _plan(subscripts, a.ndim, b.ndim)
     try:
         return product(a, b)
     except ValueError:
-        _check(_read(subscripts, a.ndim, b.ndim), a.shape, b.shape)  # tells it in words
+        _Contraction(subscripts, a.ndim, b.ndim).check(a, b)  # tells it in words
         raise
-
-
-class _Letters(NamedTuple):
-    """What the subscripts say of operands with so many axes."""
-
-    subscripts: str
-    of_a: str
-    of_b: str
-    of_result: str
-    steps: int
-    kept_a: int
-    kept_b: int
-    shared: tuple[tuple[str, int, int], ...]
-
-
-def _read(subscripts: str, axes_a: int, axes_b: int) -> _Letters:
-    match = PATTERN.fullmatch(subscripts)
-    if not match:
-        raise ValueError(f'contract: expected subscripts such as "ni,io->no", found {subscripts!r}')
-    a, b, result = match.groups()
-    for letters in (a, b, result):
-        if doubled := [letter for letter, times in Counter(letters).items() if times > 1]:
-            raise ValueError(
-                f'contract("{subscripts}"): expected each axis once in {letters!r}, found {doubled} twice'
-            )
-    if unknown := set(result) - set(a + b):
-        raise ValueError(
-            f'contract("{subscripts}"): expected axes of the operands in the result, found {unknown}'
-        )
-    if alone := ({*a} ^ {*b}) - {*result}:
-        raise ValueError(
-            f'contract("{subscripts}"): expected to add up over axes that both operands have, found {alone} in one'
-        )
-    if axes_a < len(a) or axes_b < len(b):
-        raise ValueError(
-            f'contract("{subscripts}"): expected {len(a)} and {len(b)} axes or more, found {axes_a} and {axes_b}'
-        )
-    in_front = axes_a - len(a), axes_b - len(b)
-    steps = min(in_front)
-    shared = [(f"the axis {step} of steps", step, step) for step in range(steps)]
-    shared += [
-        (f"the axis {axis}", a.index(axis) - len(a), b.index(axis) - len(b))
-        for axis in a
-        if axis in b
-    ]
-    return _Letters(
-        subscripts, a, b, result, steps, in_front[0] - steps, in_front[1] - steps, tuple(shared)
-    )
-
-
-def _check(letters: _Letters, shape_a: tuple, shape_b: tuple) -> None:
-    """Raise ValueError where the operands don't agree about the size of a letter, or about the steps."""
-    for axis, in_a, in_b in letters.shared:
-        if shape_a[in_a] != shape_b[in_b]:
-            raise ValueError(
-                f'contract("{letters.subscripts}"): expected one size of {axis}, found {shape_a[in_a]} and '
-                f"{shape_b[in_b]} in the shapes {shape_a} and {shape_b}"
-            ) from None
-
-
-# ---------------------------------------------------------------- how it is done
 
 
 @cache
 def _plan(subscripts: str, axes_a: int, axes_b: int) -> Callable:
-    """How to contract operands with so many axes: as it stands or by transposed matrices, else with reshaped ones."""
-    letters = _read(subscripts, axes_a, axes_b)
-    order = _Order(letters)
-    if not order.is_of_matrices:
-        return partial(_reshaped, letters, order)
-    product = PRODUCTS[order.of_a != sorted(order.of_a), order.of_b != sorted(order.of_b)]
-    return partial(_of_steps, letters, product) if axes_a > 2 else product
+    """Choose how to contract operands with so many axes: as matrices, or else reshaped."""
+    plan = _Contraction(subscripts, axes_a, axes_b)
+    if not plan.is_of_matrices:
+        return plan.reshaped
+    product = PRODUCTS[plan.of_a != sorted(plan.of_a), plan.of_b != sorted(plan.of_b)]
+    return product if axes_a == 2 else plan.checked(product)
 
 
-PRODUCTS = {
+PRODUCTS: dict[tuple[bool, bool], Callable] = {
     (False, False): matmul,
     (True, False): lambda a, b: a.mT @ b,
     (False, True): lambda a, b: a @ b.mT,
@@ -125,51 +64,90 @@ PRODUCTS = {
 }
 
 
-class _Order:
-    """In which order the axes are multiplied as (*batch, rows, summed) @ (*batch, summed, columns)."""
+def _letters(subscripts: str) -> tuple[str, str, str]:
+    """Read the letters of both operands and of the result; raise ValueError for a mistake."""
+    match, told = PATTERN.fullmatch(subscripts), f'contract("{subscripts}"): expected'
+    if not match:
+        raise ValueError(f'contract: expected subscripts such as "ni,io->no", found {subscripts!r}')
+    a, b, result = match.groups()
+    for letters in (a, b, result):
+        if doubled := [letter for letter, times in Counter(letters).items() if times > 1]:
+            raise ValueError(f"{told} each axis once in {letters!r}, found {doubled} twice")
+    if unknown := set(result) - set(a + b):
+        raise ValueError(f"{told} axes of the operands in the result, found {unknown}")
+    if alone := ({*a} ^ {*b}) - {*result}:
+        raise ValueError(
+            f"{told} to add up over axes that both operands have, found {alone} in one"
+        )
+    return a, b, result
 
-    def __init__(self, letters: _Letters):
-        a, b, result = letters.of_a, letters.of_b, letters.of_result
-        self.batch = [letter for letter in a if letter in b and letter in result]
-        summed = [letter for letter in a if letter in b and letter not in result]
-        own_a, own_b = (
-            [letter for letter in mine if letter not in other] for mine, other in ((a, b), (b, a))
-        )
-        steps = [*range(letters.steps)]
-        kept_a, kept_b = (
-            [-1 - place for place in range(kept)] for kept in (letters.kept_a, letters.kept_b)
-        )
-        self.rows, self.columns, self.summed = [*kept_a, *own_a], [*kept_b, *own_b], summed
-        self.of_a = _places([*steps, *kept_a, *a], [*steps, *self.batch, *self.rows, *summed])
-        self.of_b = _places([*steps, *kept_b, *b], [*steps, *self.batch, *summed, *self.columns])
-        after = [*steps, *self.batch, *self.rows, *self.columns]
+
+class _Contraction:
+    """What is done with operands of so many axes.
+
+    That is (*lead, rows, summed) @ (*lead, summed, columns) of axes in another order; steps, and
+    letters that both operands and the result have, lead. `of_a`, `of_b` and `of_result` are these
+    orders. `shared` are axes that both operands have: in words, and the place in each.
+    """
+
+    def __init__(self, subscripts: str, axes_a: int, axes_b: int):
+        self.subscripts, (a, b, result) = subscripts, _letters(subscripts)
+        if axes_a < len(a) or axes_b < len(b):
+            raise ValueError(
+                f'contract("{subscripts}"): expected {len(a)} and {len(b)} axes or more, '
+                f"found {axes_a} and {axes_b}"
+            )
+        steps = [*range(min(axes_a - len(a), axes_b - len(b)))]
+        kept_a = [-1 - place for place in range(axes_a - len(a) - len(steps))]
+        kept_b = [-1 - place for place in range(axes_b - len(b) - len(steps))]
+        both = [letter for letter in a if letter in b]
+        self.shared = [(f"the axis {step} of steps", step, step) for step in steps]
+        self.shared += [(f"the axis {x}", a.index(x) - len(a), b.index(x) - len(b)) for x in both]
+        self.lead = [*steps, *(letter for letter in both if letter in result)]
+        self.summed = [letter for letter in both if letter not in result]
+        self.rows = [*kept_a, *(letter for letter in a if letter not in b)]
+        self.columns = [*kept_b, *(letter for letter in b if letter not in a)]
+        self.of_a = _places([*steps, *kept_a, *a], [*self.lead, *self.rows, *self.summed])
+        self.of_b = _places([*steps, *kept_b, *b], [*self.lead, *self.summed, *self.columns])
+        after = [*self.lead, *self.rows, *self.columns]
         self.of_result = _places(after, [*steps, *kept_a, *kept_b, *result])
-        self.lead = letters.steps + len(self.batch)
-
-    @property
-    def is_of_matrices(self) -> bool:
-        """Each operand is a matrix a step, if it is transposed perhaps, and so is the result as it comes."""
+        # One product of matrices a step, transposed perhaps, whose result stays as it comes.
         one_each = len(self.rows) == len(self.columns) == len(self.summed) == 1
-        return one_each and not self.batch and self.of_result == sorted(self.of_result)
+        as_it_comes = self.lead == steps and self.of_result == sorted(self.of_result)
+        self.is_of_matrices = one_each and as_it_comes
+
+    def check(self, a, b) -> None:
+        """Raise ValueError where the operands differ in the size of a letter, or in the steps."""
+        for axis, in_a, in_b in self.shared:
+            if a.shape[in_a] != b.shape[in_b]:
+                raise ValueError(
+                    f'contract("{self.subscripts}"): expected one size of {axis}, found '
+                    f"{a.shape[in_a]} and {b.shape[in_b]} in the shapes {a.shape} and {b.shape}"
+                ) from None
+
+    def checked(self, product: Callable) -> Callable:
+        """Check the operands of a product first, because NumPy would broadcast steps."""
+
+        def of_steps(a, b):
+            self.check(a, b)
+            return product(a, b)
+
+        return of_steps
+
+    def reshaped(self, a, b):
+        """Multiply the operands as matrices, and give the result its axes."""
+        self.check(a, b)
+        a, b, lead = _transposed(a, self.of_a), _transposed(b, self.of_b), len(self.lead)
+        rows, columns = lead + len(self.rows), lead + len(self.summed)
+        batch, summed = a.shape[:lead], prod(a.shape[rows:])
+        left = a.reshape((*batch, prod(a.shape[lead:rows]), summed))
+        right = b.reshape((*batch, summed, prod(b.shape[columns:])))
+        product = (left @ right).reshape(a.shape[:rows] + b.shape[columns:])
+        return _transposed(product, self.of_result)
 
 
 def _places(axes: list, wanted: list) -> list[int]:
     return [axes.index(axis) for axis in wanted]
-
-
-def _of_steps(letters: _Letters, product: Callable, a, b):
-    _check(letters, a.shape, b.shape)
-    return product(a, b)
-
-
-def _reshaped(letters: _Letters, order: _Order, a, b):
-    _check(letters, a.shape, b.shape)
-    a, b = _transposed(a, order.of_a), _transposed(b, order.of_b)
-    rows, columns = order.lead + len(order.rows), order.lead + len(order.summed)
-    batch, summed = a.shape[: order.lead], prod(a.shape[rows:])
-    left = a.reshape((*batch, prod(a.shape[order.lead : rows]), summed))
-    right = b.reshape((*batch, summed, prod(b.shape[columns:])))
-    return _transposed((left @ right).reshape(a.shape[:rows] + b.shape[columns:]), order.of_result)
 
 
 def _transposed(x, order: list[int]):

@@ -1,4 +1,4 @@
-"""What an elementary function adds to a bound: 8 ulp, and what it makes of the error of its operand."""
+"""What an elementary function adds to a bound: 8 ulp, and what its operand's error becomes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ def _elementary(value, inherited, precision: Precision) -> Result:
 
 
 def elementary(a) -> Result:
-    """A value that is an elementary function, by whichever formula a program computes it (`protocol.py`)."""
+    """Take a value for an elementary function, by whichever formula a program computes it."""
     return _elementary(a.value, a.bound, a.precision)
 
 
 def _s_shaped(a, value, slope: Callable, to_the_far_end) -> Result:
-    """No result strays farther than to the other end of the range, unless the operand may be infinite or NaN."""
+    """Bound a function by its range, unless the operand may be infinite or NaN.
+
+    `slope` is its derivative at a distance from 0, where it is steepest; `to_the_far_end` is how
+    far the other end of the range is.
+    """
     if not a.bound.any():
         return _elementary(value, 0.0, a.precision)
     steepest = slope(np.maximum(a.magnitude - a.bound, 0))
@@ -42,8 +46,8 @@ def _s_shaped(a, value, slope: Callable, to_the_far_end) -> Result:
 def sqrt(a) -> Result:
     """√a - √(a - b) = b / (√a + √(a - b)); where the operand may be 0, also what it may be beyond.
 
-    A sum of squares is never below zero, but the difference of two numbers may be, and then a program finds NaN; a
-    difference that every program finds is not.
+    A sum of squares is never below zero, but the difference of two numbers may be, and then a
+    program finds NaN; a difference that every program finds is not.
     """
     root = np.sqrt(floats(a.value))
     below = a.bound / (root + np.sqrt(np.maximum(floats(a.value) - a.bound, 0)))
@@ -55,19 +59,18 @@ def sqrt(a) -> Result:
 
 
 def power(a, n) -> Result:
-    """(a + b)ⁿ - aⁿ, and n roundings, as many as a product of n factors and the rounded result have.
+    """(a + b)ⁿ - aⁿ, and n roundings: of a product of n factors, and of the result.
 
-    Below n = 1 the farther side is (a - b)ⁿ, and a division rounds twice. Any other power is an elementary function,
-    a^(n + c) / aⁿ = e^(c log a).
+    Below n = 1 the farther side is (a - b)ⁿ, and a division rounds twice. Any other power is an
+    elementary function, a^(n + c) / aⁿ = e^(c log a).
     """
     value, times = np.power(a.value, n.value), floats(n.value)
     share = np.where(a.bound > 0, a.bound / a.magnitude, 0.0)
     beyond, below = np.log1p(share), -np.log1p(-np.minimum(share, 1))
     whole = (times == np.floor(times)) & (n.bound == 0)
     products = np.maximum(np.abs(times) - 1, 0) + (times < 0)
-    of_rounding = np.where(whole, products, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS) * np.log1p(
-        a.precision.u
-    )
+    roundings = np.where(whole, products, 2 * ULPS_OF_ELEMENTARY_FUNCTIONS)
+    of_rounding = roundings * np.log1p(a.precision.u)
     of_exponent = np.where(n.bound > 0, n.bound * (np.abs(np.log(a.magnitude)) + below), 0.0)
     growth = np.abs(times) * np.where(times >= 1, beyond, below) + of_exponent + of_rounding
     return rounded(value, sizes(value) * np.expm1(growth), a.precision)
@@ -108,9 +111,8 @@ def log(a) -> Result:
 
 def log1p(a) -> Result:
     """log(1 + a), which every program finds to be 0 at 0."""
-    return zero_stays(
-        a, _elementary(np.log1p(a.value), _log_of_share(a.bound, 1 + floats(a.value)), a.precision)
-    )
+    inherited = _log_of_share(a.bound, 1 + floats(a.value))
+    return zero_stays(a, _elementary(np.log1p(a.value), inherited, a.precision))
 
 
 def _log_of_share(bound, of):
@@ -124,14 +126,13 @@ def erfc(a) -> Result:
     """
     value, nearest = extended_erfc(a.value), np.maximum(a.magnitude - a.bound, 0)
     inherited = a.bound * (2 / math.sqrt(math.pi)) * np.exp(-nearest * nearest)
-    rounded_square = np.expm1(np.square(np.maximum(floats(a.value), 0)) * a.precision.u) * floats(
-        value
-    )
-    return _elementary(value, inherited + rounded_square, a.precision)
+    square = np.square(np.maximum(floats(a.value), 0))
+    inherited = inherited + np.expm1(square * a.precision.u) * floats(value)
+    return _elementary(value, inherited, a.precision)
 
 
 def extended_erfc(values):
-    """SciPy has none for long double."""
+    """Compute erfc; of long double numbers, where SciPy has none, by balls."""
     if values.dtype != np.longdouble:
         return special.erfc(values)
     with working_precision(BITS_OF_EXTENDED_VALUES):
@@ -139,6 +140,6 @@ def extended_erfc(values):
 
 
 def two_floats(numbers: Balls, wider: Callable):
-    """The midpoints in a wider dtype, which holds what is left of them beside the nearest float64 numbers."""
+    """Convert midpoints to a wider dtype, by the nearest float64 numbers and what they leave."""
     high = floats(numbers)
     return wider(high) + wider(floats(numbers - balls(high)))

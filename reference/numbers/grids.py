@@ -1,50 +1,49 @@
 """What every program finds: numbers that lie on a grid, and that no rounding moves.
 
-The grid of a number is a power of two that divides it as every program finds it, and the terms of a sum that may go on.
-Sums and products of such numbers are exact in any order while they fit into the significand. A rule has the result and
-the operands of an operation, numbers with bounds (`bounded.py`), and gives the grid of the result: 0 where programs
-may find different numbers, infinity for a 0 that nothing was added up to.
+The grid of a number is a power of two that divides it as every program finds it, and the terms of a
+sum that may go on. Sums and products of such numbers are exact in any order while they fit into the
+significand. A rule has the result and the operands of an operation, numbers with bounds
+(`bounded.py`), and gives the grid of the result: 0 where programs may find different numbers,
+infinity for a 0 that nothing was added up to.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.sums import scattered
 
-ROUNDING_OF_SIZES = (
-    2.0**-30
-)  # of magnitudes, which are sums of at most millions of terms in float64
+# Of magnitudes, which are sums of at most millions of terms in float64.
+ROUNDING_OF_SIZES = 2.0**-30
 
 
 def lowest_bit(values) -> np.ndarray:
-    """The largest power of two that divides each number; infinity for 0."""
+    """Find the largest power of two that divides each number; infinity for 0."""
     significand, exponent = np.frexp(floats(values))
     whole = (significand * 2.0**53).astype(np.int64)
-    return np.where(
-        whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
-    )
+    lowest = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    return np.where(whole == 0, np.inf, lowest)
 
 
 def own_grid(a) -> np.ndarray:
-    """That of the number itself, rather than of the terms that were added up to it."""
+    """Find the grid of a number itself, rather than of the terms that were added up to it."""
     return np.where(a.grid > 0, lowest_bit(a.value), 0)
 
 
 def _fitting(grid, size, precision) -> np.ndarray:
-    """The grid, where multiples of it up to that size are numbers that no program rounds or flushes."""
+    """Return the grid where no program rounds or flushes its multiples up to that size, else 0."""
     fits = size * (1 + ROUNDING_OF_SIZES) < precision.significand * grid
     return np.where(fits & (grid >= precision.smallest), grid, 0)
 
 
 def _fitting_sum(grid, magnitude, result) -> np.ndarray:
-    """That of a sum: no partial sum, in any order, is larger than its terms of one sign together."""
+    """Find the grid of a sum; no partial sum is larger than its terms of one sign together."""
     partial_sums = (magnitude + result.magnitude) / 2
-    inner = result.precision.accumulator
-    return np.minimum(
-        _fitting(grid, partial_sums, inner), _fitting(grid, result.magnitude, result.precision)
-    )
+    inside = _fitting(grid, partial_sums, result.precision.accumulator)
+    return np.minimum(inside, _fitting(grid, result.magnitude, result.precision))
 
 
 def _grid_of_sum(result, a, b) -> np.ndarray:
@@ -64,11 +63,9 @@ def _grid_of_product(result, a, b) -> np.ndarray:
 
 def _grid_of_quotient(result, a, b) -> np.ndarray:
     """Only a power of two divides without rounding."""
-    powers = own_grid(b) == b.magnitude
-    grid = np.where(
-        powers, _fitting(own_grid(a) / b.magnitude, result.magnitude, result.precision), 0
-    )
-    return np.maximum(_grid_of_zero(result), grid)
+    grid = _fitting(own_grid(a) / b.magnitude, result.magnitude, result.precision)
+    is_power = own_grid(b) == b.magnitude
+    return np.maximum(_grid_of_zero(result), np.where(is_power, grid, 0))
 
 
 def _grid_of_zero(result, *_) -> np.ndarray:
@@ -80,7 +77,7 @@ def _grid_of_reduction(result, a, **axes) -> np.ndarray:
 
 
 def _grid_of_matmul(result, a, b) -> np.ndarray:
-    """Of the terms a row and a column have; a term is exact where both factors are, or one is exactly 0."""
+    """Find it by row and column; a term is exact where both factors are, or one is exactly 0."""
     rows, columns = own_grid(a), own_grid(b)
     vague = (rows == 0) @ (columns != np.inf) | (rows != np.inf) @ (columns == 0)
     of_rows, of_columns = (np.where(grid == 0, np.inf, grid) for grid in (rows, columns))
@@ -94,7 +91,7 @@ def _grid_of_scattered(result, a, how) -> np.ndarray:
 
 
 def _grid_of_larger(result, a, b) -> np.ndarray:
-    """That of the one which is copied, or of both."""
+    """Take the grid of the one that is copied, or of both."""
     ahead, doubt = floats(a.value - b.value), a.bound + b.bound
     grids = own_grid(a), own_grid(b)
     return np.where(ahead > doubt, grids[0], np.where(-ahead > doubt, grids[1], np.minimum(*grids)))
@@ -112,7 +109,7 @@ def _grid_at_kink(result, *_) -> np.ndarray:
     return np.where(result.bound == 0, lowest_bit(result.value), 0)
 
 
-GRIDS = {
+GRIDS: dict[tuple, Callable[..., np.ndarray]] = {
     (np.add, "__call__"): _grid_of_sum,
     (np.add, "reduce"): _grid_of_reduction,
     (np.subtract, "__call__"): _grid_of_difference,

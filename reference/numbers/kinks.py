@@ -29,7 +29,8 @@ class Kink:
 class Kinks:
     """The kinks that a computation meets, in the order in which it meets them, certain ones too.
 
-    `sides` tells which signs to take at a kink, the how-manieth it is; none without it. What is taken is exact.
+    `sides` tells which signs to take at a kink, the how-manieth it is; none without it. What is
+    taken is exact.
     """
 
     def __init__(self, sides: Callable[[int, Kink], np.ndarray | float | None] = lambda *_: None):
@@ -37,7 +38,7 @@ class Kinks:
         self.sides = sides
 
     def meet(self, kink: Kink) -> np.ndarray | float | None:
-        """The signs to take there. The same numbers are the same kink."""
+        """Return the signs to take there. The same numbers are the same kink."""
         places = [place for place, seen in enumerate(self.met) if seen.numbers is kink.numbers]
         place = places[0] if places else len(self.met)
         if not places:

@@ -1,8 +1,8 @@
 """Functions that only move numbers: they change none, and nothing that is known of them.
 
-`MOVES` says of each NumPy function which of its arguments are numbers, and how to make the move with something else in
-the place of each: with their bounds, say. So a kind of number moves all it knows alike, and a function that is not
-here is refused, loudly.
+`MOVES` says of each NumPy function which of its arguments are numbers, and how to make the move
+with something else in the place of each: with their bounds, say. So a kind of number moves all it
+knows alike, and a function that is not here is refused, loudly.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def _of_many(function, numbers, *places, **options) -> Move:
 
 
 def _of_choice(function, condition, x, y) -> Move:
-    """`condition` is exact: an array of booleans."""
+    """Choose between x and y; `condition` is exact, an array of booleans."""
     return Move([x, y], lambda parts, _: function(condition, *parts))
 
 
 def _of_padding(function, x, widths, mode="constant", constant_values=0) -> Move:
-    """With zeros alone."""
+    """Pad with zeros; nothing else is a move."""
     if mode != "constant" or np.any(constant_values):
         raise ValueError(
             f'np.pad: expected the mode "constant" and zeros, found {mode!r} and {constant_values}'
@@ -78,7 +78,7 @@ def index_of(x, index) -> Move:
 
 
 def split(x, sections, axis: int = 0) -> list:
-    """Cut x along an axis, as `np.split` does; `sections` is how many equal parts, or where the cuts are."""
+    """Cut x along an axis, as `np.split` does, into so many equal parts or at these places."""
     axis %= x.ndim
     parts = np.split(np.arange(x.shape[axis]), sections)
     slices = (slice(part[0], part[-1] + 1) if len(part) else slice(0, 0) for part in parts)
@@ -92,7 +92,8 @@ def gather(x, index, axis: int = 0, paired: int = 0):
         x: (*before, size, *after), the axis being `axis`.
         index: (*places), of whole numbers from -1 to size - 1; or (*steps, *places), see below.
         axis: along which.
-        paired: how many axes in front, the steps, `x` and `index` have in common: each step has its own places.
+        paired: how many axes in front, the steps, `x` and `index` have in common: each step has its
+            own places.
 
     Returns:
         (*before, *places, *after), x[..., index, ...].
@@ -111,7 +112,7 @@ def gather(x, index, axis: int = 0, paired: int = 0):
 
 
 def checked_index(index, size: int) -> np.ndarray:
-    """The places as an array; ValueError where one is neither -1 nor below `size`."""
+    """Return the places as an array; raise ValueError where one is not from -1 to size - 1."""
     index = np.asarray(index)
     if index.dtype.kind not in "iu":
         raise ValueError(f"places: expected whole numbers, found an array of {index.dtype}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ UNIT_ROUNDOFF_OF_BALLS = 2.0**-64  # of balls computed with 128 bits or so
 
 @dataclass(frozen=True)
 class Precision:
-    """The judged dtype, and the kind of number that carries the values: how to make it, and its unit roundoff."""
+    """The judged dtype, and the kind of number that carries values, with its unit roundoff."""
 
     dtype: np.dtype
     wider: Callable[[np.ndarray], Any]
@@ -27,15 +27,15 @@ class Precision:
 
     @cached_property
     def u(self) -> float:
-        """Unit roundoff, half the distance from 1 to the next number; and on top twice that of the values."""
+        """Half the distance from 1 to the next number, and on top twice that of the values."""
         return float(finfo(self.dtype).eps) / 2 + 2 * self.wider_u
 
     @cached_property
     def smallest(self) -> float:
         """What an underflow may cost: the smallest normal number, because XLA flushes.
 
-        Nothing flushes a float16. It is half a step off by its own rounding, and half by that of a part: the derivative
-        of softsign is a difference of two in some programs.
+        Nothing flushes a float16. It is half a step off by its own rounding, and half by that of a
+        part: the derivative of softsign is a difference of two in some programs.
         """
         info = finfo(self.dtype)
         return float(info.smallest_subnormal if self.dtype == np.float16 else info.smallest_normal)
@@ -63,16 +63,20 @@ class Precision:
 
 
 def precision_of(dtype: np.dtype) -> Precision:
-    """float64 for float32 and 16 bits, long double for float64, and balls where long double is no wider than that."""
-    eps = float(finfo(dtype).eps)
-    wider = next(
-        (wide for wide in (np.float64, np.longdouble) if np.finfo(wide).eps < eps / 256), None
-    )
-    if wider is None:
-        return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
-    return Precision(
-        np.dtype(dtype), lambda values: values.astype(wider), float(np.finfo(wider).eps) / 2
-    )
+    """Choose what carries values of a dtype.
+
+    That is float64 for float32 and 16 bits, long double for float64, and balls where long double is
+    no wider than that.
+    """
+    for wider in (np.float64, np.longdouble):
+        eps = float(np.finfo(wider).eps)
+        if eps < float(finfo(dtype).eps) / 256:
+            return Precision(np.dtype(dtype), partial(_astype, wider), eps / 2)
+    return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
+
+
+def _astype(dtype: type, values):
+    return values.astype(dtype)
 
 
 IN_BALLS = Precision(np.dtype(np.float64), balls, UNIT_ROUNDOFF_OF_BALLS)

@@ -1,23 +1,24 @@
 """The hints that formulas give to numbers, and how a kind of number takes them.
 
-A formula is written once and computed with every kind of number. Where programs round it in ways that the formula does
-not show, it says so by one of the functions below. A plain array of floats passes through them unchanged, or is
-computed with as it stands; a kind of number that can do better says so by a method:
+A formula is written once and computed with every kind of number. Where programs round it in ways
+that the formula does not show, it says so by one of the functions below. A plain array of floats
+passes through them unchanged, or is computed with as it stands; a kind of number that can do better
+says so by a method:
 
-| the formula says | method of the number | what the method promises |
-|---|---|---|
-| `elementary(x)` | `x.elementary()` | x, which programs compute by whichever formula: 8 ulp on top |
-| `in_any_order(x)` | `x.in_any_order()` | x, the first term of a sum that programs add up in any order |
-| `flushed_with(x, c)` | `x.flushed_with(c)` | x, of which a program multiplies c first and may flush the product |
-| `by_any_form(x, *forms)` | `x.by_any_form(forms)` | the first form's result, as far off as the widest form's |
-| `number_like(x, value)`, `Constant * x` | `x.constant(enclosure)` | a number that no float holds, rounded |
-| `of_step(x, formula, t, ...)` | `x.in_float64(formula, t, ...)` | a number of t computed in float64 and rounded once |
-| `first_largest(x, axis)` | `x.first_largest(axis)` | 1 at the first largest number, else 0, an interval in doubt |
-| `scatter_add(x, ...)` of `sums.py` | `x.scatter_add(...)` | sums of as many terms as meet at each place |
+| the formula says | the number's method |
+|---|---|
+| `elementary(x)` | `x.elementary()` |
+| `in_any_order(x)` | `x.in_any_order()` |
+| `flushed_with(x, c)` | `x.flushed_with(c)` |
+| `by_any_form(x, *forms)` | `x.by_any_form(forms)`: the first result, as far off as the widest |
+| `number_like(x, value)`, `Constant * x` | `x.constant(enclosure)`: a rounded number |
+| `of_step(x, formula, t, ...)` | `x.in_float64(formula, t, ...)` |
+| `first_largest(x, axis)` | `x.first_largest(axis)`: 0 or 1, an interval in doubt |
+| `scatter_add(x, ...)` of `sums.py` | `x.scatter_add(...)` |
 
-The side of a kink needs no method: `positive(x)` is a ufunc, which every kind has a rule for. The rules of bounds are
-derived in docs/tolerance.md: elementary functions, sums, flushing and constants in *The allowance*, forms in *Which
-forms a bound covers*, sides and the first largest in *Kinks*.
+The side of a kink needs no method: `positive(x)` is a ufunc, which every kind has a rule for. The
+rules of bounds are derived in docs/tolerance.md: elementary functions, sums, flushing and constants
+in *The allowance*, forms in *Which forms a bound covers*, sides and the first largest in *Kinks*.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from flint import arb
 
 
 def elementary(x):
-    """Say that x is an elementary function in its own right, which programs compute by every form of it.
+    """Say that x is an elementary function in its own right, which has many forms in programs.
 
     A derivative such as 1 - tanh² x = (1 - y)(1 + y) = 1 / cosh² x is one.
     """
@@ -48,7 +49,7 @@ def in_any_order(x):
 
 
 def flushed_with(x, factor):
-    """Say that of x a program multiplies the factor first, and may flush the product before what follows it."""
+    """Say that a program multiplies by `factor` before the rest of x, and may flush that."""
     better = getattr(x, "flushed_with", None)
     return better(factor) if better else x
 
@@ -62,24 +63,24 @@ def positive(x):
 
 
 def first_largest(x, axis: int):
-    """1 at the first of the largest numbers along an axis, else 0, of the shape of x."""
+    """Return 1 at the first of the largest numbers along an axis, else 0, of the shape of x."""
     better = getattr(x, "first_largest", None)
     if better:
         return better(axis)
     first = np.expand_dims(np.asarray(x).argmax(axis=axis), axis)
-    places = np.arange(x.shape[axis]).reshape(
-        [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
-    )
-    return (places == first).astype(x.dtype).view(type(x))
+    hot = np.zeros(x.shape, x.dtype)
+    np.put_along_axis(hot, first, 1, axis)
+    return hot.view(type(x))
 
 
 # ---------------------------------------------------------------- numbers that no float holds
 
 
 class Constant(NamedTuple):
-    """A factor, written in front: `SQRT_HALF * x`. Its `enclosure` is a ball at the working precision.
+    """A factor that no float holds, written in front: `SQRT_HALF * x`.
 
-    Floats are multiplied by the nearest float64.
+    Its `enclosure` makes a ball at the working precision. Floats are multiplied by the nearest
+    float64.
     """
 
     enclosure: Callable[[], arb]
@@ -102,9 +103,10 @@ TWO_BY_SQRT_PI = Constant(lambda: 2 / arb.pi().sqrt())
 
 
 def number_like(x, value):
-    """Make a number for arithmetic with x: the float itself, or what x's kind of number makes of a fraction.
+    """Make a number for arithmetic with x: what x's kind of number makes of a fraction.
 
-    There may be an array of them. A number of such a kind stays as it is.
+    A whole number, a number of such a kind, and floats beside floats stay as they are. There may be
+    an array of them.
     """
     better = getattr(x, "constant", None)
     if better is None or hasattr(value, "constant") or np.array_equal(value, np.floor(value)):
@@ -131,7 +133,7 @@ def of_step(x, formula: Callable, t, *settings: float):
 
 
 def by_any_form(x, *forms: Callable):
-    """Compute the first of some formulas for numbers like x; an error bound has to cover the others as well.
+    """Compute the first of some formulas for numbers like x; a bound has to cover the others too.
 
     The first form is the textbook's. Each of them rounds every operation once.
     """
@@ -146,15 +148,11 @@ def sum_of_three(a, b, c):
 
 def mixture(before, now, share):
     """(1 - s) before + s now = before + s (now - before)."""
-    return by_any_form(
-        before, lambda: (1 - share) * before + share * now, lambda: before + share * (now - before)
-    )
+    forms = lambda: (1 - share) * before + share * now, lambda: before + share * (now - before)
+    return by_any_form(before, *forms)
 
 
 def shrunk(w, rate, decay, step):
     """(1 - h λ) w + d = w - h λ w + d in any order."""
-    return by_any_form(
-        w,
-        lambda: (1 - rate * decay) * w + step,
-        lambda: sum_of_three(w, step, -(rate * (decay * w))),
-    )
+    parts = w, step, -(rate * (decay * w))
+    return by_any_form(w, lambda: (1 - rate * decay) * w + step, lambda: sum_of_three(*parts))

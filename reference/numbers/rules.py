@@ -1,7 +1,8 @@
 """What an operation adds to a bound: the rules of arithmetic.
 
-A rule has the operands of an operation, numbers with bounds (`bounded.py`), and gives its result. u is the unit
-roundoff of the judged dtype, and what is added holds for every order of evaluation (docs/tolerance.md has the table).
+A rule has the operands of an operation, numbers with bounds (`bounded.py`), and gives its result. u
+is the unit roundoff of the judged dtype, and what is added holds for every order of evaluation
+(docs/tolerance.md has the table).
 """
 
 from __future__ import annotations
@@ -14,42 +15,43 @@ from backproof.reference.numbers.precision import Precision
 
 
 class Result:
-    """What a rule gives: values, how far a program may stray from each, and what else is known (`Bounded`)."""
+    """What a rule gives: values, their bounds, and what else is known of them (`Bounded`)."""
 
-    __slots__ = ("bound", "is_difference", "magnitude", "passed", "terms", "undecided", "value")
+    terms: tuple[int | np.ndarray, np.ndarray] | None = None
+    is_difference = False
 
     def __init__(self, value, bound, *, magnitude=None, undecided: bool = False, passed: int = 0):
         self.value, self.bound, self.undecided, self.passed = value, bound, undecided, passed
         self.magnitude = sizes(value) if magnitude is None else magnitude
-        self.terms, self.is_difference = None, False
 
 
 # ---------------------------------------------------------------- roundings
 
 
 def rounded(value, inherited, precision: Precision, roundings: float | np.ndarray = 1) -> Result:
-    """A result that inherits an error from its operands and is rounded so many times."""
+    """Bound a result that inherits an error from its operands and is rounded so many times."""
     magnitude = sizes(value)
     bound = inherited + roundings * precision.u * (magnitude + inherited) + precision.smallest
     return _within_range(value, magnitude, bound, precision)
 
 
 def zero_stays(a, result: Result) -> Result:
-    """Every program finds 0 for what is exactly 0, divided, rounded, or by a function that is 0 there."""
-    if (zero := a.is_zero).any():
-        result.bound = np.where(zero & np.isfinite(result.bound), 0.0, result.bound)
+    """Set the bound 0 where `a` is 0 without error, and so is its quotient or function."""
+    zero = a.is_zero & np.isfinite(result.bound)
+    if zero.any():
+        result.bound = np.where(zero, 0.0, result.bound)
     return result
 
 
 def _added(value, inherited, precision: Precision) -> Result:
-    """A sum or difference of two numbers; where both are without error and it is 0, every program finds 0."""
+    """Bound a sum or difference of two; every program finds 0 for a 0 of numbers without error."""
     result = rounded(value, inherited, precision)
     result.bound = np.where((result.magnitude == 0) & (inherited == 0), 0.0, result.bound)
     return result
 
 
 def _summed(value, inherited, n: int | np.ndarray, magnitude, precision: Precision) -> Result:
-    """A sum of n rounded terms, in any order, whose magnitudes add up to `magnitude`; a sum of zeros is 0.
+    """Bound a sum of n rounded terms in any order, Σ|terms| = `magnitude`; of zeros it is 0.
 
     There may be one n for each sum.
     """
@@ -74,12 +76,12 @@ def _within_range(value, magnitude, bound, precision: Precision) -> Result:
 
 
 def _is_nothing(a, b) -> bool:
-    """Zeros without error, no more of them than b has numbers: every program finds b where they are added."""
+    """Say whether `a` is zeros without error, so that every program finds b for a + b."""
     return a.shape in ((), b.shape) and bool(a.is_zero.all())
 
 
 def add(a, b) -> Result:
-    """A sum of two numbers, or of one more term than a sum that may go on has."""
+    """Add two numbers, or go on with a sum by one more term."""
     if b.terms is None and _is_nothing(a, b):
         return Result(b.value, b.bound, magnitude=b.magnitude)
     value, inherited = a.value + b.value, a.bound + b.bound
@@ -90,12 +92,12 @@ def add(a, b) -> Result:
 
 
 def terms_of(a) -> tuple[int | np.ndarray, np.ndarray]:
-    """How many terms a sum has that may go on, and Σ|terms|; any other number is one term."""
+    """Count the terms of a sum that may go on, and Σ|terms|; any other number is one term."""
     return a.terms or (1, a.magnitude + a.bound)
 
 
 def subtract(a, b) -> Result:
-    """A difference, whose root is in doubt where it may be below 0."""
+    """Subtract; the root of a difference is in doubt where it may be below 0."""
     if _is_nothing(a, b):
         return negative(b)
     result = _added(a.value - b.value, a.bound + b.bound, a.precision)
@@ -104,21 +106,19 @@ def subtract(a, b) -> Result:
 
 
 def multiply(a, b) -> Result:
-    """A product, of which a part may be flushed before the rest is multiplied."""
+    """Multiply; a part may be flushed before the rest is multiplied."""
     inherited = a.magnitude * b.bound + a.bound * (b.magnitude + b.bound)
-    flushed_part = (
-        2 * a.precision.smallest
-    )  # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
+    # (a + a y) (1 - y) for a (1 - y²), where a y may be flushed, |1 - y| <= 2
+    flushed_part = 2 * a.precision.smallest
     result = rounded(a.value * b.value, inherited + flushed_part, a.precision)
-    if (
-        zero := ((a.magnitude + a.bound == 0) | (b.magnitude + b.bound == 0)) & (inherited == 0)
-    ).any():
+    zero = (a.is_zero | b.is_zero) & (inherited == 0)
+    if zero.any():
         result.bound = np.where(zero, 0.0, result.bound)  # every program finds 0
     return result
 
 
 def divide(a, b) -> Result:
-    """A quotient, or the product with the reciprocal."""
+    """Divide, or multiply by the reciprocal."""
     value = a.value / b.value
     nearest_to_zero = b.magnitude - b.bound
     inherited = (a.bound + sizes(value) * b.bound) / nearest_to_zero
@@ -128,17 +128,17 @@ def divide(a, b) -> Result:
 
 
 def square(a) -> Result:
-    """A product with itself."""
+    """Multiply a number by itself."""
     return multiply(a, a)
 
 
 def negative(a) -> Result:
-    """The same number, but for its sign."""
+    """Turn the sign, which rounds nothing."""
     return Result(-a.value, a.bound)
 
 
 def absolute(a) -> Result:
-    """The same number, but for its sign."""
+    """Drop the sign, which rounds nothing."""
     return Result(np.abs(a.value), a.bound)
 
 
@@ -146,62 +146,56 @@ def absolute(a) -> Result:
 
 
 def sum_(a, **axes) -> Result:
-    """A sum over some axes."""
+    """Add up over some axes."""
     value = a.value.sum(**axes)
     n = a.value.size // max(value.size, 1)
     return _summed(value, a.bound.sum(**axes), n, (a.magnitude + a.bound).sum(**axes), a.precision)
 
 
 def matmul(a, b) -> Result:
-    """A product of matrices: sums of as many products as a row has numbers."""
+    """Multiply matrices: sums of as many products as a row has numbers."""
     magnitude, inherited = a.magnitude @ b.magnitude, 0.0
     if a.bound.any() or b.bound.any():
         inherited = a.magnitude @ b.bound + a.bound @ (b.magnitude + b.bound)
-    return _summed(
-        _product(a.value, b.value), inherited, a.shape[-1], magnitude + inherited, a.precision
-    )
+    value = _product(a.value, b.value)
+    return _summed(value, inherited, a.shape[-1], magnitude + inherited, a.precision)
 
 
 def _product(a, b):
-    """a @ b; in long double row by column, which is three times as fast as NumPy's loop for matmul."""
+    """a @ b; in long double by vecdot, three times as fast as NumPy's loop for matmul."""
     if a.dtype != np.longdouble:
         return a @ b
-    return np.vecdot(
-        np.ascontiguousarray(a)[..., :, None, :], np.ascontiguousarray(b.mT)[..., None, :, :]
-    )
+    rows, columns = np.ascontiguousarray(a), np.ascontiguousarray(b.mT)
+    return np.vecdot(rows[..., :, None, :], columns[..., None, :, :])
 
 
 def scatter_add(a, how: tuple) -> Result:
-    """At each place a sum of as many terms as meet there (`sums.py`)."""
+    """Add up as many terms at each place as meet there (`sums.py`)."""
     value = sums.scatter_add(a.value, *how)
-    n = sums.scattered(np.ones(a.shape, np.int64), *how)
-    return _summed(
-        value,
-        sums.scattered(a.bound, *how),
-        n,
-        sums.scattered(a.magnitude + a.bound, *how),
-        a.precision,
+    bound, magnitude, n = (
+        sums.scattered(part, *how)
+        for part in (a.bound, a.magnitude + a.bound, np.ones(a.shape, np.int64))
     )
+    return _summed(value, bound, n, magnitude, a.precision)
 
 
 # ---------------------------------------------------------------- one of several numbers
 
 
 def largest(a, **axes) -> Result:
-    """A copy of one of the numbers; whichever it is, it strays no farther than the least certain of them."""
+    """Copy one of the numbers, which strays no farther than the least certain of them."""
     return Result(np.maximum.reduce(a.value, **axes), np.maximum.reduce(a.bound, **axes))
 
 
 def maximum(a, b) -> Result:
-    """A copy of the larger one, and where that is not certain as far off as either may be."""
+    """Copy the larger one; where that is not certain, as far off as either may be."""
     ahead = floats(a.value - b.value)
     is_certain = np.abs(ahead) > a.bound + b.bound
-    bound = np.where(
-        is_certain, np.where(ahead > 0, a.bound, b.bound), np.maximum(a.bound, b.bound)
-    )
+    bound = np.where(ahead > 0, a.bound, b.bound)
+    bound = np.where(is_certain, bound, np.maximum(a.bound, b.bound))
     return Result(np.maximum(a.value, b.value), bound)
 
 
 def minimum(a, b) -> Result:
-    """A copy of the smaller one."""
+    """Copy the smaller one."""
     return negative(maximum(-a, -b))

@@ -1,6 +1,7 @@
 """On which side of a kink a number is: certain, told by `Kinks`, or in doubt.
 
-A side is certain where the bound leaves no doubt, and where every program finds the same number (`grids.py`).
+A side is certain where the bound leaves no doubt, and where every program finds the same number
+(`grids.py`).
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from backproof.reference.numbers.rules import Result
 
 
 def heaviside(a, at_zero) -> Result:
-    """0 or 1, and `at_zero` at 0; anything between where the side is not certain, unless it is told which to take."""
+    """Return 0 or 1, and `at_zero` at 0; an interval where the side is neither certain nor told."""
     return _at_kink(a, lambda sign: np.heaviside(sign, floats(at_zero.value)))
 
 
 def sign(a) -> Result:
-    """-1, 0 or 1, likewise."""
+    """Return -1, 0 or 1, likewise."""
     return _at_kink(a, np.positive)
 
 
 def _at_kink(a, of_sign: Callable) -> Result:
-    """What the sign of a number decides; of a ball its midpoint does.
+    """Let the sign of a number decide, or of the midpoint of a ball.
 
-    It is uncertain where x may have either sign or be flushed to zero, unless every program finds the same x.
+    It is uncertain where x may have either sign or be flushed to zero, unless every program finds
+    the same x.
     """
     signs = np.sign(floats(a.value))
-    uncertain = ((a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)) & ~(
-        (signs == 0) & (a.bound == 0)
-    )
+    uncertain = (a.magnitude <= a.bound) | (a.magnitude < a.precision.smallest)
+    uncertain &= (signs != 0) | (a.bound != 0)
     if uncertain.any():
         uncertain &= a.grid == 0
     undecided = bool((uncertain & (a.magnitude <= a.truth_bound)).any())
@@ -45,14 +46,11 @@ def _at_kink(a, of_sign: Callable) -> Result:
 def _decided(
     kink: Kink, signs, of_sign, width: float, is_finite, precision, *, undecided: bool
 ) -> Result:
-    """What the signs give, and where they are uncertain those that are told, or an interval of this width."""
-    kinks, unknown = precision.kinks, 0.0
-    taken = kinks.meet(kink) if kinks else None
+    """Return what the signs give; where they are uncertain, those told, or an interval."""
+    taken = precision.kinks.meet(kink) if precision.kinks else None
     if taken is not None:
-        signs, undecided = np.where(kink.uncertain, taken, signs), False
-    elif kink.uncertain.any():
-        unknown = np.where(kink.uncertain, width, 0.0)
-    bound = np.where(is_finite, unknown, np.inf)
+        signs, undecided, width = np.where(kink.uncertain, taken, signs), False, 0.0
+    bound = np.where(is_finite, np.where(kink.uncertain, width, 0.0), np.inf)
     return Result(precision.wider(of_sign(signs)), bound, undecided=undecided, passed=1)
 
 
@@ -60,7 +58,7 @@ def _decided(
 
 
 def first_largest(a, axis: int) -> Result:
-    """1 at the first largest number along an axis, else 0; anything between where it is not certain which one is."""
+    """Return 1 at the first largest number along an axis, else 0; an interval in doubt."""
     lead, uncertain, undecided = a.remember(("lead", axis), lambda: _lead(a, axis))
     kink = Kink(lead, uncertain, (-1.0, 1.0))
     is_finite = np.broadcast_to(np.isfinite(a.bound).all(axis=axis, keepdims=True), a.shape)
@@ -72,11 +70,16 @@ def _is_ahead(sign):
 
 
 def _lead(a, axis: int) -> tuple[Result, np.ndarray, bool]:
-    """1 at the likely first largest and -1 elsewhere; where this is uncertain, and whether the exact result is, too."""
+    """Find the likely first largest along an axis.
+
+    Returns:
+        1 there and -1 elsewhere, where that is uncertain, and whether the exact result is, too.
+    """
     ahead = floats(a.value - np.take_along_axis(a.value, _place(floats(a.value), axis), axis))
     lead = _at(_place(ahead, axis), ahead, axis)
     result = Result(np.where(lead, 1.0, -1.0), np.zeros(a.shape), passed=a.passed)
-    if not (uncertain := _rivals(ahead, a.bound, np.zeros(a.shape, bool), axis)).any():
+    uncertain = _rivals(ahead, a.bound, np.zeros(a.shape, bool), axis)
+    if not uncertain.any():
         return result, uncertain, False
     is_known = (a.grid > 0) | (a.bound == 0)
     uncertain = _rivals(ahead, a.bound, is_known, axis)
@@ -84,7 +87,10 @@ def _lead(a, axis: int) -> tuple[Result, np.ndarray, bool]:
 
 
 def _rivals(ahead, bound, is_known, axis: int) -> np.ndarray:
-    """Where two or more may be the largest: these. Of those that every program finds it is the first largest."""
+    """Mark the numbers that may be the largest, where there are two or more of them.
+
+    Of those that every program finds (`is_known`), only the first largest may be.
+    """
     bound = np.where(is_known, 0.0, bound)
     may_lead = ahead + bound >= (ahead - bound).max(axis=axis, keepdims=True)
     first_known = _at(_place(np.where(is_known, ahead, -np.inf), axis), ahead, axis)
@@ -93,12 +99,12 @@ def _rivals(ahead, bound, is_known, axis: int) -> np.ndarray:
 
 
 def _place(numbers: np.ndarray, axis: int) -> np.ndarray:
-    """The place of the first largest along an axis, which is kept."""
+    """Find the place of the first largest along an axis, which is kept."""
     return np.expand_dims(numbers.argmax(axis=axis), axis)
 
 
 def _at(place: np.ndarray, like: np.ndarray, axis: int) -> np.ndarray:
-    """True at that place along the axis."""
+    """Mark that place along the axis."""
     hot = np.zeros(like.shape, bool)
     np.put_along_axis(hot, place, values=True, axis=axis)
     return hot

@@ -1,52 +1,45 @@
-"""Reverse mode: the backward formula of a forward formula, in whatever kind of number its operands are.
+"""Reverse mode: the backward formula of a forward formula, in any kind of number.
 
-It is for a layer that has only a forward formula, written with the ufuncs, moves and sums that every kind of number
-knows. The chain rule is applied to its single operations, so its bound is that of a program which does the same, or
-less well: a formula by hand is sharper, and knows in which other forms programs compute it.
+It is for a layer that has only a forward formula, written with the ufuncs, moves and sums that
+every kind of number knows. The chain rule is applied to its single operations, so its bound is that
+of a program which does the same, or less well: a formula by hand is sharper, and knows in which
+other forms programs compute it.
 
-At a kink: max(x, c) and min(x, c) of a constant c have the derivative 0 by x where x = c, as `positive(x - c)` has; of
-max(x, y) the first operand has 0 there and the second one 1, and |x| has 0 where x = 0. A largest number along an axis
-is the first one. Sides and places (`positive`, np.sign, `first_largest`) have the derivative 0.
+At a kink: max(x, c) and min(x, c) of a constant c have the derivative 0 by x where x = c, as
+`positive(x - c)` has; of max(x, y) the first operand has 0 there and the second one 1, and |x| has
+0 where x = 0. A largest number along an axis is the first one. Sides and places (`positive`,
+np.sign, `first_largest`) have the derivative 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.special import erfc, expit
 
 from backproof.reference.numbers import protocol, sums
-from backproof.reference.numbers.moves import Move, gather, index_of, move_of
-from backproof.reference.numbers.protocol import (
-    TWO_BY_SQRT_PI,
-    elementary,
-    first_largest,
-    in_any_order,
-    positive,
-)
-from backproof.reference.numbers.sums import NAMED, Movable
+from backproof.reference.numbers.moves import Move, gather
+from backproof.reference.numbers.protocol import elementary, first_largest, positive
+from backproof.reference.numbers.sums import Movable
 
 
 def derivative(forward: Callable) -> Callable:
     """Make the backward formula of `forward(*operands, **settings)`.
 
     Returns:
-        `backward(dy, y, *operands, **settings)`, which gives a tuple of the cotangents of the operands, each of its
-        operand's shape, from dy, that of the value y. An operand that is None or holds whole numbers or truth values
-        has None.
+        `backward(dy, y, *operands, **settings)`, which gives a tuple of the cotangents of the
+        operands, each of its operand's shape, from dy, that of the value y. An operand that is None
+        or holds whole numbers or truth values has None.
     """
 
     @wraps(forward)
     def backward(dy, y, *operands, **settings) -> tuple:
         tape: list[_Operation] = []
-        traced = [
-            Traced(operand, tape) if _is_differentiable(operand) else operand
-            for operand in operands
-        ]
+        traced = [Traced(x, tape) if _is_differentiable(x) else x for x in operands]
         cotangents = _walked_back(tape, forward(*traced, **settings), dy)
         return tuple(_cotangent(cotangents, operand) for operand in traced)
 
@@ -64,7 +57,7 @@ def _cotangent(cotangents: dict, operand):
 
 
 def _walked_back(tape: list[_Operation], result: Traced, dy) -> dict:
-    """The cotangents of all numbers on the tape by id; what is used in several places has the sum of theirs."""
+    """Compute the cotangents of all numbers on the tape, by id; one used twice has a sum."""
     cotangents = {id(result): dy}
     for operation in reversed(tape):
         if id(operation.result) not in cotangents:
@@ -72,7 +65,9 @@ def _walked_back(tape: list[_Operation], result: Traced, dy) -> dict:
         dy = cotangents[id(operation.result)]
         for operand, pull in operation.pulls:
             more, before = pull(dy), cotangents.get(id(operand))
-            cotangents[id(operand)] = more if before is None else in_any_order(before) + more
+            if before is not None:
+                more = protocol.in_any_order(before) + more
+            cotangents[id(operand)] = more
     return cotangents
 
 
@@ -85,6 +80,8 @@ class _Operation(NamedTuple):
 
 class Traced(Movable, NDArrayOperatorsMixin):
     """Numbers of any kind, which write down on a tape what becomes of them."""
+
+    rank = 2
 
     def __init__(self, number, tape: list[_Operation]):
         self.number, self.tape = number, tape
@@ -101,11 +98,8 @@ class Traced(Movable, NDArrayOperatorsMixin):
         raise AttributeError(name)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if (
-            ufunc in (np.maximum, np.minimum)
-            and method == "__call__"
-            and not isinstance(inputs[0], Traced)
-        ):
+        is_larger = ufunc in (np.maximum, np.minimum) and method == "__call__"
+        if is_larger and not isinstance(inputs[0], Traced):
             inputs = inputs[::-1]  # a constant comes last
         numbers = [_number(operand) for operand in inputs]
         value = getattr(ufunc, method)(*numbers, **options)
@@ -115,37 +109,25 @@ class Traced(Movable, NDArrayOperatorsMixin):
             return NotImplemented
         rules = DERIVATIVES[ufunc, method]
         pulls = [
-            (operand, partial(_of_shape, rule, value, numbers, options, operand.shape))
-            for operand, rule in zip(inputs, rules, strict=True)
-            if isinstance(operand, Traced)
+            partial(_of_shape, rule, value, numbers, options, np.shape(number))
+            for rule, number in zip(rules, numbers, strict=True)
         ]
-        return self._made(value, pulls)
+        return self._made(value, zip(inputs, pulls, strict=True))
 
-    def __array_function__(self, function, types, arguments, options):
-        if function in NAMED:
-            return NAMED[function](*arguments, **options)
-        move = move_of(function, arguments, options)
-        return NotImplemented if move is None else self._moved(move)
-
-    def __getitem__(self, index) -> Traced:
-        return self._moved(index_of(self, index))
-
-    def _moved(self, move: Move) -> Traced:
+    def moved(self, move: Move) -> Traced:
+        """Write the move down, which is a move or a sum on the way back."""
         value = move.make([_number(number) for number in move.numbers], 0)
-        pulls = [
-            (number, partial(_moved_back, move, place))
-            for place, number in enumerate(move.numbers)
-            if isinstance(number, Traced)
-        ]
-        return self._made(value, pulls)
+        pulls = (partial(_moved_back, move, place) for place in range(len(move.numbers)))
+        return self._made(value, zip(move.numbers, pulls, strict=True))
 
-    def _made(self, number, pulls: list[tuple[Traced, Callable]]) -> Traced:
+    def _made(self, number, pulls: Iterable[tuple[Any, Callable]]) -> Traced:
         result = Traced(number, self.tape)
-        self.tape.append(_Operation(result, pulls))
+        own = [(operand, pull) for operand, pull in pulls if isinstance(operand, Traced)]
+        self.tape.append(_Operation(result, own))
         return result
 
     def _hinted(self, number) -> Traced:
-        """The same number but for its bound."""
+        """Return the number by another bound; its derivative is 1."""
         return self._made(number, [(self, lambda dy: dy)])
 
     def elementary(self) -> Traced:
@@ -153,25 +135,25 @@ class Traced(Movable, NDArrayOperatorsMixin):
         return self._hinted(elementary(self.number))
 
     def in_any_order(self) -> Traced:
-        """The first term of a sum."""
-        return self._hinted(in_any_order(self.number))
+        """Pass the hint on."""
+        return self._hinted(protocol.in_any_order(self.number))
 
     def flushed_with(self, factor) -> Traced:
-        """What is flushed with a factor."""
+        """Pass the hint on."""
         return self._hinted(protocol.flushed_with(self.number, _number(factor)))
 
     def by_any_form(self, forms: tuple[Callable, ...]) -> Traced:
-        """The value by any of the forms, the derivative of the first."""
+        """Compute the value by any of the forms, and the derivative of the first."""
         first, *others = (form() for form in forms)
         values = [lambda form=form: form.number for form in (first, *others)]
         return first._hinted(protocol.by_any_form(self.number, *values))  # noqa: SLF001
 
     def first_largest(self, axis: int):
-        """A place has no derivative."""
+        """Return a place, which has no derivative."""
         return first_largest(self.number, axis)
 
     def scatter_add(self, index, size: int, axis: int, paired: int) -> Traced:
-        """Each term has the cotangent of the place where it went."""
+        """Add up; each term has the cotangent of the place where it went."""
         total = sums.scatter_add(self.number, index, size, axis, paired)
         return self._made(total, [(self, lambda dy: gather(dy, index, axis, paired))])
 
@@ -181,7 +163,10 @@ def _number(operand):
 
 
 def _moved_back(move: Move, place: int, dy):
-    """What one of the moved arrays has of a cotangent: a move again, or where a number went to several places a sum."""
+    """Move a cotangent back to one of the moved arrays.
+
+    Where a number went to several places, it has the sum of what is there.
+    """
     shapes = [np.shape(_number(number)) for number in move.numbers]
     size = int(np.prod(shapes[place]))
     origins = [np.full(shape, -1) for shape in shapes]
@@ -196,26 +181,24 @@ def _moved_back(move: Move, place: int, dy):
 
 
 def _of_shape(rule: Callable, y, numbers: list, options: dict, shape: tuple, dy):
-    """The cotangent by the rule, summed over the axes along which the operand was broadcast."""
+    """Apply a rule, and sum over the axes along which the operand was broadcast."""
     cotangent = rule(dy, y, *numbers, **options)
     more = cotangent.ndim - len(shape)
-    axes = (
-        *range(more),
-        *(more + place for place, size in enumerate(shape) if size < cotangent.shape[more + place]),
-    )
+    grown = [more + i for i, size in enumerate(shape) if size < cotangent.shape[more + i]]
+    axes = (*range(more), *grown)
     return cotangent.sum(axis=axes).reshape(shape) if axes else cotangent
 
 
-# ---------------------------------------------------------------- the rules: of dy, y and the operands
+# ---------------------------------------------------------------- the rules, of dy, y, operands
 
 
 def _ahead(a, b):
-    """1 where a > b, else 0."""
+    """Return 1 where a > b, else 0."""
     return positive(a) if isinstance(b, int | float) and b == 0 else positive(a - b)
 
 
 def _spread(dy, a, axis=None, keepdims=False):  # noqa: FBT002, as NumPy calls it
-    """A cotangent of a sum for each of its terms."""
+    """Give each term of a sum the cotangent of the sum."""
     axes = range(a.ndim) if axis is None else np.atleast_1d(np.array(axis, int)) % a.ndim
     kept = tuple(1 if place in axes else size for place, size in enumerate(a.shape))
     return np.broadcast_to(dy if keepdims else dy.reshape(kept), a.shape)
@@ -258,5 +241,7 @@ DERIVATIVES: dict[tuple, tuple[Callable, ...]] = {
     (np.log1p, "__call__"): (lambda dy, y, a: dy / (1 + a),),
     (np.tanh, "__call__"): (lambda dy, y, a: dy * elementary(1 - y * y),),
     (expit, "__call__"): (lambda dy, y, a: dy * elementary(y * (1 - y)),),
-    (erfc, "__call__"): (lambda dy, y, a: -(TWO_BY_SQRT_PI * (dy * np.exp(-np.square(a)))),),
+    (erfc, "__call__"): (
+        lambda dy, y, a: -(protocol.TWO_BY_SQRT_PI * (dy * np.exp(-np.square(a)))),
+    ),
 }
