@@ -1,4 +1,4 @@
-"""A folder of files that changes all at once: nothing of the old goes before all of the new is on the disk."""
+"""A folder that changes all at once: nothing old goes before all that is new is on the disk."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from pathlib import Path
 
 SUMMARY, MOST_IN_SUMMARY = "GITHUB_STEP_SUMMARY", 2**20
 WRITTEN = ".written"  # the names of what was written, so that nothing else is ever removed
-CUT = "\n\n*The rest is cut off here: a summary has room for 1 MiB. The whole report is in the file report.md.*\n"
+CUT = (
+    "\n\n*The rest is cut off here: a summary has room for 1 MiB. "
+    "The whole report is in the file report.md.*\n"
+)
 
 
 def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
-    """Write the files, and remove what was written here before of the pattern `stale` and is not among them.
+    """Write the files of a folder, and remove those of an earlier call that are not among them.
+
+    Args:
+        folder: it is made if need be.
+        files: content by name, which may lead into folders below.
+        stale: the pattern of the names that may be removed.
 
     Raises:
         OSError: if one can't be written; then all is as it was.
@@ -35,16 +43,13 @@ def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     for name in before - files.keys():
-        if (
-            fnmatchcase(name, stale)
-            and name.count("/") == stale.count("/")
-            and ".." not in name.split("/")
-        ):
+        is_stale = fnmatchcase(name, stale) and name.count("/") == stale.count("/")
+        if is_stale and ".." not in name.split("/"):
             (folder / name).unlink(missing_ok=True)
 
 
 def _written(folder: Path) -> set[str]:
-    """What the report before has written here; nothing, if it does not say."""
+    """Return the names that the report before has written here; none if it does not say."""
     try:
         names = json.loads((folder / WRITTEN).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -53,14 +58,17 @@ def _written(folder: Path) -> set[str]:
 
 
 def write_summary(report: bytes) -> None:
-    """Append the report to the summary of a GitHub job, if this is one: as much of it as there is room for."""
+    """Append the report to the summary of a GitHub job, if this is one, as far as there is room."""
     if path := os.environ.get(SUMMARY):
         with Path(path).open("ab") as summary:
             summary.write(cut_off(report, MOST_IN_SUMMARY - summary.tell()))
 
 
 def cut_off(report: bytes, most: int) -> bytes:
-    """At most so many bytes, cut between two lines, with what is folded closed again, and the words that it is cut."""
+    """Return at most so many bytes, cut between two lines, and say that they are cut.
+
+    What is folded is closed again.
+    """
     if len(report) <= most:
         return report
     closing = b"\n\n</details>" * 2

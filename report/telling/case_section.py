@@ -1,4 +1,4 @@
-"""The section of one case: the scenario, the runs, the chain rule with numbers, the trajectory, what is published."""
+"""The section of one case: scenario, runs, chain rule, trajectory, published numbers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,7 @@ from backproof.report.telling.escape import block, parts, text
 from backproof.report.telling.gaps import not_judged
 from backproof.report.telling.places import figure_of
 
-SHOWN_STEPS = (
-    0,
-    1,
-    2,
-    5,
-    10,
-    20,
-    50,
-    100,
-    200,
-    500,
-    1000,
-    2000,
-    5000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-)
+SHOWN_STEPS = {0, *(digit * 10**power for power in range(5) for digit in (1, 2, 5)), 100_000}
 
 
 def case_section(
@@ -49,19 +31,23 @@ def case_section(
     figure: bool = False,
     notes: Iterable[str] = (),
 ) -> str:
-    """One case at all its dtypes: the scenario, the runs, and their numbers.
+    """Write one case at all its dtypes: the scenario, the runs, and their numbers.
 
-    `layers` are for the gradient by layer, `notes` say what is left out, and the figure is shown if there is one.
+    Args:
+        comparisons: the case at each of its dtypes.
+        layers: for the gradient by layer.
+        figure: show the figure.
+        notes: what is left out.
     """
     with np.errstate(all="ignore"):
-        return "\n\n".join(
-            [
-                *_beginning(comparisons),
-                *notes,
-                *_middle(comparisons, layers, figure),
-                *_end(comparisons),
-            ]
-        )
+        whole = [*_beginning(comparisons), *notes]
+        for comparison in comparisons:
+            whole += parts("the odd one out", _odd_one_out, comparison)
+        if figure:
+            whole.append(f"![]({quote(figure_of(comparisons[0].case))})")
+        if len(layers) > 1:
+            whole += parts("the gradient size by layer", _folded_layers, layers)
+        return "\n\n".join([*whole, *_end(comparisons)])
 
 
 def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
@@ -77,68 +63,60 @@ def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
     yield from parts("the output of the processes", _outputs, comparisons)
 
 
-def _middle(
-    comparisons: list[Comparison], layers: list[LayerGradient], figure: bool
-) -> Iterator[str]:  # noqa: FBT001
-    for comparison in comparisons:
-        yield from parts("the odd one out", _odd_one_out, comparison)
-    if figure:
-        yield f"![]({quote(figure_of(comparisons[0].case))})"
-    if len(layers) > 1:
-        yield from parts("the gradient size by layer", _folded_layers, layers)
-
-
 def _odd_one_out(comparison: Comparison) -> Iterator[str]:
     if who := suspect(comparison):
         yield f"**{comparison.dtype}: {text(who)}.**"
 
 
 def _folded_layers(layers: list[LayerGradient]) -> str:
-    return f"<details><summary>gradient size by layer</summary>\n\n{_layers_table(layers)}\n\n</details>"
+    return _folded("gradient size by layer", _layers_table(layers))
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def _end(comparisons: list[Comparison]) -> Iterator[str]:
+    """Yield the numbers of each dtype at which there is a whole trajectory at hand.
+
+    Of a case that is not told there are verdicts only.
+    """
     for comparison in comparisons:
-        if _has_numbers(comparison):
-            yield f"<details><summary>{comparison.dtype}: the numbers</summary>"
-            yield from _numbers(comparison)
-            yield "</details>"
-
-
-def _has_numbers(comparison: Comparison) -> bool:
-    """There is a whole trajectory at hand; of a case that is not told there are verdicts only."""
-    return any(result.trajectory for result in comparison.whole)
+        if any(result.trajectory for result in comparison.whole):
+            numbers = "\n\n".join(_numbers(comparison))
+            yield _folded(f"{comparison.dtype}: the numbers", numbers)
 
 
 def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
-    """What the processes have left that did not finish."""
+    """Yield what the processes have left that did not finish."""
     for comparison in comparisons:
         for result in comparison.results:
             if result.output:
                 what = f"{comparison.dtype} {result.backend}: the output of the process"
-                yield f"<details><summary>{what}</summary>\n\n{block(result.output)}\n\n</details>"
+                yield _folded(what, block(result.output))
 
 
 def figure_name(comparison: Comparison) -> str | None:
-    """Where the figure of a case is, a name for each case; none for a single step, which has no curve."""
+    """Return where the figure of a case is; none for a single step, which has no curve."""
     return figure_of(comparison.case) if comparison.problem.steps > 1 else None
 
 
 def _scenario(comparison: Comparison) -> str:
-    """What is trained, on what, and how."""
+    """Say what is trained, on what, and how."""
     case, problem = comparison.case, comparison.problem
     size, samples = problem.batches.shape[1], len(problem.inputs)
-    batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
     if case.objective:
-        return f"{case.objective.kind} objective of {problem.targets.shape[-1]} numbers; {_training(case)}."
-    network = f"input ({'×'.join(map(str, problem.shapes['input']))}) → {' → '.join(_layer(layer) for layer in case.network)}"
+        numbers = problem.targets.shape[-1]
+        return f"{case.objective.kind} objective of {numbers} numbers; {_training(case)}."
+    batches = "all samples" if size == samples else f"batches of {size} of {samples} samples"
+    shape = "×".join(map(str, problem.shapes["input"]))
+    network = " → ".join([f"input ({shape})", *map(_layer, case.network)])
     return f"{'; '.join([network, *_sharing(case), _loss(case), _training(case)])}, {batches}."
 
 
 def _layer(layer: LayerConcept) -> str:
-    told = "; ".join(
-        filter(None, [layer.brief, f"of {', '.join(layer.inputs)}" if layer.inputs else ""])
-    )
+    inputs = f"of {', '.join(layer.inputs)}" if layer.inputs else ""
+    told = "; ".join(filter(None, [layer.brief, inputs]))
     return f"{layer.name} ({told})" if told else layer.name
 
 
@@ -159,22 +137,17 @@ def _loss(case: Case) -> str:
 
 
 def _training(case: Case) -> str:
-    if not case.training:
+    if not (training := case.training):
         return "gradients only"
-    steps = (
-        f"{case.steps:,} step{'s' * (case.steps > 1)} of {_with_settings(case.training.optimizer)}"
-    )
-    clip = f", clipped by {_with_settings(case.training.clip)}" if case.training.clip else ""
-    schedule = (
-        f", learning rate by {_with_settings(case.training.schedule)}"
-        if case.training.schedule
-        else ""
-    )
-    return steps + clip + schedule
+    steps = f"{case.steps:,} step{'s' * (case.steps > 1)} of {_with_settings(training.optimizer)}"
+    clip = f", clipped by {_with_settings(training.clip)}" if training.clip else ""
+    schedule = training.schedule
+    rate = f", learning rate by {_with_settings(schedule)}" if schedule else ""
+    return steps + clip + rate
 
 
 def _with_settings(concept: Concept) -> str:
-    """Its kind, and what the case sets in it; the rest is as the reference page says."""
+    """Write its kind, and what the case sets in it; the rest is as the reference page says."""
     settings = [
         f"{name} {_with_settings(value) if isinstance(value, Concept) else value}"
         for name, value in concept
@@ -188,25 +161,10 @@ def _runs_table(comparisons: list[Comparison]) -> str:
     for comparison in comparisons:
         for result in comparison.results:
             row = [comparison.dtype, result.backend, cell(result)]
-            rows.append(
-                row
-                + (
-                    _run_cells(result)
-                    if result.judgement
-                    else [text(result.message), "", "", "", ""]
-                )
-            )
-    headers = [
-        "dtype",
-        "backend",
-        "verdict",
-        "largest budget at",
-        "resolution",
-        "elements",
-        "resolved",
-        "run + judge",
-    ]
-    return table(rows, headers)
+            told = _run_cells(result) if result.judgement else [text(result.message)] + 4 * [""]
+            rows.append(row + told)
+    numbers = ["resolution", "elements", "resolved", "run + judge"]
+    return table(rows, ["dtype", "backend", "verdict", "largest budget at", *numbers])
 
 
 def _run_cells(result: Result) -> list[str]:
@@ -215,25 +173,17 @@ def _run_cells(result: Result) -> list[str]:
     place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
     resolution = f"{may_pass(judgement.resolution)}, median {judgement.resolution.median:.0e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
-    return [
-        place,
-        resolution,
-        f"{judgement.ledger.elements:,}",
-        f"{judgement.ledger.resolved:,}",
-        seconds,
-    ]
+    ledger = judgement.ledger
+    return [place, resolution, f"{ledger.elements:,}", f"{ledger.resolved:,}", seconds]
 
 
 def _layers_table(layers: list[LayerGradient]) -> str:
-    behind = [*layers[1:], None]
-    rows = [
-        [
-            text(layer.layer), f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}",
-            f"{layer.cotangent / after.cotangent:.3g}" if after and after.cotangent else "",
-            f"{layer.bound / after.bound:.3g}" if after and after.bound else "",
-        ]
-        for layer, after in zip(layers, behind, strict=True)
-    ]  # fmt: skip
+    rows = []
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        sizes = [f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}"]
+        share = f"{layer.cotangent / after.cotangent:.3g}" if after and after.cotangent else ""
+        bound = f"{layer.bound / after.bound:.3g}" if after and after.bound else ""
+        rows.append([text(layer.layer), *sizes, share, bound])
     return table(rows, ["layer", "gradient", "cotangent", "times the layer behind", "bound"])
 
 
@@ -249,14 +199,13 @@ def _numbers(comparison: Comparison) -> Iterator[str]:
 
 
 def _step_zero(comparison: Comparison) -> str:
-    """The chain rule with numbers: every tensor of step 0 in the order in which it is computed."""
+    """Write every tensor of step 0 in the order in which it is computed."""
     problem, results = comparison.problem, comparison.whole
     size = int((problem.batches[0] >= 0).sum())
-    first_steps = [cut(result.trajectory, np.array([0]), size) for result in results]
-    checks = [
-        {check[:2]: check for check in decided_checks(problem, followed(problem, step))}
-        for step in first_steps
-    ]
+    checks = []
+    for result in results:
+        step = followed(problem, cut(result.trajectory, np.array([0]), size))
+        checks.append({check[:2]: check for check in decided_checks(problem, step)})
     rows = []
     for name, check in max(checks, key=len).items():
         budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
@@ -267,13 +216,13 @@ def _step_zero(comparison: Comparison) -> str:
 
 
 def shown_steps(comparison: Comparison) -> list[int]:
-    """The recorded steps of the trajectory table."""
+    """Return the recorded steps of the trajectory table."""
     recorded = comparison.problem.recorded
     return [int(step) for step in recorded if step in SHOWN_STEPS or step == recorded[-1]]
 
 
 def _trajectory(comparison: Comparison) -> str:
-    """The run of the first backend at some steps, and how far each backend is from the exact run."""
+    """Write the first backend's run at some steps, and how far each one is from the exact run."""
     exact, first = comparison.exact, comparison.whole[0].trajectory
     with_digits = [result for result in comparison.whole if exact and result.verdict == "certified"]
     rows = []
@@ -282,48 +231,41 @@ def _trajectory(comparison: Comparison) -> str:
         gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
         digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
         rows.append([f"{step:,}", _loss_at(first, row), f"{gradient:.3g}", *digits])
-    headers = [
-        "step",
-        "loss",
-        "largest gradient",
-        *(f"digits, {result.backend}" for result in with_digits),
-    ]
-    digits = (
-        f"*Digits*: how many decimal digits of the parameters after that step agree with the exact run, proved in ball "
-        f"arithmetic of {exact.bits} bits."
-        if with_digits
-        else f"The exact run in ball arithmetic was not made: {text(comparison.no_exact)}."
-    )
+    columns = [f"digits, {result.backend}" for result in with_digits]
     output = first.final_values.get(comparison.problem.output)
     shown = "" if output is None else f", the output {some(output)}"
     final = "not recorded" if first.final_loss is None else f"{float(first.final_loss):.6g}"
+    told = (
+        "*Digits*: how many decimal digits of the parameters after that step agree with the exact "
+        f"run, proved in ball arithmetic of {exact.bits} bits."
+        if with_digits
+        else f"The exact run in ball arithmetic was not made: {text(comparison.no_exact)}."
+    )
     return (
-        f"{table(rows, headers)}\n\n{digits} After the last step the loss of all samples is "
+        f"{table(rows, ['step', 'loss', 'largest gradient', *columns])}\n\n"
+        f"{told} After the last step the loss of all samples is "
         f"{final}{shown}.{_accuracy(comparison)}"
     )
 
 
 def _loss_at(run: Trajectory, row: int) -> str:
-    """The loss of a recorded step; a dash where none is recorded."""
+    """Write the loss of a recorded step; a dash where none is recorded."""
     return "–" if run.loss is None else f"{run.loss[row]:.6g}"
 
 
 def _accuracy(comparison: Comparison) -> str:
-    """The share of all samples that each backend puts into their class in the end."""
+    """Say what share of all samples each backend puts into their class in the end."""
     shares = [
         f"{result.backend} {result.accuracy:.2%}"
         for result in comparison.whole
         if result.accuracy is not None
     ]
-    return (
-        f" Put into their class: {', '.join(shares)} of {len(comparison.problem.inputs):,} samples."
-        if shares
-        else ""
-    )
+    samples = f"{len(comparison.problem.inputs):,} samples"
+    return f" Put into their class: {', '.join(shares)} of {samples}." if shares else ""
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:
-    """Decimal digits of the parameters after a step that agree with the exact run, in the tensor where fewest do."""
+    """Count the digits after a step that agree with the exact run, in the worst tensor."""
     with working_precision(comparison.exact.bits):
         pairs = [
             (sizes(balls(result.trajectory.after[path][row]) - exact).max(), sizes(exact).max())
@@ -338,15 +280,8 @@ def _published(comparison: Comparison) -> str:
     rows = []
     for numbers in zip(*(result.judgement.published for result in results), strict=True):
         entry = numbers[0].entry
+        place = text(f"{entry.tensor} at {entry.step}")
         statuses = (number.status for number in numbers)
-        rows.append(
-            [
-                text(entry.source),
-                text(f"{entry.tensor} at {entry.step}"),
-                printed(entry.value),
-                *statuses,
-            ]
-        )
-    return table(
-        rows, ["source", "tensor and step", "printed", *(result.backend for result in results)]
-    )
+        rows.append([text(entry.source), place, printed(entry.value), *statuses])
+    names = [result.backend for result in results]
+    return table(rows, ["source", "tensor and step", "printed", *names])

@@ -1,12 +1,13 @@
-"""How gradients shrink on their way back: their size by layer, beside the bound that the chain rule gives.
+"""How gradients shrink on their way back: their size by layer, beside the bound of the chain rule.
 
-Behind a dense layer W stands an activation whose derivative is at most s, so one layer back the cotangent of the
-preactivation is at most s ‖W‖ times as large: for a sigmoid chain 0.25 |w| a layer.
+Behind a dense layer W stands an activation whose derivative is at most s, so one layer back the
+cotangent of the preactivation is at most s ‖W‖ times as large: for a sigmoid chain 0.25 |w|.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,33 +30,32 @@ class LayerGradient(NamedTuple):
 
 
 def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]:
-    """The size of each dense layer's gradient and preactivation cotangent, with the bound from the last layer's.
+    """Compute the sizes at step 0, with the bound from the last dense layer's cotangent.
 
-    None where the layers are no chain of layers that have a bound, or where some dense layer has no weight of its own
-    that is trained.
+    Returns:
+        a row for each dense layer, in order; none where the layers are no chain of layers with a
+        bound, or where a dense layer has no weight of its own that is trained.
     """
     if not _is_chain(problem):
         return []
-    rows, bound = [], None
+    rows: list[LayerGradient] = []
+    initial = {path: floats(values[0]) for path, values in run.before.items()}
+    bound = 0.0  # behind the last dense layer there is none
     for layer in reversed(problem.network):
         if layer.kind != "dense":
-            initial = {path: floats(values[0]) for path, values in run.before.items()}
             bound = bound and bound * steepest(layer, initial)
             continue
         path = layer.parameters[0]
+        gradient = float(np.linalg.norm(floats(run.gradients[path][0])))
         cotangent = float(np.linalg.norm(floats(run.cotangents[layer.name][0])))
         bound = bound or cotangent
-        rows.append(
-            LayerGradient(
-                layer.name, float(np.linalg.norm(floats(run.gradients[path][0]))), cotangent, bound
-            )
-        )
-        bound *= float(np.linalg.norm(floats(run.before[path][0]), 2))
+        rows.append(LayerGradient(layer.name, gradient, cotangent, bound))
+        bound *= float(np.linalg.norm(initial[path], 2))
     return rows[::-1]
 
 
 def _is_chain(problem: Problem) -> bool:
-    """Each layer takes the value before it, and has a bound or a weight of its own that is trained."""
+    """Tell whether each layer takes the value before it, and has a bound or a trained weight."""
     return all(
         node.inputs == (before,)
         and (
@@ -66,7 +66,7 @@ def _is_chain(problem: Problem) -> bool:
     )
 
 
-BOUNDS = {
+BOUNDS: dict[str, Callable[[Node], float]] = {
     "dropout": lambda node: 1 / (1 - node.settings["rate"]),
     "softmax": lambda _: 0.5,
     "log_softmax": lambda node: 1 + math.sqrt(node.shape[-1]),
@@ -74,7 +74,10 @@ BOUNDS = {
 
 
 def steepest(layer: Node, parameters: Arrays) -> float:
-    """The largest derivative of an activation; of a softmax a bound on the norm of its Jacobian diag(y) - y yᵀ."""
+    """Compute the largest derivative of an activation.
+
+    Of a softmax it is a bound on the norm of its Jacobian diag(y) - y yᵀ.
+    """
     if layer.kind in BOUNDS:
         return BOUNDS[layer.kind](layer)
     x = np.repeat(np.linspace(-10, 10, 2001)[:, None], layer.shape[-1], axis=1)

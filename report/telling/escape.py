@@ -1,4 +1,4 @@
-"""Words from a file on their way into a report: they are shown as they are, and nothing in them is Markdown or HTML."""
+"""Words from a file on their way into a report: nothing in them is Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ from collections.abc import Callable, Iterable, Iterator
 from backproof.cases.console.terminal import cut, plain
 
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-# A single _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
+# A _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
 BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
 
 
 def text(words: object) -> str:
-    """For Markdown, in a table too."""
+    """Escape words for Markdown, in a table too."""
     escaped = SPECIAL.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), plain(words))
-    return BEGINNING.sub(
-        lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", escaped
-    )
+    return BEGINNING.sub(_escape_beginning, escaped)
+
+
+def _escape_beginning(found: re.Match[str]) -> str:
+    return f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}"
 
 
 def code(words: object) -> str:
-    """As a code span."""
-    content, fence = plain(words), _fence(plain(words), 1)
-    space = " " if "`" in content else ""
+    """Write words as a code span."""
+    content = plain(words)
+    fence, space = _fence(content, 1), " " if "`" in content else ""
     return f"{fence}{space}{content}{space}{fence}"
 
 
 def block(words: str) -> str:
-    """As a block of code; its lines stay."""
-    lines = "\n".join(
-        "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in y)
-        for y in words.splitlines()
-    )
+    """Write words as a block of code; their lines stay."""
+    lines = "\n".join(map(_printable, words.splitlines()))
     fence = _fence(lines, 3)
     return f"{fence}text\n{lines}\n{fence}"
+
+
+def _printable(line: str) -> str:
+    return "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in line)
 
 
 def parts(
     what: str, tell: Callable[..., str | Iterable[str]], *arguments, **settings
 ) -> Iterator[str]:
-    """What `tell` writes; or a line that says why it is left out, for telling never changes a verdict."""
+    """Yield what `tell` writes, or a line that says why it is left out.
+
+    Telling never changes a verdict, whatever goes wrong in it.
+    """
     try:
         told = tell(*arguments, **settings)
         yield from [told] if isinstance(told, str) else [*told]
@@ -50,7 +56,7 @@ def parts(
 
 
 def left_out(what: str, error: Exception) -> str:
-    """The line in place of what could not be told."""
+    """Return the line in place of what could not be told."""
     why = f"{type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError):
         why = f"it needs {error.name} (pip install {error.name})"

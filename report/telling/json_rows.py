@@ -11,23 +11,25 @@ SCHEMA = 1
 
 
 def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "incomplete") -> int:
-    """0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 4 unsupported, 5 nothing was compared.
+    """Return the exit code of a report.
 
-    What is unsupported fails by itself where nothing else was there to be judged.
+    Args:
+        comparisons: of all cases.
+        invalid: there are mistakes in case files.
+        fail_on: the least that fails: only a `difference` (and an invalid case), what is
+            `incomplete` too, or even what is `unsupported`.
 
-    `fail_on` is the least that fails: only a `difference` (and an invalid case), what is `incomplete` too, or even
-    what is `unsupported`.
+    Returns:
+        0 all certified, 1 a difference, 2 an invalid case, 3 incomplete, 4 unsupported, 5 nothing
+        was compared. What is unsupported fails by itself where there was nothing else to judge.
     """
     verdicts = {result.verdict for comparison in comparisons for result in comparison.results}
-    outside = any(
-        pair.status == "outside" for comparison in comparisons for pair in comparison.pairs
-    )
-    incomplete = {*INCOMPLETE} if fail_on != "difference" else set()
-    if "differs" in verdicts or outside:
+    pairs = {pair.status for comparison in comparisons for pair in comparison.pairs}
+    if "differs" in verdicts or "outside" in pairs:
         return 1
     if invalid:
         return 2
-    if verdicts & incomplete:
+    if fail_on != "difference" and not verdicts.isdisjoint(INCOMPLETE):
         return 3
     if verdicts == {"unsupported"} or ("unsupported" in verdicts and fail_on == "unsupported"):
         return 4
@@ -37,39 +39,30 @@ def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "i
 def results_json(
     comparisons: list[Comparison], verdict: str, environment: dict, *, complete: bool
 ) -> bytes:
-    """The content of `report.json`; it is not complete after an interruption."""
+    """Return the content of `report.json`; it is not complete after an interruption."""
     content = {
         "schema": SCHEMA,
         "verdict": verdict,
         "complete": complete,
         "environment": environment,
-        "results": [
-            _result(comparison, result)
-            for comparison in comparisons
-            for result in comparison.results
-        ],
-        "pairs": [
-            _pair(comparison, pair) for comparison in comparisons for pair in comparison.pairs
-        ],
+        "results": [_result(one, result) for one in comparisons for result in one.results],
+        "pairs": [_pair(one, pair) for one in comparisons for pair in one.pairs],
     }
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _result(comparison: Comparison, result: Result) -> dict:
-    """A row; what a judgement would say is None where there is none."""
+    """Return the row of a run; what a judgement would say is None where there is none."""
     row = {"case": comparison.case.name, "dtype": comparison.dtype, "backend": result.backend}
     judged = {name: tell(result) if result.judgement else None for name, tell in JUDGED.items()}
     return row | {"verdict": result.verdict} | judged | {"message": result.message}
 
 
 def _where(result: Result) -> dict | None:
-    where = result.judgement.where
-    return where and {
-        "step": where.step,
-        "phase": where.phase,
-        "tensor": where.tensor,
-        "index": list(where.index),
-    }
+    if (where := result.judgement.where) is None:
+        return None
+    index = {"index": list(where.index)}
+    return {name: getattr(where, name) for name in ("step", "phase", "tensor")} | index
 
 
 def _prints(result: Result) -> dict:
@@ -105,5 +98,5 @@ def _pair(comparison: Comparison, pair: Pair) -> dict:
 
 
 def finite(number: float | None) -> float | None:
-    """None for what JSON has no number for."""
+    """Return a number as JSON has it: None for what is not finite."""
     return None if number is None or not math.isfinite(number) else float(number)

@@ -1,4 +1,4 @@
-"""Where the files of a case go in the folder of a report: inside of it, and a place of its own for each case."""
+"""Where the files of a case go in the folder of a report: a place of its own for each case."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ DIGITS = 8
 
 
 def figure_of(case: Case) -> str:
-    """The file of its figure: `figures/xor-two_four_one.svg`."""
+    """Return the file of its figure: `figures/xor-two_four_one.svg`."""
     name = _escaped(case).replace("-", "~-").replace("/", "-")
     return f"figures/{_short(f'~{name}' if name.startswith('_') else name)}.svg"
 
 
 def runs_of(folder: Path, case: Case) -> Path:
-    """The folder of its runs, below `runs` in the folder of a report."""
+    """Return the folder of its runs, below `runs` in the folder of a report."""
     return folder.joinpath("runs", *map(_part, _escaped(case).split("/")))
 
 
 def _escaped(case: Case) -> str:
-    """The name of the case, in which a single `~` says that what follows is no word of it."""
+    """Return the name of the case, in which a single `~` marks what is not of the name."""
     return case.name.replace("~", "~~")
 
 
 def saved_run(folder: Path, case: Case, dtype: str, name: str) -> Path:
-    """Where a report leaves a run that it saves; the fingerprint tells cases apart that have had one name."""
+    """Return where a run is saved; the fingerprint tells apart cases that have had one name."""
     problem = "" if case.is_shipped else f".{materialise(case, dtype).fingerprint[:DIGITS]}"
     return runs_of(folder, case) / f"{dtype}{problem}-{label(name)}{SUFFIX}"
 
 
 def _part(part: str) -> str:
-    """One folder on the way, which leads down."""
+    """Return one folder on the way, which leads down."""
     return f"~{part}" if part in ("", ".", "..") else _short(part)
 
 
 def _short(name: str) -> str:
-    """A name for a file: what is too long, or no text, is told by its beginning and its SHA-256."""
+    """Return a name for a file: of what is too long, or no text, its beginning and its SHA-256."""
     content = name.encode("utf-8", "surrogateescape")
     text = content.decode("utf-8", "replace")
     if len(content) <= LONGEST and text == name:
         return name
-    return f"{text.encode()[: LONGEST // 2].decode('utf-8', 'ignore')}~{hashlib.sha256(content).hexdigest()[:16]}"
+    beginning = text.encode()[: LONGEST // 2].decode("utf-8", "ignore")
+    return f"{beginning}~{hashlib.sha256(content).hexdigest()[:16]}"

@@ -1,1 +1,1 @@
-"""Known mistakes, a family a file: each says in words what went wrong, and computes what the tensors would then be."""
+"""Known mistakes, a family a file: each says what went wrong, and computes what that gives."""

@@ -1,44 +1,46 @@
-"""Mistakes in what must be equal: the samples that a step saw, and the parameters that a run starts from."""
+"""Mistakes in what must be equal: the samples of a step, and what a run starts from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from backproof.reference.formulas.optimizers import init
 from backproof.reference.numbers.balls import floats
 from backproof.report.judging.mistakes import digits
+from backproof.report.judging.mistakes.layers import mixed_up
 from backproof.report.judging.mistakes.scene import Scene
 
 PHASES = ("value", "start", "continuity")
 
 
 def told(scene: Scene) -> str:
-    """The end of a message about numbers that should be copies."""
+    """Return the end of a message about numbers that should be copies."""
     if scene.phase == "value":
         return _samples(scene) if scene.tensor == "input" and scene.run.has_layers else ""
     found, right = _pair(scene)
-    return next(
-        (f"; this is {words}" for words in _what(scene, found, right)), ""
-    ) or digits.between(found, right, scene.precision.u)
+    words = next(_what(scene, found, right), "")
+    return f"; this is {words}" if words else digits.between(found, right, scene.precision.u)
 
 
 def _pair(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """What was found, and what it should be a copy of."""
-    is_state = scene.tensor in scene.trajectory.state_before
-    before = (scene.trajectory.state_before if is_state else scene.trajectory.before)[scene.tensor]
-    after = (scene.trajectory.state_after if is_state else scene.trajectory.after)[scene.tensor]
+    """Return what was found, and what it should be a copy of."""
+    run, name = scene.trajectory, scene.tensor
+    is_state = name in run.state_before
+    before = (run.state_before if is_state else run.before)[name]
+    after = (run.state_after if is_state else run.after)[name]
     if scene.phase == "continuity":
         return floats(before[scene.row]), floats(after[scene.row - 1] if scene.row else before[0])
     starts = scene.problem.parameters
     if is_state:
         trained = {path: floats(starts[path]) for path in scene.problem.trained}
-        return floats(before[0]), init(scene.problem.optimizer, trained)[scene.tensor]
-    return floats(before[0]), floats(starts[scene.tensor])
+        return floats(before[0]), init(scene.problem.optimizer, trained)[name]
+    return floats(before[0]), floats(starts[name])
 
 
 def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
+    """Yield what the found numbers are, in words."""
     if not found.any():
         yield "zero in every element"
     if found.ndim == 2 and np.array_equal(found, right.T):
@@ -60,57 +62,48 @@ def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
 
 
 def _samples(scene: Scene) -> str:
-    """Which samples they are, or how they were changed."""
+    """Return words for which samples they are, or how they were changed."""
     seen = floats(scene.trajectory.values["input"][scene.row])
     inputs, batch = floats(scene.problem.inputs), scene.batch
-    padding = [not row.any() for row in seen]
-    places = [
-        np.flatnonzero((inputs == row).all(axis=tuple(range(1, inputs.ndim)))) for row in seen
-    ]
-    last = max((i for i, empty in enumerate(padding) if not empty), default=-1)
-    if all(len(place) for place in places[: last + 1]) and last >= 0:
-        which = [int(place[0]) for place in places[: last + 1]]
+    size = max(np.flatnonzero([row.any() for row in seen]), default=-1) + 1  # behind it is padding
+    axes = tuple(range(1, inputs.ndim))
+    places = [np.flatnonzero((inputs == row).all(axis=axes)) for row in seen[:size]]
+    if size and all(map(len, places)):
+        which = [int(place[0]) for place in places]
         if which != list(batch):
-            there = (
-                f"; these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
-            )
-            return there + _other_batch(scene, which)
-    if last + 1 != len(batch):
+            there = f"these are the samples {_listed(which)}, where the batch has {_listed(batch)}"
+            return f"; {there}{_other_batch(scene, which)}"
+    if size != len(batch):
         return ""
-    desired = inputs[batch]
+    seen, desired = seen[:size], inputs[batch]
     if inputs.ndim > 2:
         for words, other in _positions_elsewhere(inputs).items():
-            if np.array_equal(seen[: len(batch)], other[batch]):
+            if np.array_equal(seen, other[batch]):
                 return f"; these are {words}"
-    factor = (seen[: len(batch)] * desired).sum() / (np.square(desired).sum() or 1)
-    if (
-        np.allclose(seen[: len(batch)], factor * desired, rtol=64 * scene.precision.u, atol=0)
-        and factor != 1
-    ):
+    factor = (seen * desired).sum() / (np.square(desired).sum() or 1)
+    is_scaled = np.allclose(seen, factor * desired, rtol=64 * scene.precision.u, atol=0)
+    if is_scaled and factor != 1:
         return f"; every element is {factor:.6g} times what is right"
-    return digits.between(seen[: len(batch)], desired, scene.precision.u)
+    return digits.between(seen, desired, scene.precision.u)
 
 
 def _positions_elsewhere(inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """The samples with their positions in other places, in words."""
+    """Return the samples with their positions in other places, by words."""
     samples, length, *others = inputs.shape
-    read_across = inputs.reshape(length, samples, *others).swapaxes(0, 1)
     return {
-        "samples and positions mixed up": read_across,
-        "the samples and positions of a transposed array": inputs.swapaxes(0, 1).reshape(
-            inputs.shape
-        ),
+        "samples and positions mixed up": (inputs.reshape(length, samples, *others).swapaxes(0, 1)),
+        "the samples and positions of a transposed array": mixed_up(inputs),
         "the positions in the order turned around": inputs[:, ::-1],
     }
 
 
-def _listed(samples) -> str:
+def _listed(samples: Sequence[int] | np.ndarray) -> str:
     few = [str(int(sample)) for sample in samples[:8]]
     return ", ".join(few) + (", …" if len(samples) > len(few) else "")
 
 
 def _other_batch(scene: Scene, which: list[int]) -> str:
-    """That it is the batch of another step, or the same one turned around."""
+    """Say that it is the batch of another step, or the same one turned around."""
     if which == list(scene.batch[::-1]):
         return ": they are in the order turned around"
     for step, rows in enumerate(scene.problem.batches):

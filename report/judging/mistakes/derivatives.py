@@ -1,11 +1,11 @@
-"""Wrong ways to pass a cotangent back through a layer, each a rule in the place of the right one."""
+"""Wrong ways to pass a cotangent back through a layer, each a rule in place of the right one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
+from scipy.special import expit
 
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA
@@ -17,187 +17,211 @@ from backproof.report.judging.mistakes.formulas import (
 )
 from backproof.report.judging.mistakes.layers import PRODUCTS, SETTINGS, other_settings
 
+Rules = Iterator[tuple[str, Backward]]
+Changes = Iterator[tuple[str, Callable[..., np.ndarray]]]
+
 OTHER_SIDE = "the derivative"
 EVEN = {"sigmoid", "tanh", "softsign"}  # their derivative at -x is that at x
-GATES = {
-    "relu",
-    "leaky_relu",
-    "prelu",
-    "relu6",
-    "hard_tanh",
-    "hard_sigmoid",
-    "hard_swish",
-    "elu",
-    "celu",
-    "selu",
-}
+GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish"}
+GATES |= {"elu", "celu", "selu"}
+OTHER_AXES = {"samples": 0, "positions": -2}
 
 
-def kinks(layer: Node) -> Iterator[tuple[str, Backward]]:
-    """What stands on the other side of a kink, or between its sides."""
+def kinks(layer: Node) -> Rules:
+    """Yield the rules with the derivative on the other side of a kink, or between its sides."""
     if layer.kind not in GATES:
         return
 
-    def beside(n, x, y, dy, to):
-        return layer_backward(layer, n, np.nextafter(x, to), y, dy)[0]
+    def half(x, y, dy, of):
+        return (of(np.nextafter(x, np.inf), y) + of(np.nextafter(x, -np.inf), y)) / 2
 
-    def half(n, x, y, dy):
-        return (beside(n, x, y, dy, np.inf) + beside(n, x, y, dy, -np.inf)) / 2
-
-    def other_side(n, x, y, dy):
-        return 2 * half(n, x, y, dy) - layer_backward(layer, n, x, y, dy)[0]
+    def other_side(x, y, dy, of):
+        return 2 * half(x, y, dy, of) - of(x, y)
 
     yield f"{OTHER_SIDE} on the other side of the kink of {layer.kind}", _alone(layer, other_side)
     yield f"half a derivative at the kink of {layer.kind}", _alone(layer, half)
 
 
-def slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
-    """Wrong ways to pass a cotangent back through this layer, each a rule in the place of the right one."""
-    if layer.kind in SLOPES:
-        yield from SLOPES[layer.kind]()
-    elif layer.kind in ACTIVATIONS and layer.kind != "identity":
-        yield from _activation_slopes(layer)
+def slopes(layer: Node) -> Rules:
+    """Yield wrong rules for the way back through this layer, in words."""
+    yield from SLOPES.get(layer.kind, {}).items()
+    if layer.kind in ACTIVATIONS and layer.kind != "identity":
+        for words, change in _activation_slopes(layer):
+            yield words, _alone(layer, change)
 
 
-def other_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
-    """The derivatives and values of other activations in the place of this one's."""
-    if layer.kind not in ACTIVATIONS or layer.kind == "identity":
-        return
-    kind, alone = layer.kind, partial(_alone, layer)
-    for other_kind, other in OTHERS.items():
-        if other_kind not in (kind, "identity"):
-            words = f"the derivative of {other_kind}, not of {kind}"
-            yield (
-                words,
-                alone(
-                    lambda n, x, y, dy, o=other: layer_backward(
-                        o, n, x, layer_forward(o, n, x), dy
-                    )[0]
-                ),
-            )
-            if other_kind in ("sigmoid", "tanh", "softsign"):
-                words = f"the formula of {other_kind}'s derivative, with this y,"
-                yield words, alone(lambda n, x, y, dy, o=other: layer_backward(o, n, x, y, dy)[0])
-            yield (
-                f"the value of {other_kind} in place of the derivative",
-                alone(lambda n, x, y, dy, o=other: dy * layer_forward(o, n, x)),
-            )
+def other_slopes(layer: Node) -> Rules:
+    """Yield the rules that use the derivative or the value of another activation."""
+    if layer.kind in ACTIVATIONS and layer.kind != "identity":
+        for kind, other in OTHERS.items():
+            if kind not in (layer.kind, "identity"):
+                for words, change in _slopes_of_another(layer.kind, other):
+                    yield words, _alone(layer, change)
 
 
-def _dense_slopes() -> Iterator[tuple[str, Backward]]:
-    def with_weight(change: Callable) -> Backward:
-        def rule(layer, numbers, x, y, dy):
-            path = layer.parameters[0]
-            W = change(numbers[path])
-            _, others = layer_backward(layer, numbers, x, y, dy)
-            return (
-                dy @ W.T if W.T.shape == numbers[path].T.shape else np.full_like(x, np.nan)
-            ), others
+def _alone(layer: Node, change: Callable[..., np.ndarray]) -> Backward:
+    """Return the layer's rule with another cotangent of x; what comes back to a slope is right.
 
-        return rule
-
-    yield "the weight where its transpose belongs", with_weight(lambda W: W.T)
-    yield (
-        "the reshaped weight in place of its transpose",
-        with_weight(lambda W: W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W),
-    )
-    yield "the signs of the weight in its place", with_weight(np.sign)
-
-
-def _of_mask(change: Callable) -> Backward:
-    def rule(layer, numbers, x, y, dy):
-        return change(dy, numbers[layer.masks["mask"]], layer.settings["rate"]), {}
-
-    return rule
-
-
-def _shared_out(layer, numbers, x, y, dy):
-    return dy / 2, {layer.inputs[1]: dy / 2}
-
-
-def _dropout_slopes() -> Iterator[tuple[str, Backward]]:
-    yield (
-        "a mask that is forgotten in the backward pass",
-        _of_mask(lambda dy, mask, rate: dy / (1 - rate)),
-    )
-    yield (
-        "a mask that is not scaled in the backward pass",
-        _of_mask(lambda dy, mask, rate: dy * mask),
-    )
-    yield "dropout left out of the backward pass", _of_mask(lambda dy, mask, rate: dy)
-
-
-def _skip_slopes() -> Iterator[tuple[str, Backward]]:
-    yield "a cotangent that is shared out between the two", _shared_out
-
-
-SLOPES = {"dense": _dense_slopes, "dropout": _dropout_slopes, "skip": _skip_slopes}
-
-
-def _alone(layer: Node, change: Callable) -> Backward:
-    """Another cotangent of x; what comes back to a slope is right."""
+    `change(x, y, dy, of)` is given the right cotangent as a function `of(x, y, dy, node)`, in which
+    y is computed from x unless it is given.
+    """
 
     def rule(_, numbers, x, y, dy):
-        return change(numbers, x, y, dy), layer_backward(layer, numbers, x, y, dy)[1]
+        def of(x, y=None, dy=dy, node=layer):
+            y = layer_forward(node, numbers, x) if y is None else y
+            return layer_backward(node, numbers, x, y, dy)[0]
+
+        return change(x, y, dy, of), layer_backward(layer, numbers, x, y, dy)[1]
 
     return rule
 
 
-def _activation_slopes(layer: Node) -> Iterator[tuple[str, Backward]]:
-    kind = layer.kind
-    right = layer_backward
-
-    alone = partial(_alone, layer)
-
-    def of(numbers, x, y, dy):
-        return right(layer, numbers, x, y, dy)[0]
-
-    yield f"the derivative of {kind} left out", alone(lambda n, x, y, dy: dy)
+def _slopes_of_another(kind: str, other: Node) -> Changes:
     yield (
-        f"the derivative of {kind} taken twice",
-        alone(lambda n, x, y, dy: of(n, x, y, of(n, x, y, dy))),
+        f"the derivative of {other.kind}, not of {kind}",
+        lambda x, y, dy, of: of(x, node=other),
     )
+    if other.kind in EVEN:
+        yield (
+            f"the formula of {other.kind}'s derivative, with this y,",
+            lambda x, y, dy, of: of(x, y, node=other),
+        )
+    yield (
+        f"the value of {other.kind} in place of the derivative",
+        lambda x, y, dy, of: dy * layer_forward(other, {}, x),
+    )
+
+
+# ---------------------------------------------------------------- dense layers, dropout, skips
+
+
+def _with_weight(change: Callable[[np.ndarray], np.ndarray]) -> Backward:
+    """Return the rule of a dense layer with another weight."""
+
+    def rule(layer, numbers, x, y, dy):
+        right = numbers[layer.parameters[0]]
+        W = change(right)
+        dx = dy @ W.T if W.shape == right.shape else np.full_like(x, np.nan)
+        return dx, layer_backward(layer, numbers, x, y, dy)[1]
+
+    return rule
+
+
+def _of_mask(change: Callable[..., np.ndarray]) -> Backward:
+    """Return a rule of dropout: a function of dy, the mask and the rate."""
+    return lambda layer, numbers, x, y, dy: (
+        change(dy, numbers[layer.masks["mask"]], layer.settings["rate"]),
+        {},
+    )
+
+
+SLOPES: dict[str, dict[str, Backward]] = {
+    "dense": {
+        "the weight where its transpose belongs": _with_weight(lambda W: W.T),
+        "the reshaped weight in place of its transpose": _with_weight(
+            lambda W: W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W
+        ),
+        "the signs of the weight in its place": _with_weight(np.sign),
+    },
+    "dropout": {
+        "a mask that is forgotten in the backward pass": _of_mask(
+            lambda dy, mask, rate: dy / (1 - rate)
+        ),
+        "a mask that is not scaled in the backward pass": _of_mask(
+            lambda dy, mask, rate: dy * mask
+        ),
+        "dropout left out of the backward pass": _of_mask(lambda dy, mask, rate: dy),
+    },
+    "skip": {
+        "a cotangent that is shared out between the two": lambda layer, numbers, x, y, dy: (
+            dy / 2,
+            {layer.inputs[1]: dy / 2},
+        )
+    },
+}
+
+# ---------------------------------------------------------------- activations
+
+
+def _activation_slopes(layer: Node) -> Changes:
+    kind = layer.kind
+    yield f"the derivative of {kind} left out", lambda x, y, dy, of: dy
+    yield f"the derivative of {kind} taken twice", lambda x, y, dy, of: of(x, y, of(x, y))
     for words, other in other_settings(layer):
         yield (
             f"the derivative of {words}",
-            alone(
-                lambda n, x, y, dy, other=other: right(other, n, x, layer_forward(other, n, x), dy)[
-                    0
-                ]
-            ),
+            lambda x, y, dy, of, other=other: of(x, node=other),
         )
     if kind in GATES:
-        yield from _gate_slopes(kind, alone, of)
+        yield from _gate_slopes()
     if kind in PRODUCTS:
-        yield (
-            f"{PRODUCTS[kind]} alone, the product rule forgotten,",
-            alone(lambda n, x, y, dy: dy * y / x),
-        )
-    if kind in ("softmax", "log_softmax"):
-        yield from _softmax_slopes(layer, alone)
-    yield (
-        f"the derivative of {kind} at its value y in place of x",
-        alone(lambda n, x, y, dy: right(layer, n, y, layer_forward(layer, n, y), dy)[0]),
-    )
-    yield (
-        f"the derivative of {kind} with x where its formula has y",
-        alone(lambda n, x, y, dy: of(n, x, x, dy)),
-    )
+        words = f"{PRODUCTS[kind]} alone, the product rule forgotten,"
+        yield words, lambda x, y, dy, of: dy * y / x
+    yield from _SOFTMAX_SLOPES.get(kind, {}).items()
+    yield f"the derivative of {kind} at its value y in place of x", lambda x, y, dy, of: of(y)
+    yield f"the derivative of {kind} with x where its formula has y", lambda x, y, dy, of: of(x, x)
     yield (
         f"the derivative of {kind} without the cotangent",
-        alone(lambda n, x, y, dy: of(n, x, y, np.ones_like(dy))),
+        lambda x, y, dy, of: of(x, y, np.ones_like(dy)),
     )
-    yield f"the value of {kind} in place of its derivative", alone(lambda n, x, y, dy: dy * y)
+    yield f"the value of {kind} in place of its derivative", lambda x, y, dy, of: dy * y
     if kind not in GATES and kind not in EVEN:
+        yield f"the derivative of {kind} at -x", lambda x, y, dy, of: of(-x)
+    for words, formula in _FORGOTTEN.get(kind, {}).items():
+        yield words, lambda x, y, dy, of, formula=formula: dy * formula(x, y)
+
+
+def _gate_slopes() -> Changes:
+    """Yield other masks, and other slopes."""
+    yield "a mask that is turned around", lambda x, y, dy, of: dy - of(x, y)
+    yield "a mask of the cotangent in place of x", lambda x, y, dy, of: dy * (dy > 0)
+    yield "a mask of x and of the cotangent", lambda x, y, dy, of: of(x, y) * (dy > 0)
+    for slope in SETTINGS["slope"]:
         yield (
-            f"the derivative of {kind} at -x",
-            alone(lambda n, x, y, dy: right(layer, n, -x, layer_forward(layer, n, -x), dy)[0]),
+            f"a slope of {slope:g} below 0",
+            lambda x, y, dy, of, slope=slope: np.where(x > 0, dy, slope * dy),
         )
-    for words, change in _FORGOTTEN.get(kind, {}).items():
-        yield words, alone(lambda n, x, y, dy, change=change: dy * change(x, y))
+    yield "1/5, Keras' slope, in place of 1/6", lambda x, y, dy, of: dy * (np.abs(x) < 3) / 5
 
 
-_FORGOTTEN: dict[str, dict[str, Callable]] = {
+def _sum(dy: np.ndarray, axis: int = -1) -> np.ndarray:
+    return dy.sum(axis=axis, keepdims=True)
+
+
+def _over_other_axes(formula: Callable[..., np.ndarray]) -> dict[str, Callable[..., np.ndarray]]:
+    """Return a softmax's derivative, a function of y, dy and the axis, summed over other axes."""
+    return {
+        f"a sum over the {what} in place of the units": lambda x, y, dy, of, axis=axis: formula(
+            y, dy, axis
+        )
+        for what, axis in OTHER_AXES.items()
+    }
+
+
+_SOFTMAX_SLOPES: dict[str, dict[str, Callable[..., np.ndarray]]] = {
+    "softmax": {
+        "softmax's diagonal alone, y (1 - y)": lambda x, y, dy, of: dy * y * (1 - y),
+        "y dy, without the sum over the units,": lambda x, y, dy, of: dy * y,
+        "a sum of dy without y": lambda x, y, dy, of: y * (dy - _sum(dy)),
+        **_over_other_axes(lambda y, dy, axis: y * (dy - _sum(dy * y, axis))),
+    },
+    "log_softmax": {
+        "the cotangent alone in place of its sum over the units": lambda x, y, dy, of: (
+            dy - np.exp(y) * dy
+        ),
+        "y in place of exp(y)": lambda x, y, dy, of: dy - y * _sum(dy),
+        **_over_other_axes(lambda y, dy, axis: dy - np.exp(y) * _sum(dy, axis)),
+    },
+}
+
+
+def _mish_without_sigmoid(x: np.ndarray, _: np.ndarray) -> np.ndarray:
+    share = np.tanh(np.logaddexp(x, 0))
+    return share + x * (1 - share**2)
+
+
+# What the derivative is taken for, a function of x and y.
+_FORGOTTEN: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     "sigmoid": {
         "y (1 + y) for y (1 - y)": lambda x, y: y * (1 + y),
         "1/4, the steepest derivative, everywhere": lambda x, y: 0 * y + 0.25,
@@ -206,28 +230,20 @@ _FORGOTTEN: dict[str, dict[str, Callable]] = {
         "1 - y, the square forgotten,": lambda x, y: 1 - y,
         "1 + y² for 1 - y²": lambda x, y: 1 + y * y,
     },
-    "softsign": {
-        "1 / (1 + |x|), the square forgotten,": lambda x, y: 1 / (1 + np.abs(x)),
-    },
+    "softsign": {"1 / (1 + |x|), the square forgotten,": lambda x, y: 1 / (1 + np.abs(x))},
     "softplus": {
-        "sigmoid of the value y in place of x": lambda x, y: 1 / (1 + np.exp(-y)),
-        "sigmoid's derivative in place of sigmoid": lambda x, y: (
-            np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2
-        ),
+        "sigmoid of the value y in place of x": lambda x, y: expit(y),
+        "sigmoid's derivative in place of sigmoid": lambda x, y: expit(x) * expit(-x),
     },
     "log_sigmoid": {
         "1 - y for 1 - exp(y)": lambda x, y: 1 - y,
-        "sigmoid of the value y in place of -x": lambda x, y: 1 / (1 + np.exp(-y)),
+        "sigmoid of the value y in place of -x": lambda x, y: expit(y),
     },
     "silu": {
-        "y in place of sigmoid(x)": lambda x, y: y + 1 / (1 + np.exp(-x)),
-        "1 + y for 1 - y": lambda x, y: y + (1 + y) / (1 + np.exp(-x)),
+        "y in place of sigmoid(x)": lambda x, y: y + expit(x),
+        "1 + y for 1 - y": lambda x, y: y + (1 + y) * expit(x),
     },
-    "mish": {
-        "sigmoid(x) forgotten in the chain": lambda x, y: (
-            np.tanh(np.logaddexp(x, 0)) + x * (1 - np.tanh(np.logaddexp(x, 0)) ** 2)
-        ),
-    },
+    "mish": {"sigmoid(x) forgotten in the chain": _mish_without_sigmoid},
     "elu": {"y in place of y + alpha on the negative side": lambda x, y: np.where(x > 0, 1.0, y)},
     "selu": {
         "elu's derivative, without the scale,": lambda x, y: np.where(
@@ -235,41 +251,3 @@ _FORGOTTEN: dict[str, dict[str, Callable]] = {
         )
     },
 }
-
-
-def _gate_slopes(kind: str, alone: Callable, of: Callable) -> Iterator[tuple[str, Backward]]:
-    """Other masks, and other slopes."""
-    yield "a mask that is turned around", alone(lambda n, x, y, dy: dy - of(n, x, y, dy))
-    yield "a mask of the cotangent in place of x", alone(lambda n, x, y, dy: dy * (dy > 0))
-    yield "a mask of x and of the cotangent", alone(lambda n, x, y, dy: of(n, x, y, dy) * (dy > 0))
-    for slope in SETTINGS["slope"]:
-        yield (
-            f"a slope of {slope:g} below 0",
-            alone(lambda n, x, y, dy, slope=slope: np.where(x > 0, dy, slope * dy)),
-        )
-    yield "1/5, Keras' slope, in place of 1/6", alone(lambda n, x, y, dy: dy * (np.abs(x) < 3) / 5)
-
-
-def _softmax_slopes(layer: Node, alone: Callable) -> Iterator[tuple[str, Backward]]:
-    def over(dy, *axes):
-        return dy.sum(axis=axes, keepdims=True)
-
-    if layer.kind == "softmax":
-        yield "softmax's diagonal alone, y (1 - y)", alone(lambda n, x, y, dy: dy * y * (1 - y))
-        yield "y dy, without the sum over the units,", alone(lambda n, x, y, dy: dy * y)
-        yield "a sum of dy without y", alone(lambda n, x, y, dy: y * (dy - over(dy, -1)))
-        for what, axis in OTHER_AXES.items():
-            words = f"a sum over the {what} in place of the units"
-            yield words, alone(lambda n, x, y, dy, axis=axis: y * (dy - over(dy * y, axis)))
-    else:
-        yield (
-            "the cotangent alone in place of its sum over the units",
-            alone(lambda n, x, y, dy: dy - np.exp(y) * dy),
-        )
-        yield "y in place of exp(y)", alone(lambda n, x, y, dy: dy - y * over(dy, -1))
-        for what, axis in OTHER_AXES.items():
-            words = f"a sum over the {what} in place of the units"
-            yield words, alone(lambda n, x, y, dy, axis=axis: dy - np.exp(y) * over(dy, axis))
-
-
-OTHER_AXES = {"samples": 0, "positions": -2}

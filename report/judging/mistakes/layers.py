@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from itertools import starmap
 
 import numpy as np
-from scipy.special import erf
+from scipy.special import erf, expit
 
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
@@ -14,14 +15,15 @@ from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.training import operands
 from backproof.report.judging.mistakes.formulas import (
     OTHERS,
+    Numbers,
     layer_backward,
     layer_forward,
     with_settings,
 )
-from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
+from backproof.report.judging.mistakes.scene import Mistakes, Scene
 
 Words = Iterator[tuple[str, np.ndarray]]
-SETTINGS = {
+SETTINGS: dict[str, tuple] = {
     "slope": (0.0, 0.01, 0.1, 0.2, 0.25, 0.3),
     "alpha": (1.0, 0.1, 0.01),
     "beta": (1.0,),
@@ -36,57 +38,68 @@ PRODUCTS = {
 
 
 def other_settings(layer: Node) -> Iterator[tuple[str, Node]]:
-    """The layer with other settings, in words."""
+    """Yield the layer with other settings, in words."""
     for name, choices in SETTINGS.items():
         present = layer.settings.get(name)
         for choice in choices:
             if present is not None and choice != present:
-                yield _named(layer, name, choice), with_settings(layer, **{name: choice})
-
-
-def _named(layer: Node, name: str, choice: float | str) -> str:
-    if name == "approximate":
-        return "gelu's tanh form" if choice == "tanh" else "gelu's exact form"
-    return f"{layer.kind} with {name} {choice:g} in place of {layer.settings[name]:g}"
+                if name == "approximate":
+                    words = f"gelu's {'tanh' if choice == 'tanh' else 'exact'} form"
+                else:
+                    words = f"{layer.kind} with {name} {choice:g} in place of {present:g}"
+                yield words, with_settings(layer, **{name: choice})
 
 
 # ---------------------------------------------------------------- forward
 
 
 def values(scene: Scene) -> Mistakes:
-    """A wrong value of a layer, from the values before it."""
-    if (layer := scene.layer(scene.tensor)) is None:
-        return
-    for words, value in wrong_values(scene, layer):
-        yield Mistake(words, {scene.key: value})
+    """Yield a wrong value of a layer, from the values before it."""
+    if (layer := scene.layer(scene.tensor)) is not None:
+        yield from starmap(scene.here, wrong_values(scene, layer))
+
+
+def other_values(scene: Scene) -> Mistakes:
+    """Yield the value of another activation in the place of this one."""
+    if (layer := scene.layer(scene.tensor)) is not None:
+        yield from starmap(scene.here, other_kinds(scene, layer))
 
 
 def wrong_values(scene: Scene, layer: Node) -> Words:
-    """Wrong values of a layer, in words."""
-    x, of_any = (
-        scene.values[layer.inputs[0]],
-        _activation if layer.kind in ACTIVATIONS else lambda *_: (),
-    )
-    yield from VALUES.get(layer.kind, of_any)(scene, layer, x)
+    """Yield wrong values of a layer, in words."""
+    x = scene.values[layer.inputs[0]]
+    if layer.kind in ACTIVATIONS:
+        yield from _activation(scene, layer, x)
+    elif layer.kind in VALUES:
+        yield from VALUES[layer.kind](scene, layer, x)
     if x.ndim > 2:
         value = layer_forward(layer, ChainMap(scene.values, scene.numbers), mixed_up(x))
         yield "samples and positions mixed up", value
 
 
+def other_kinds(scene: Scene, layer: Node) -> Words:
+    """Yield the values of other activations."""
+    if layer.kind in ACTIVATIONS:
+        x = scene.values[layer.inputs[0]]
+        for kind, other in OTHERS.items():
+            if kind != layer.kind:
+                yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
+
+
 def mixed_up(x: np.ndarray) -> np.ndarray:
-    """Samples read as positions, and positions as samples: (samples, *positions, features) of the same numbers."""
+    """Read samples as positions, and positions as samples: x is (samples, *positions, features)."""
     return np.swapaxes(x, 0, 1).reshape(x.shape)
 
 
 def _in_one(x: np.ndarray, axis: int, place: int) -> np.ndarray:
-    """1 at one place along an axis of x and 0 elsewhere, to be multiplied with such values."""
-    return np.expand_dims(
-        np.arange(x.shape[axis]) == place, [other for other in range(x.ndim) if other != axis]
-    )
+    """Return 1 at one place along an axis of x and 0 elsewhere, to be multiplied with x."""
+    others = [other for other in range(x.ndim) if other != axis]
+    return np.expand_dims(np.arange(x.shape[axis]) == place, others)
 
 
 def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
-    W, b = (*(scene.numbers[path] for path in layer.parameters), 0.0)[:2]
+    W: np.ndarray = scene.numbers[layer.parameters[0]]
+    b = scene.numbers[layer.parameters[1]] if len(layer.parameters) > 1 else 0.0
     y = x @ W
     yield "a forgotten bias", y
     yield "a bias that is subtracted", y - b
@@ -99,9 +112,8 @@ def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
         yield f"a bias that only position {position} has", y + b * _in_one(y, 1, position)
     for unit in range(min(x.shape[-1], 64)):
         yield f"input {unit} left out", y - x[..., [unit]] * W[unit] + b
-    start = operands(
-        scene.problem, {path: w.astype(float) for path, w in scene.problem.parameters.items()}
-    )
+    parameters = {path: w.astype(float) for path, w in scene.problem.parameters.items()}
+    start = operands(scene.problem, parameters)
     yield "the parameters of the start", layer_forward(layer, start, x)
     if scene.earlier:
         yield "the parameters of the step before", layer_forward(layer, scene.earlier.numbers, x)
@@ -111,8 +123,7 @@ def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
 
 
 def _skip(scene: Scene, layer: Node, x: np.ndarray) -> Words:
-    source = layer.inputs[1]
-    other = scene.values[source]
+    source, other = layer.inputs[1], scene.values[layer.inputs[1]]
     yield "a skip that is not added", x
     yield f"{source} alone", other
     yield f"{source} subtracted", x - other
@@ -132,10 +143,8 @@ def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
         yield "one mask for all positions", x * mask[:, :1] / (1 - rate)
     masks, n = scene.problem.masks[layer.masks["mask"]], len(x)
     for words, step in (("before", scene.step - 1), ("after", scene.step + 1)):
-        yield (
-            f"the mask of the step {words} this one",
-            dropout_forward(x, masks[step % len(masks)][:n], rate),
-        )
+        value = dropout_forward(x, masks[step % len(masks)][:n], rate)
+        yield f"the mask of the step {words} this one", value
     yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
 
 
@@ -150,17 +159,17 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
 
     for words, other in other_settings(layer):
         yield words, of(x, other)
-    yield "its derivative in place of its value", derivative(layer, numbers, x)
+    own, _ = layer_backward(layer, numbers, x, of(x), np.ones_like(x))
+    yield "its derivative in place of its value", own
     yield "the absolute value in its place", np.abs(x)
     for factor in (-1, 2, 0.5, 2 / 3, 1.702):
-        yield f"{kind} of {_written(factor)}x", of(factor * x)
+        written = "-" if factor == -1 else f"{factor:.4g} "
+        yield f"{kind} of {written}x", of(factor * x)
     yield f"{kind} applied twice", of(of(x))
     if kind in ("softmax", "log_softmax"):
         for axis, what in enumerate(("samples", *["positions"] * (x.ndim - 2))):
-            yield (
-                f"{kind} over the {what} in place of the units",
-                np.swapaxes(of(np.swapaxes(x, axis, -1)), axis, -1),
-            )
+            value = np.swapaxes(of(np.swapaxes(x, axis, -1)), axis, -1)
+            yield f"{kind} over the {what} in place of the units", value
         yield f"{kind} over all samples and units", of(x.reshape(1, -1)).reshape(x.shape)
         yield f"{kind} of base 2", of(np.log(2) * x)
     if kind in PRODUCTS:
@@ -170,21 +179,18 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     yield from _other_sides(layer, numbers, x)
 
 
-def _other_sides(layer: Node, numbers: Mapping, x: np.ndarray) -> Words:
-    """Another function on one side of 0."""
-    kind, slope = (
-        layer.kind,
-        next((numbers[path] for path in layer.parameters), layer.settings.get("slope", 0.0)),
-    )
+def _other_sides(layer: Node, numbers: Numbers, x: np.ndarray) -> Words:
+    """Yield another function on one side of 0."""
+    kind, slope = layer.kind, layer.settings.get("slope", 0.0)
+    slope = next((numbers[path] for path in layer.parameters), slope)
     if kind in ("relu", "leaky_relu", "prelu"):
         yield "the smaller of x and 0", np.minimum(x, 0)
     if kind in ("leaky_relu", "prelu"):
         yield "the slope on the wrong side", np.where(x > 0, slope * x, x)
         yield "the slope times x on both sides", np.maximum(x, 0) + slope * x
     if kind in ("relu", "prelu"):
-        yield from (
-            (f"a slope of {other:g}", np.where(x > 0, x, other * x)) for other in SETTINGS["slope"]
-        )
+        for other in SETTINGS["slope"]:
+            yield f"a slope of {other:g}", np.where(x > 0, x, other * x)
     if kind in ("elu", "selu", "celu"):
         alpha = layer.settings.get("alpha", 1.0)
         yield f"exp(x) without - 1 in {kind}", np.where(x > 0, x, alpha * np.exp(x))
@@ -203,38 +209,13 @@ _OTHER_VALUES: dict[str, dict[str, Callable]] = {
             SELU_ALPHA * np.where(x > 0, x, SELU_SCALE * np.expm1(x))
         ),
     },
-    "silu": {"x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x))},
+    "silu": {"x sigmoid(1.702 x)": lambda x: x * expit(1.702 * x)},
     "mish": {"x softplus(x), without tanh,": lambda x: x * np.logaddexp(x, 0)},
     "gelu": {
-        "x sigmoid(1.702 x)": lambda x: x / (1 + np.exp(-1.702 * x)),
+        "x sigmoid(1.702 x)": lambda x: x * expit(1.702 * x),
         "erf(x) for erf(x / √2)": lambda x: x * (1 + erf(x)) / 2,
     },
     "log_sigmoid": {
         "the logarithm of sigmoid's derivative": lambda x: -np.logaddexp(-x, 0) - np.logaddexp(x, 0)
     },
 }
-
-
-def other_values(scene: Scene) -> Mistakes:
-    """Another activation in the place of this one."""
-    if (layer := scene.layer(scene.tensor)) is not None:
-        for words, value in other_kinds(scene, layer):
-            yield Mistake(words, {scene.key: value})
-
-
-def other_kinds(scene: Scene, layer: Node) -> Words:
-    """The values of other activations."""
-    if layer.kind in ACTIVATIONS:
-        x = scene.values[layer.inputs[0]]
-        for kind, other in OTHERS.items():
-            if kind != layer.kind:
-                yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
-
-
-def _written(factor: float) -> str:
-    return "-" if factor == -1 else f"{factor:.4g} "
-
-
-def derivative(layer: Node, numbers: Mapping, x: np.ndarray) -> np.ndarray:
-    """The derivative itself, where it is elementwise."""
-    return layer_backward(layer, numbers, x, layer_forward(layer, numbers, x), np.ones_like(x))[0]

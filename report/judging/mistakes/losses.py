@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+from scipy.special import expit
 
 from backproof.cases.format.losses import Loss
 from backproof.reference.formulas.activations import (
@@ -17,122 +18,92 @@ from backproof.reference.formulas.activations import (
 from backproof.reference.formulas.losses import LOSSES, loss_backward, loss_forward, penalty_forward
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import by_row, total_loss
-from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, only
+
+Formula = Callable[..., np.ndarray]
 
 KINDS = {kind.kind: kind for kind in get_args(get_args(Loss)[0])}
-REDUCTIONS = {
-    "sum": "a sum in place of a mean",
-    "mean": "a mean over all terms",
-    "batch_mean": "a mean over the batch",
-}
-OTHER_SETTINGS = {
-    "delta": (1.0,),
-    "beta": (1.0,),
-    "label_smoothing": (0.0,),
-    "class_weights": (None,),
-}
+OTHER_SETTINGS = {"delta": 1.0, "beta": 1.0, "label_smoothing": 0.0, "class_weights": None}
 
 
 def settings(scene: Scene) -> Mistakes:
-    """Other settings of the loss: in both passes or only in one."""
+    """Yield losses with other settings: in both passes or only in one."""
     yield from _instead(scene, _other_settings(scene.problem.loss))
 
 
-def _instead(scene: Scene, others: Iterator[tuple[str, Loss]]) -> Mistakes:
-    if scene.key not in (("loss", "loss"), ("cotangent", scene.last)) and scene.run.has_layers:
-        return
-    for words, other in others:
-        yield from _told(scene, words, scene.computed(replace(scene.problem, loss=other)))
-
-
-def _told(scene: Scene, words: str, both: dict) -> Mistakes:
-    """Locally what is judged; end to end both passes, the loss alone and the gradients alone."""
-    look = f"look at the {scene.problem.loss.kind} loss"
-    yield Mistake(words, both, look)
-    if not scene.run.has_layers:
-        loss = {key: array for key, array in both.items() if key[0] == "loss"}
-        yield Mistake(f"{words} in the loss alone", loss, look)
-        slopes = {key: array for key, array in both.items() if key[0] == "gradient"}
-        yield Mistake(
-            f"{words} in the derivative alone", slopes, "look at the derivative of the loss"
-        )
-
-
 def other_kinds(scene: Scene) -> Mistakes:
-    """Another loss of the format."""
+    """Yield the other losses of the format."""
     yield from _instead(scene, _other_kinds(scene.problem.loss))
 
 
+def _instead(scene: Scene, others: Iterator[tuple[str, Loss]]) -> Mistakes:
+    """Yield other losses: locally in what is judged, end to end in both passes and in one alone."""
+    if scene.run.has_layers and scene.key not in (("loss", "loss"), ("cotangent", scene.last)):
+        return
+    look = f"look at the {scene.problem.loss.kind} loss"
+    for words, other in others:
+        both = scene.computed(replace(scene.problem, loss=other))
+        yield Mistake(words, both, look)
+        if not scene.run.has_layers:
+            yield Mistake(f"{words} in the loss alone", only("loss", both), look)
+            told = f"{words} in the derivative alone"
+            yield Mistake(told, only("gradient", both), "look at the derivative of the loss")
+
+
 def _other_settings(here: Loss) -> Iterator[tuple[str, Loss]]:
-    for name, choices in OTHER_SETTINGS.items():
-        for choice in choices:
-            if name in type(here).model_fields and getattr(here, name) != choice:
-                written = "no" if choice in (None, 0.0) else f"{choice:g} for the"
-                yield f"{written} {name.replace('_', ' ')}", here.model_copy(update={name: choice})
+    for name, choice in OTHER_SETTINGS.items():
+        if name in type(here).model_fields and getattr(here, name) != choice:
+            written = f"{choice:g} for the" if choice else "no"
+            yield f"{written} {name.replace('_', ' ')}", here.model_copy(update={name: choice})
 
 
 def _other_kinds(here: Loss) -> Iterator[tuple[str, Loss]]:
-    own = {"gaussian_nll"}  # of twice as many outputs as targets
-    common = {"factor": here.factor, "reduction": here.reduction}
     for kind, other in KINDS.items():
-        if kind != here.kind and not {kind, here.kind} & own:
-            yield f"{kind} in the place of {here.kind}", other(**common)
+        # gaussian_nll is one of twice as many outputs as targets
+        if kind != here.kind and "gaussian_nll" not in (kind, here.kind):
+            words = f"{kind} in the place of {here.kind}"
+            same = other(factor=here.factor, reduction=here.reduction)
+            yield words, same
             for factor in (2, 1 / 2):
-                words = f"{factor:g} times {kind} in the place of {here.kind}"
-                yield (
-                    words,
-                    other.model_construct(
-                        **(other(**common).model_dump() | {"factor": factor * here.factor})
-                    ),
-                )
+                scaled = same.model_copy(update={"factor": factor * here.factor})
+                yield f"{factor:g} times {words}", scaled
 
 
 def values(scene: Scene) -> Mistakes:
-    """The loss by another formula; the penalties are right."""
+    """Yield the loss by another formula; the penalties are right."""
     if scene.phase != "loss":
         return
-    problem, y, t = (
-        scene.problem,
-        by_row(scene.problem, scene.output),
-        by_row(scene.problem, scene.targets),
-    )
+    problem = scene.problem
+    y, t = by_row(problem, scene.output), by_row(problem, scene.targets)
     rest = penalty_forward(problem.penalties, scene.numbers, problem.axes)
     for words, value in _other_values(problem.loss, y, t, problem.positions):
-        yield Mistake(words, {scene.key: np.asarray(value + rest, np.float64)})
+        yield scene.here(words, np.asarray(value + rest, np.float64))
     for words, targets in other_targets(scene):
-        yield Mistake(
-            words,
-            {scene.key: np.asarray(total_loss(problem, scene.numbers, scene.output, targets))},
-        )
+        yield scene.here(words, total_loss(problem, scene.numbers, scene.output, targets))
 
 
 def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
-    """The targets of other samples, or in another order."""
+    """Yield the targets of other samples, or in another order."""
     first, batch, size = scene.problem.batches[0], scene.batch, len(scene.batch)
-    targets = floats(scene.problem.targets)
+    targets, right = floats(scene.problem.targets), scene.targets
     others = {
         "the targets of the first batch": targets[first[first >= 0][:size]],
         "the targets in the order turned around": targets[::-1][batch],
-        "the targets of the batch in the order turned around": targets[batch][::-1],
-        "the columns of the targets in the order turned around": targets[batch][..., ::-1],
-        "the positions of the targets in the order turned around": _turned_around(targets[batch]),
+        "the targets of the batch in the order turned around": right[::-1],
+        "the columns of the targets in the order turned around": right[..., ::-1],
+        "the positions of the targets in the order turned around": (
+            right[:, ::-1] if right.ndim > 2 else right
+        ),
         "the targets of one sample for all": targets[first[[0] * size]],
         "the targets of the next samples": targets[(batch + 1) % len(targets)],
     }
-    yield from (
-        (words, other) for words, other in others.items() if other.shape == scene.targets.shape
-    )
-
-
-def _turned_around(x: np.ndarray) -> np.ndarray:
-    """The first axis of positions, if there is one, from its end."""
-    return x[:, ::-1] if x.ndim > 2 else x
+    yield from ((words, other) for words, other in others.items() if other.shape == right.shape)
 
 
 def _other_values(
     loss: Loss, y: np.ndarray, t: np.ndarray, positions: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Wrong losses of outputs y and targets t, (rows, outputs), a row for each sample and position."""
+    """Yield wrong losses of outputs y and targets t, (rows, outputs)."""
 
     def of(terms: np.ndarray) -> np.ndarray:
         number = {"sum": 1, "mean": terms.size, "batch_mean": len(y) // positions}[loss.reduction]
@@ -144,20 +115,16 @@ def _other_values(
     yield "the square of the terms", of(np.square(terms))
     if y.shape == t.shape:
         yield "the loss with outputs and targets exchanged", loss_forward(loss, t, y, positions)
-        yield (
-            "the square of the sum in place of the sum of the squares",
-            of(terms) * (y - t).sum() ** 2 / terms.sum(),
-        )
+        square = of(terms) * (y - t).sum() ** 2 / terms.sum()
+        yield "the square of the sum in place of the sum of the squares", square
         yield "the outputs without the targets", of(y)
     for words, formula in TERMS.get(loss.kind, {}).items():
         yield words, of(formula(loss, y, t))
     if loss.kind == "softmax_cross_entropy":
         for epsilon in (1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
             inside = np.log(softmax_forward(y) + epsilon)
-            yield (
-                f"{epsilon:g} added inside the logarithm",
-                of(-_over_classes(_smoothed(loss, t) * inside)),
-            )
+            value = of(-_over_classes(_smoothed(loss, t) * inside))
+            yield f"{epsilon:g} added inside the logarithm", value
 
 
 def _over_classes(terms: np.ndarray) -> np.ndarray:
@@ -166,10 +133,6 @@ def _over_classes(terms: np.ndarray) -> np.ndarray:
 
 def _length(y: np.ndarray) -> np.ndarray:
     return np.linalg.norm(y, axis=-1, keepdims=True)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def _cross_entropy(p: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -181,7 +144,7 @@ def _smoothed(loss: Loss, t: np.ndarray) -> np.ndarray:
 
 
 def _shared_by_others(loss: Loss, t: np.ndarray) -> np.ndarray:
-    """The smoothing is shared by the classes that are not the target."""
+    """Return the targets with the smoothing shared by the classes that are not the target."""
     return (1 - loss.label_smoothing) * t + loss.label_smoothing * (1 - t) / (t.shape[-1] - 1)
 
 
@@ -189,44 +152,34 @@ def _not_joined(d: np.ndarray, limit: float) -> np.ndarray:
     return np.where(np.abs(d) <= limit, d * d / 2, limit * np.abs(d))
 
 
-def _mean_and_logarithm(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return y[..., : y.shape[-1] // 2], y[..., y.shape[-1] // 2 :]
-
-
 def _of_a_variance(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    m, variance = _mean_and_logarithm(y)
+    m, variance = np.split(y, 2, axis=-1)
     return (np.log(np.abs(variance)) + np.square(m - t) / np.abs(variance)) / 2
 
 
 def _without_the_logarithm(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    m, s = _mean_and_logarithm(y)
+    m, s = np.split(y, 2, axis=-1)
     return np.square(m - t) * np.exp(-s) / 2
 
 
+# The terms of a wrong loss, of its settings, outputs and targets.
+NOT_JOINED = "a straight part that is not joined to the parabola"
 PERCEPTRON = "a margin of 0, the perceptron's,"
-TERMS: dict[str, dict[str, Callable]] = {
+TERMS: dict[str, dict[str, Formula]] = {
     "weighted_squares": {"the squares of the weights": lambda loss, y, t: np.square(t * y)},
     "log_cosh": {
         "log 2 that is not subtracted": lambda loss, y, t: np.logaddexp(y - t, t - y),
         "the parabola d² / 2": lambda loss, y, t: np.square(y - t) / 2,
     },
-    "huber": {
-        "a straight part that is not joined to the parabola": lambda loss, y, t: _not_joined(
-            y - t, loss.delta
-        ),
-    },
-    "smooth_l1": {
-        "a straight part that is not joined to the parabola": lambda loss, y, t: (
-            _not_joined(y - t, loss.beta) / loss.beta
-        ),
-    },
+    "huber": {NOT_JOINED: lambda loss, y, t: _not_joined(y - t, loss.delta)},
+    "smooth_l1": {NOT_JOINED: lambda loss, y, t: _not_joined(y - t, loss.beta) / loss.beta},
     "binary_cross_entropy": {
         "the term t log y alone": lambda loss, y, t: -t * np.log(y),
         "the term (1 - t) log(1 - y) alone": lambda loss, y, t: -(1 - t) * np.log(1 - y),
     },
     "sigmoid_binary_cross_entropy": {
         "sigmoid taken twice, of probabilities in place of logits,": lambda loss, y, t: (
-            _cross_entropy(_sigmoid(_sigmoid(y)), t)
+            _cross_entropy(expit(expit(y)), t)
         ),
         "a forgotten sigmoid": lambda loss, y, t: _cross_entropy(y, t),
     },
@@ -271,87 +224,83 @@ TERMS: dict[str, dict[str, Callable]] = {
 
 
 def slopes(scene: Scene) -> Mistakes:
-    """The derivative of the loss by another formula."""
+    """Yield the derivative of the loss by another formula."""
     if scene.run.has_layers and scene.key != ("cotangent", scene.last):
         return
     loss = scene.problem.loss
     look = f"look at the derivative of the {loss.kind} loss"
-    for words, slope in [*_slopes_of_any(loss), *SLOPES.get(loss.kind, {}).items()]:
-        yield Mistake(words, scene.computed(slope=slope), look)
+    for words, slope in (OF_ANY_LOSS | SLOPES.get(loss.kind, {})).items():
+        if words != DIFFERENCE or loss.kind not in ("squared_error", "huber", "gaussian_nll"):
+            yield Mistake(words, scene.computed(slope=slope), look)
 
 
-# Each is called like the right one: with the loss, outputs and targets (rows, outputs), and the number of positions.
+# Each is called like the right one: with the loss, outputs and targets (rows, outputs), and the
+# number of positions.
 
 
-def _times_terms(
-    loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, terms: np.ndarray
-) -> np.ndarray:
-    """Other derivatives of the terms, times the factor and divided by their number as the right ones are."""
-    right, own = loss_backward(loss, y, t, positions), LOSSES[loss.kind][1](loss, y, t)
-    return terms * (right[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan)
+def _terms(formula: Formula) -> Formula:
+    """Return the derivative of a loss whose terms have this derivative, a function of y and t.
+
+    It has the factor of the right derivative, and is divided by as many terms.
+    """
+
+    def slope(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> np.ndarray:
+        right, own = loss_backward(loss, y, t, positions), LOSSES[loss.kind][1](loss, y, t)
+        share = right[own != 0].sum() / own[own != 0].sum() if own.any() else np.nan
+        return formula(y, t) * share
+
+    return slope
 
 
-def _terms(formula: Callable) -> Callable:
-    """The derivative of a loss whose terms have this derivative, a function of its outputs and targets."""
-    return lambda loss, y, t, positions: _times_terms(loss, y, t, positions, formula(y, t))
-
-
-def _right_and(change: Callable) -> Callable:
-    """The right derivative, changed by a function of it and of the outputs."""
+def _right_and(change: Formula) -> Formula:
+    """Return the right derivative, changed by a function of it and of the outputs."""
     return lambda loss, y, t, positions: change(loss_backward(loss, y, t, positions), y)
 
 
-def _slopes_of_any(loss: Loss) -> Iterator[tuple[str, Callable]]:
-    yield "a cotangent of ones", lambda loss, y, t, _: 0 * y + 1
-    yield "ones in place of the derivative of the terms", _terms(lambda y, t: 0 * y + 1)
-    yield "the outputs in place of the derivative", _terms(lambda y, t: y)
-    yield "the signs of the derivative", _right_and(lambda dy, y: np.sign(dy))
-    yield (
-        "the derivative with -t for t",
-        lambda loss, y, t, positions: loss_backward(loss, y, -t, positions),
-    )
-    yield "the derivative on the other side of the kink", _above
-    yield (
-        "half a derivative at the kink",
-        lambda *operands: (_above(*operands) + _below(*operands)) / 2,
-    )
-    yield (
-        "sigmoid's derivative once more",
-        _right_and(lambda dy, y: dy * _sigmoid(y) * _sigmoid(-y)),
-    )
-    yield (
-        "softmax's derivative once more",
-        _right_and(lambda dy, y: softmax_backward(y, softmax_forward(y), dy)),
-    )
-    if loss.kind not in ("squared_error", "huber", "gaussian_nll"):
-        yield "y - t in place of the derivative", _terms(lambda y, t: y - t)
+def _beside(to: float) -> Formula:
+    """Return the right derivative at the outputs next to y, upwards or downwards."""
+    return lambda loss, y, t, positions: loss_backward(loss, np.nextafter(y, to), t, positions)
 
 
-def _above(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> np.ndarray:
-    return loss_backward(loss, np.nextafter(y, np.inf), t, positions)
+ABOVE, BELOW = _beside(np.inf), _beside(-np.inf)
+DIFFERENCE = "y - t in place of the derivative"
+OF_ANY_LOSS: dict[str, Formula] = {
+    "a cotangent of ones": lambda loss, y, t, _: 0 * y + 1,
+    "ones in place of the derivative of the terms": _terms(lambda y, t: 0 * y + 1),
+    "the outputs in place of the derivative": _terms(lambda y, t: y),
+    "the signs of the derivative": _right_and(lambda dy, y: np.sign(dy)),
+    "the derivative with -t for t": lambda loss, y, t, positions: loss_backward(
+        loss, y, -t, positions
+    ),
+    "the derivative on the other side of the kink": ABOVE,
+    "half a derivative at the kink": lambda *of: (ABOVE(*of) + BELOW(*of)) / 2,
+    "sigmoid's derivative once more": _right_and(lambda dy, y: dy * expit(y) * expit(-y)),
+    "softmax's derivative once more": _right_and(
+        lambda dy, y: softmax_backward(y, softmax_forward(y), dy)
+    ),
+    DIFFERENCE: _terms(lambda y, t: y - t),
+}
 
 
-def _below(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> np.ndarray:
-    return loss_backward(loss, np.nextafter(y, -np.inf), t, positions)
-
-
-def _half(*, first: bool) -> Callable:
-    """The derivative by the means alone, or by the log variances."""
+def _half(*, first: bool) -> Formula:
+    """Return the derivative by the means alone, or by the log variances."""
     return _right_and(lambda dy, y: dy * ((np.arange(y.shape[-1]) < y.shape[-1] // 2) == first))
 
 
-def _with_epsilon(epsilon: float) -> Callable:
+def _with_epsilon(epsilon: float) -> Formula:
     return _terms(lambda y, t: (1 - t) / (1 - y + epsilon) - t / (y + epsilon))
 
 
-SLOPES: dict[str, dict[str, Callable]] = {
+def _over_delta(loss: Loss, *operands) -> np.ndarray:
+    return loss_backward(loss, *operands) / loss.delta
+
+
+SLOPES: dict[str, dict[str, Formula]] = {
     "huber": {
         "a derivative that is not cut off at delta": _terms(lambda y, t: y - t),
-        "a cut at 1 of d / delta, in place of delta,": lambda loss, *more: (
-            loss_backward(loss, *more) / loss.delta
-        ),
+        "a cut at 1 of d / delta, in place of delta,": _over_delta,
     },
-    "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: _sigmoid(y - t))},
+    "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: expit(y - t))},
     "hinge": {"a forgotten mask": _terms(lambda y, t: -t)},
     "kl_divergence": {
         "exp(y) - t, of the softmax's cross-entropy,": _terms(lambda y, t: np.exp(y) - t)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from backproof.backends.trajectory import Arrays
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.formulas.positions import rows
@@ -20,7 +21,13 @@ from backproof.report.judging.mistakes.formulas import (
     layer_backward,
     layer_forward,
 )
-from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene
+from backproof.report.judging.mistakes.scene import (
+    Mistake,
+    Mistakes,
+    Scene,
+    end_to_end,
+    only,
+)
 
 DEEP = 8  # layers before the last one
 FEW, HALF = 1e-3, 0.5
@@ -28,15 +35,15 @@ FEW_NUMBERS = 6
 
 
 def users(scene: Scene, name: str) -> list[Node]:
-    """The layers that take the value of that name."""
+    """Return the layers that take the value of that name."""
     return [layer for layer in scene.problem.network if name in layer.inputs]
 
 
 def _suspects(scene: Scene) -> list[Node]:
-    """The layers whose backward pass may have gone wrong, the last one first.
+    """Return the layers whose backward pass may have gone wrong, the last one first.
 
-    End to end they stand between the last gradient that is right and the first one, on the way back, that is wrong; and
-    skips, which pass something back to a layer far before them.
+    End to end they stand between the last gradient that is right and the first one, on the way
+    back, that is wrong; and skips, which pass something back to a layer far before them.
     """
     if scene.run.has_layers:
         return users(scene, scene.tensor) if scene.phase == "cotangent" else []
@@ -49,19 +56,14 @@ def _suspects(scene: Scene) -> list[Node]:
 
 
 def _has_wrong_gradient(scene: Scene, layer: Node) -> bool:
-    """One of the layer's own gradients is wrong."""
-    keys = [
-        key
-        for key in scene.checks
-        if key[0] == "gradient" and key[1].rpartition(".")[0] == layer.name
-    ]
-    return any(scene.is_wrong(key) for key in keys)
+    """Tell whether one of the layer's own gradients is wrong."""
+    gradients = only("gradient", scene.found)
+    return any(scene.is_wrong(key) for key in gradients if key[1].rpartition(".")[0] == layer.name)
 
 
+@end_to_end
 def settings(scene: Scene) -> Mistakes:
-    """End to end: another activation or another setting in both passes, or other operands."""
-    if scene.run.has_layers:
-        return
+    """Yield another activation or another setting in both passes, or other operands."""
     for layer in scene.problem.network:
         look = f"look at the {layer.kind} layer {layer.name}"
         for words, other in _others(layer):
@@ -79,47 +81,39 @@ def _others(layer: Node) -> Iterator[tuple[str, Node]]:
                 yield f"{kind} in the place of {layer.kind}", in_place_of(layer, other)
 
 
-def _other_operands(scene: Scene) -> Iterator[tuple[str, Mapping]]:
-    """Other numbers for both passes."""
+def _other_operands(scene: Scene) -> Iterator[tuple[str, Arrays]]:
+    """Yield other numbers for both passes."""
     for layer in scene.problem.network:
         bias, mask = f"{layer.name}.bias", layer.masks.get("mask")
         if bias in scene.numbers:
             yield f"a forgotten bias of {layer.name}", {bias: 0 * scene.numbers[bias]}
             yield f"a bias of {layer.name} that is added twice", {bias: 2 * scene.numbers[bias]}
         if mask in scene.numbers:
-            ones, rate = 0 * scene.numbers[mask] + 1, layer.settings["rate"]
-            yield f"a forgotten mask of {layer.name}", {mask: ones}
-            yield (
-                f"a mask of {layer.name} that is turned around",
-                {mask: ones - scene.numbers[mask]},
-            )
-            yield (
-                f"a mask of {layer.name} that is not scaled",
-                {mask: scene.numbers[mask] * (1 - rate)},
-            )
+            kept, rate = scene.numbers[mask], layer.settings["rate"]
+            ones, told = 0 * kept + 1, f"mask of {layer.name}"
+            yield f"a forgotten {told}", {mask: ones}
+            yield f"a {told} that is turned around", {mask: ones - kept}
+            yield f"a {told} that is not scaled", {mask: kept * (1 - rate)}
             yield f"no dropout of {layer.name} at all", {mask: ones * (1 - rate)}
 
 
 def kinks(scene: Scene) -> Mistakes:
-    """The derivative at a kink: that of the other side, or one between them."""
+    """Yield the derivative at a kink: that of the other side, or one between them."""
     for mistake in _with_rules(scene, derivatives.kinks):
         yield mistake
-        share = (
-            _share(scene, mistake.tensors.get(scene.key))
-            if derivatives.OTHER_SIDE in mistake.words
-            else 0
-        )
-        if share:
-            words = mistake.words.replace(
-                derivatives.OTHER_SIDE, f"a derivative {share:.3g} of the way to that"
-            )
-            apart = {key: other - scene.truths[key] for key, other in mistake.tensors.items()}
-            between = {key: scene.truths[key] + share * away for key, away in apart.items()}
+        other = mistake.tensors.get(scene.key)
+        if derivatives.OTHER_SIDE in mistake.words and (share := _share(scene, other)):
+            told = f"a derivative {share:.3g} of the way to that"
+            between = {
+                key: scene.truths[key] + share * (other - scene.truths[key])
+                for key, other in mistake.tensors.items()
+            }
+            words = mistake.words.replace(derivatives.OTHER_SIDE, told)
             yield Mistake(words, between, mistake.look)
 
 
 def _share(scene: Scene, other: np.ndarray | None) -> float:
-    """How far the found tensor is on the way from the truth to another one; 0 where it is not between them."""
+    """Return how far the found tensor is on the way to another one; 0 where it is not between."""
     if other is None or not (apart := np.abs(other - scene.truth)).any():
         return 0.0
     at = np.unravel_index(apart.argmax(), apart.shape)
@@ -129,17 +123,17 @@ def _share(scene: Scene, other: np.ndarray | None) -> float:
 
 
 def slopes(scene: Scene) -> Mistakes:
-    """A layer's own derivative, left out or taken wrongly."""
+    """Yield a layer's own derivative, left out or taken wrongly."""
     yield from _with_rules(scene, derivatives.slopes)
 
 
 def other_slopes(scene: Scene) -> Mistakes:
-    """The derivative of another activation."""
+    """Yield the derivative of another activation."""
     yield from _with_rules(scene, derivatives.other_slopes)
 
 
 def _with_rules(scene: Scene, wrong: Callable[[Node], Iterator[tuple[str, Backward]]]) -> Mistakes:
-    """Wrong rules in one layer, or in all of its kind."""
+    """Yield wrong rules in one layer, and end to end in all of its kind."""
     suspects = _suspects(scene)
     for layer in suspects:
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
@@ -148,35 +142,31 @@ def _with_rules(scene: Scene, wrong: Callable[[Node], Iterator[tuple[str, Backwa
     if scene.run.has_layers:
         return
     for kind in sorted({layer.kind for layer in suspects if layer.kind in ACTIVATIONS}):
+        look = f"look at the backward pass of the {kind} layers"
         alike = [layer for layer in reversed(scene.problem.network) if layer.kind == kind]
-        rules = zip(*(wrong(layer) for layer in alike), strict=True) if len(alike) > 1 else ()
+        rules = zip(*map(wrong, alike), strict=True) if len(alike) > 1 else ()
         for together in rules:
             by_layer = {layer.name: rule for layer, (_, rule) in zip(alike, together, strict=True)}
-            look = f"look at the backward pass of the {kind} layers"
-            yield Mistake(
-                f"{together[0][0].rstrip(',')}, in every such layer,",
-                scene.computed(rules=by_layer),
-                look,
-            )
+            words = f"{together[0][0].rstrip(',')}, in every such layer,"
+            yield Mistake(words, scene.computed(rules=by_layer), look)
 
 
+@end_to_end
 def of_factors(scene: Scene) -> Mistakes:
-    """End to end: what one layer passes back, or its gradients, times a number."""
-    if scene.run.has_layers:
-        return
-    numbers = {"with the wrong sign,": -1, "doubled,": 2, "halved,": 0.5, "cut off,": 0}
-    numbers |= {"averaged over the batch,": 1 / len(scene.batch)} if len(scene.batch) > 2 else {}
+    """Yield what one layer passes back, or its gradients, times a number."""
+    numbers = {"with the wrong sign,": -1.0, "doubled,": 2, "halved,": 0.5, "cut off,": 0}
+    if len(scene.batch) > 2:
+        numbers["averaged over the batch,"] = 1 / len(scene.batch)
     read_off = scene.factor
     if read_off and not np.isclose(read_off, [*numbers.values()], rtol=1e-6).any():
         numbers[f"that is {factors.written(read_off)} times what is right,"] = read_off
     for layer in _suspects(scene):
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
         for words, factor in numbers.items():
-            rules = {layer.name: _times(factor)}
             told = f"what {layer.name} passes back, {words}"
-            yield Mistake(told, scene.computed(rules=rules), look)
+            yield Mistake(told, scene.computed(rules={layer.name: _times(factor)}), look)
     for kind in ("weight", "bias"):
-        keys = [key for key in scene.truths if key[0] == "gradient" and key[1].endswith(f".{kind}")]
+        keys = [key for key in only("gradient", scene.truths) if key[1].endswith(f".{kind}")]
         for words, factor in numbers.items() if len(keys) > 1 else ():
             told = f"the gradient of every {kind}, {words}"
             yield Mistake(told, {key: factor * scene.truths[key] for key in keys})
@@ -190,10 +180,11 @@ def _times(factor: float) -> Backward:
     return rule
 
 
+@end_to_end
 def joint(scene: Scene) -> Mistakes:
-    """End to end: y - t for the derivatives of the loss and the last activation, alone and beside another mistake."""
+    """Yield y - t for the derivatives of loss and last activation, alone or beside a mistake."""
     *before, last = scene.problem.network
-    if scene.run.has_layers or last.kind not in ("softmax", "sigmoid", "log_softmax") or not before:
+    if last.kind not in ("softmax", "sigmoid", "log_softmax") or not before:
         return
     loss = scene.problem.loss
     number = {"sum": 1, "mean": scene.targets.size, "batch_mean": len(scene.batch)}[loss.reduction]
@@ -203,9 +194,8 @@ def joint(scene: Scene) -> Mistakes:
 
     left_out = {last.name: lambda layer, numbers, x, y, dy: (dy, {})}
     words = f"y - t behind {before[-1].name}, for a cross-entropy of its own behind {last.kind},"
-    look = (
-        f"look at the derivatives of the {loss.kind} loss and of the {last.kind} layer {last.name}"
-    )
+    place = f"the {loss.kind} loss and of the {last.kind} layer {last.name}"
+    look = f"look at the derivatives of {place}"
     yield Mistake(words, scene.computed(slope=slope, rules=left_out), look)
     for layer in reversed(before[-DEEP:]):
         for second, rule in derivatives.slopes(layer):
@@ -213,83 +203,69 @@ def joint(scene: Scene) -> Mistakes:
             yield Mistake(f"{words} and {second.rstrip(',')}", tensors, look)
 
 
+@end_to_end
 def slopes_and_factors(scene: Scene) -> Mistakes:
-    """End to end: a layer's derivative taken wrongly, and every gradient times a number."""
-    if scene.run.has_layers:
-        return
+    """Yield a layer's derivative taken wrongly, and every gradient times a number.
+
+    Two mistakes at once may fit a few numbers by chance: those must come true at another step.
+    """
+    numbers = sum(truth.size for truth in only("gradient", scene.truths).values())
     for mistake in slopes(scene):
+        gradients = only("gradient", mistake.tensors)
         for words, factor in factors.known(scene, of_loss=True):
-            tensors = {
-                key: factor * array
-                for key, array in mistake.tensors.items()
-                if key[0] == "gradient"
-            }
+            tensors = {key: factor * array for key, array in gradients.items()}
             told = f"{mistake.words.rstrip(',')}, and {words.rstrip(',')} in every gradient,"
-            yield Mistake(told, tensors, mistake.look, again=_numbers(scene) < FEW_NUMBERS)
+            yield Mistake(told, tensors, mistake.look, again=numbers < FEW_NUMBERS)
 
 
-def _numbers(scene: Scene) -> int:
-    """How many numbers of gradients there are, of which two mistakes at once may fit a few by chance."""
-    return sum(truth.size for (phase, _), truth in scene.truths.items() if phase == "gradient")
-
-
+@end_to_end
 def forwards(scene: Scene) -> Mistakes:
-    """End to end: a wrong value of one layer, on which everything behind it and the backward pass depend."""
-    if scene.run.has_layers:
-        return
+    """Yield a wrong value of one layer, on which all behind it and the backward pass depend."""
     for place, layer in enumerate(scene.problem.network):
         look = f"look at the forward pass of the {layer.kind} layer {layer.name}"
         for words, value in [*layers.wrong_values(scene, layer), *layers.other_kinds(scene, layer)]:
-            values = {name: scene.values[name] for name in scene.names[: place + 1]} | {
-                layer.name: value
-            }
+            values = {name: scene.values[name] for name in scene.names[: place + 1]}
+            values[layer.name] = value
             for later in scene.problem.network[place + 1 :]:
                 x = values[later.inputs[0]]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)
-            yield Mistake(
-                f"{words.rstrip(',')} in {layer.name}",
-                scene.computed(values=values, by_the_loss=True),
-                look,
-            )
+            tensors = scene.computed(values=values, by_the_loss=True)
+            yield Mistake(f"{words.rstrip(',')} in {layer.name}", tensors, look)
 
 
+@end_to_end
 def samples(scene: Scene) -> Mistakes:
-    """End to end: the samples or the targets of another batch."""
-    if scene.run.has_layers:
-        return
-    problem, size = scene.problem, len(scene.batch)
+    """Yield the samples or the targets of another batch."""
+    problem, size, count = scene.problem, len(scene.batch), len(scene.problem.inputs)
     steps = range(max(0, scene.step - 16), min(problem.steps, scene.step + 16))
     batches = {
         f"the samples of step {step}": problem.batches[step] for step in steps if step != scene.step
     }
-    batches |= {"the next samples": (scene.batch + 1) % len(problem.inputs)}
-    batches |= {"the first sample in every place": scene.batch[[0] * size]}
-    batches |= {
-        "the samples in the order of the file": (
-            scene.step * problem.batches.shape[1] + np.arange(size)
-        )
-    }
+    batches["the next samples"] = (scene.batch + 1) % count
+    batches["the first sample in every place"] = scene.batch[[0] * size]
+    first = scene.step * problem.batches.shape[1]
+    batches["the samples in the order of the file"] = first + np.arange(size)
+
+    def values(rows: np.ndarray) -> Arrays:
+        return forward(problem.network, scene.numbers, floats(problem.inputs[rows]))[0]
+
     for words, batch in batches.items():
-        rows = batch[batch >= 0] % len(problem.inputs)
+        rows = batch[batch >= 0] % count
         if len(rows) == size:
-            inputs, targets = floats(problem.inputs[rows]), floats(problem.targets[rows])
-            values, _ = forward(problem.network, scene.numbers, inputs)
-            yield Mistake(words, scene.computed(values=values, targets=targets, by_the_loss=True))
+            right = floats(problem.targets[rows])
+            tensors = scene.computed(values=values(rows), targets=right, by_the_loss=True)
+            yield Mistake(words, tensors)
     for words, targets in losses.other_targets(scene):
         yield Mistake(words, scene.computed(targets=targets))
-    for words, inputs in {
-        "inputs in the order turned around": problem.inputs[::-1][scene.batch]
-    }.items():
-        yield Mistake(
-            words, scene.computed(values=forward(problem.network, scene.numbers, floats(inputs))[0])
-        )
+    turned = values(count - 1 - scene.batch)
+    yield Mistake("inputs in the order turned around", scene.computed(values=turned))
 
 
 # ---------------------------------------------------------------- gradients of one layer
 
 
 def gradients(scene: Scene) -> Mistakes:
-    """A layer's gradient of other samples, or of another cotangent or value."""
+    """Yield a layer's gradient of other samples, or of another cotangent or value."""
     name, _, what = scene.tensor.rpartition(".")
     layer = scene.layer(name)
     if scene.phase != "gradient" or layer is None:
@@ -310,47 +286,46 @@ def _of_a_dense_layer(scene: Scene, layer: Node, x: np.ndarray, dy: np.ndarray) 
 
     rest = scene.truth - alone(x, dy)  # of ties and penalties
 
-    def of(x: np.ndarray, dy: np.ndarray) -> dict:
-        return {scene.key: rest + alone(x, dy)}
+    def of(words: str, x: np.ndarray, dy: np.ndarray) -> Mistake:
+        return scene.here(words, rest + alone(x, dy))
 
-    for sample in range(min(len(x), 64)):
-        yield Mistake(f"the gradient of sample {sample} alone", of(x[[sample]], dy[[sample]]))
-        others = np.arange(len(x)) != sample
-        yield Mistake(f"the gradient without sample {sample}", of(x[others], dy[others]))
-    yield from _of_positions(x, dy, of)
+    yield from _of_some("sample", 0, x, dy, of)
+    if x.ndim > 2:
+        yield of("samples and positions mixed up in the value", layers.mixed_up(x), dy)
+        yield of("samples and positions mixed up in the cotangent", x, layers.mixed_up(dy))
+        flat_x, flat_dy = (array.reshape(len(x), -1, array.shape[-1]) for array in (x, dy))
+        yield from _of_some("position", 1, flat_x, flat_dy, of)
     for other, cotangent in scene.cotangents.items():
         if other != layer.name and cotangent.shape == dy.shape:
-            yield Mistake(
-                f"the cotangent of {other} in place of the one of {layer.name}", of(x, cotangent)
-            )
+            words = f"the cotangent of {other} in place of the one of {layer.name}"
+            yield of(words, x, cotangent)
     for other, value in scene.values.items() if is_weight else ():
         if value.shape == x.shape and other != layer.inputs[0]:
-            yield Mistake(
-                f"the value of {other} in place of the one of {layer.inputs[0]}", of(value, dy)
-            )
+            words = f"the value of {other} in place of the one of {layer.inputs[0]}"
+            yield of(words, value, dy)
 
 
-def _of_positions(x: np.ndarray, dy: np.ndarray, of: Callable) -> Mistakes:
-    """The gradient of some positions, or of samples and positions mixed up, by a formula of x and dy."""
-    if x.ndim == 2:
-        return
-    yield Mistake("samples and positions mixed up in the value", of(layers.mixed_up(x), dy))
-    yield Mistake("samples and positions mixed up in the cotangent", of(x, layers.mixed_up(dy)))
-    x, dy = (values.reshape(len(values), -1, values.shape[-1]) for values in (x, dy))
-    for position in range(min(x.shape[1], 64)):
-        yield Mistake(
-            f"the gradient of position {position} alone", of(x[:, [position]], dy[:, [position]])
-        )
-        others = np.arange(x.shape[1]) != position
-        yield Mistake(f"the gradient without position {position}", of(x[:, others], dy[:, others]))
+def _of_some(what: str, axis: int, x: np.ndarray, dy: np.ndarray, of: Callable) -> Mistakes:
+    """Yield the gradient of one sample or position, and that of the others."""
+    places = np.arange(x.shape[axis])
+    for place in places[:64]:
+        choices = {
+            f"the gradient of {what} {place} alone": places == place,
+            f"the gradient without {what} {place}": places != place,
+        }
+        for words, kept in choices.items():
+            yield of(words, x.compress(kept, axis), dy.compress(kept, axis))
 
 
 def _of_a_slope(scene: Scene, x: np.ndarray, dy: np.ndarray) -> Mistakes:
-    def of(terms: np.ndarray) -> dict:
-        shared = scene.truth.shape == (1,)
-        return {scene.key: terms.sum()[None] if shared else rows(terms, 0).sum(axis=0)}
-
-    yield Mistake("a slope's gradient without the cotangent", of(np.minimum(x, 0)))
-    yield Mistake("a slope's gradient from the positive side", of(dy * np.maximum(x, 0)))
-    yield Mistake("a slope's gradient from both sides", of(dy * x))
-    yield Mistake("a slope's gradient of the first sample alone", of((dy * np.minimum(x, 0))[:1]))
+    below = np.minimum(x, 0)
+    terms = {
+        "without the cotangent": below,
+        "from the positive side": dy * np.maximum(x, 0),
+        "from both sides": dy * x,
+        "of the first sample alone": (dy * below)[:1],
+    }
+    for words, of in terms.items():
+        is_shared = scene.truth.shape == (1,)
+        total = of.sum()[None] if is_shared else rows(of, 0).sum(axis=0)
+        yield scene.here(f"a slope's gradient {words}", total)

@@ -1,13 +1,14 @@
-"""One recorded step as the mistakes see it: its numbers in float64, and the reference's formulas fed with them.
+"""One recorded step as the mistakes see it: its numbers in float64, and the reference's formulas.
 
-Judged locally, the values and cotangents are the recorded ones; end to end they are computed from the parameters.
+Judged locally, the values and cotangents are the recorded ones; end to end they are computed from
+the parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +57,16 @@ Mistakes = Iterator[Mistake]
 
 @dataclass(frozen=True)
 class Scene:
-    """One recorded step of a run, `run` cut to it, and the tensor that is wrong there; `earlier` is the step before."""
+    """One recorded step of a run, and the tensor that is wrong there.
+
+    Attributes:
+        problem: what is computed.
+        trajectory: the whole run; `run` is cut to this step.
+        row: the step's place in the trajectory.
+        phase: of the wrong tensor.
+        tensor: the wrong tensor's name.
+        alone: only the wrong tensor is to be explained, not all that is judged with it.
+    """
 
     problem: Problem
     trajectory: Trajectory
@@ -97,7 +107,7 @@ class Scene:
 
     @cached_property
     def checks(self) -> dict[Key, Check]:
-        """The wrong tensor's check; of gradients that are judged end to end those of all of them, and the loss."""
+        """The wrong tensor's check; end to end those of all gradients and of the loss."""
         checks = checks_of_steps(self.problem, self.run)
         if self.alone or self.run.has_layers or self.phase not in ("loss", "gradient"):
             found = next((check for check in checks if check[:2] == self.key), None)
@@ -105,23 +115,20 @@ class Scene:
         return {check[:2]: check for check in checks if check.phase in ("loss", "gradient")}
 
     def start(self, key: Key) -> np.ndarray | float:
-        """What the numbers of a tensor are compared from: of a parameter its change is."""
+        """Return what is subtracted from a tensor: of a parameter, the change is compared."""
         return floats(self.run.before[key[1]][0]) if key[0] == "update" else 0.0
 
     @cached_property
     def found(self) -> Tensors:
         """What is recorded."""
-        return {
-            key: floats(check.actual[0]) - self.start(key) for key, check in self.checks.items()
-        }
+        checks = self.checks.items()
+        return {key: floats(check.actual[0]) - self.start(key) for key, check in checks}
 
     @cached_property
     def truths(self) -> Tensors:
         """What is right."""
-        return {
-            key: floats(check.truth.value[0]) - self.start(key)
-            for key, check in self.checks.items()
-        }
+        checks = self.checks.items()
+        return {key: floats(check.truth.value[0]) - self.start(key) for key, check in checks}
 
     @property
     def truth(self) -> np.ndarray:
@@ -129,7 +136,7 @@ class Scene:
         return self.truths[self.key]
 
     def is_wrong(self, key: Key) -> bool:
-        """The tensor is not within rounding of its truth."""
+        """Tell whether the tensor is not within rounding of its truth."""
         return not (np.abs(self.found[key] - self.truths[key]) <= self.rounding[key]).all()
 
     @cached_property
@@ -163,11 +170,9 @@ class Scene:
     @cached_property
     def masks(self) -> Arrays:
         """The masks of the step, and the buffers before it."""
-        masks = {
-            path: floats(mask[: len(self.batch)])
-            for path, mask in self.problem.masks_at(self.step).items()
-        }
-        return masks | {path: floats(array[0]) for path, array in self.run.buffers_before.items()}
+        masks = self.problem.masks_at(self.step)
+        now = {path: floats(mask[: len(self.batch)]) for path, mask in masks.items()}
+        return now | {path: floats(array[0]) for path, array in self.run.buffers_before.items()}
 
     @cached_property
     def numbers(self) -> Arrays:
@@ -229,13 +234,13 @@ class Scene:
         return self.values[self.last]
 
     def layer(self, name: str) -> Node | None:
-        """The node of that name."""
+        """Return the node of that name, if there is one."""
         return next((layer for layer in self.problem.network if layer.name == name), None)
 
     # ------------------------------------------------------------ the formulas
 
     def computed(self, problem: Problem | None = None, **operands) -> Tensors:
-        """The wrong tensors by the formulas: of another problem, with other operands (`passes`)."""
+        """Compute the wrong tensors by `passes`, of this problem unless another one is given."""
         results = self.passes(problem or self.problem, **operands)
         return {key: array for key, array in results.items() if key in self.checks}
 
@@ -251,38 +256,32 @@ class Scene:
         by_the_loss: bool = False,
         **rules,
     ) -> Tensors:
-        """Loss, cotangents and gradients of another problem.
+        """Compute the loss, cotangents and gradients of another problem.
 
         Args:
             problem: its formulas.
             operands: parameters and masks of both passes.
             numbers: the same of the backward pass alone.
-            values: of every layer; unless given those of this step, or end to end of these operands.
+            values: of every layer; by default those of this step, end to end of these operands.
             targets: of the batch.
             network: end to end, in the place of the problem's.
-            by_the_loss: leave out the backward pass where the loss is another one than was found, which saves time.
+            by_the_loss: leave out the backward pass where the loss is another one than was found,
+                which saves time.
             rules: those of `passed_back`.
         """
-        operands, targets = (
-            self.numbers if operands is None else operands,
-            self.targets if targets is None else targets,
-        )
+        operands = self.numbers if operands is None else operands
+        targets = self.targets if targets is None else targets
         numbers = operands if numbers is None else numbers
         if values is None:
-            anew = not self.run.has_layers and not (network is None and operands is self.numbers)
-            values = (
-                forward(network or problem.network, operands, self.inputs)[0]
-                if anew
-                else self.values
-            )
+            as_here = self.run.has_layers or (network is None and operands is self.numbers)
+            network = network or problem.network
+            values = self.values if as_here else forward(network, operands, self.inputs)[0]
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
             loss = total_loss(problem, operands, values[self.last], targets)
-            results["loss", "loss"] = np.asarray(loss, np.float64)
-            if by_the_loss and not np.isclose(
-                results["loss", "loss"], self.found["loss", "loss"], rtol=0.05
-            ):
+            if by_the_loss and not np.isclose(loss, self.found["loss", "loss"], rtol=0.05):
                 return {}
+            results["loss", "loss"] = np.asarray(loss, np.float64)
         if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
             cotangents, gradients = self.passed_back(
                 problem, values, numbers, targets, network, **rules
@@ -301,7 +300,17 @@ class Scene:
         rules: Mapping[str, Backward] | None = None,
         slope: Callable | None = None,
     ) -> tuple[Arrays, Arrays]:
-        """The cotangents and gradients, with other rules by layer, another derivative of the loss."""
+        """Compute the cotangents and gradients, by name.
+
+        Args:
+            problem: its formulas.
+            values: of every layer.
+            numbers: parameters and masks.
+            targets: of the batch.
+            network: in the place of the problem's.
+            rules: other rules, by layer.
+            slope: another derivative of the loss.
+        """
         dy = loss_cotangent(problem, values[self.last], targets, slope)
         recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
@@ -311,7 +320,7 @@ class Scene:
         return cotangents, trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:
-        """The right gradients of all parameters, from what is recorded before them."""
+        """Compute the right gradients of all parameters, from what is recorded before them."""
         return self.passed_back(self.problem, self.values, self.numbers, self.targets)[1]
 
     @cached_property
@@ -341,18 +350,43 @@ class Scene:
         rate: float | None = None,
         **changes,
     ) -> Tensors:
-        """The wrong parameter or state after an update from other numbers, or of a changed problem."""
+        """Compute the wrong parameter's change or the wrong state by an update from other numbers.
+
+        Args:
+            gradients: before they are clipped.
+            parameters: before the update.
+            state: before the update.
+            step: the number of the update.
+            rate: the learning rate.
+            **changes: of the problem: another optimizer, another clip.
+        """
         problem = replace(self.problem, **changes)
         optimizer = at_rate(problem.optimizer, self.rate if rate is None else rate)
-        used = clipped(
-            problem.clip, self.gradients if gradients is None else gradients, problem.axes
-        )
+        gradients = self.gradients if gradients is None else gradients
+        used = clipped(problem.clip, gradients, problem.axes)
         step, state = self.step if step is None else step, self.state if state is None else state
         after, state = update(optimizer, parameters or self.parameters, used, state, step)
-        return self.told(after, state)
-
-    def told(self, after: Arrays, state: Arrays) -> Tensors:
-        """The wrong tensor among new parameters and state."""
         if self.phase == "update":
             return {self.key: after[self.tensor] - self.parameters[self.tensor]}
         return {self.key: state[self.tensor]} if self.tensor in state else {}
+
+    # ------------------------------------------------------------ how mistakes are told
+
+    def here(self, words: str, array: np.ndarray | float, **settings) -> Mistake:
+        """Return the mistake that gives this array in the place of the wrong tensor."""
+        return Mistake(words, {self.key: np.asarray(array)}, **settings)
+
+
+def only(phase: str, tensors: Tensors) -> Tensors:
+    """Return the tensors of one phase."""
+    return {key: array for key, array in tensors.items() if key[0] == phase}
+
+
+def end_to_end(family: Callable[[Scene], Mistakes]) -> Callable[[Scene], Mistakes]:
+    """Make a family yield nothing for a step that is judged locally."""
+
+    @wraps(family)
+    def of_gradients_alone(scene: Scene) -> Mistakes:
+        return iter(()) if scene.run.has_layers else family(scene)
+
+    return of_gradients_alone
