@@ -231,6 +231,12 @@ class Recorder:
     ) -> Trajectory:
         """Return everything kept, with what is computed after the last step."""
         rates = np.array(self.rates, np.float64) if problem.schedule else None
-        whole = {"final_values": final_values, "final_loss": final_loss, "seconds": seconds}
-        loss = np.stack(self.losses)
-        return Trajectory(problem.recorded, loss, **self.groups, **whole, learning_rates=rates)
+        return Trajectory(
+            steps=problem.recorded,
+            loss=np.stack(self.losses),
+            final_values=final_values,
+            final_loss=final_loss,
+            seconds=seconds,
+            learning_rates=rates,
+            **self.groups,
+        )
