@@ -20,13 +20,14 @@ from scipy.sparse.csgraph import connected_components
 from backproof.backends.trajectory import Trajectory, cut
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats
-from backproof.reference.numbers.bounded import PARTS, Bounded
+from backproof.reference.numbers.bounded import Bounded
 from backproof.reference.numbers.kinks import Kink, Kinks
 from backproof.report.judging.operations import Check, checks_of_steps
 
 MOST_COMBINATIONS, MOST_GATES = 1024, 1024
 AT_A_TIME = 65_536
 END_TO_END = ("loss", "gradient")
+PARTS = ("value", "bound", "magnitude")  # arrays of a truth
 
 
 def decided_checks(problem: Problem, run: Trajectory) -> list[Check]:
