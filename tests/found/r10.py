@@ -8,7 +8,7 @@ def gradients(parameters, inputs, targets):
 def run(problem):
     """One step, gradients only: the backward pass scales by 1 / (1 - rate) and forgets the mask."""
     p, x, t = problem.parameters, problem.inputs, problem.targets
-    mask, scale = problem.masks["drop"][0], 2.0
+    mask, scale = problem.masks["drop.mask"][0], 2.0
 
     def forward(mask, scale):
         z = x @ p["hidden.weight"] + p["hidden.bias"]

@@ -13,7 +13,7 @@ from backproof.backends.trajectory import cut
 from backproof.cases.format.layers.combining import Skip
 from backproof.cases.format.optimizers import Norm, Value
 from backproof.reference.exact_run import RADIUS, exact_run
-from backproof.reference.formulas.layers import dropout_forward
+from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.numbers.balls import balls, floats, radius, working_precision
 from backproof.reference.training import operands, train
 from backproof.report.judging.drift import compare
