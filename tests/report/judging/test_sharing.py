@@ -10,7 +10,7 @@ from flint import arb
 from backproof.backends import numpy_reference
 from backproof.backends.registry import DEFAULT, backend
 from backproof.backends.trajectory import cut
-from backproof.cases.format.layers import Skip
+from backproof.cases.format.layers.combining import Skip
 from backproof.cases.format.optimizers import Norm, Value
 from backproof.reference.exact_run import RADIUS, exact_run
 from backproof.reference.formulas.layers import dropout_forward
