@@ -1,4 +1,4 @@
-"""In a checkout the plugin is loaded from beside this file, and its options have short names too."""
+"""In a checkout the plugin is loaded from beside this file; its options have short names too."""
 
 import os
 from pathlib import Path
@@ -11,26 +11,16 @@ pytest_plugins = ["backproof.pytest_plugin"]
 
 if Path(backproof.__file__).parents[1] != Path(__file__).parent:
     raise pytest.UsageError(
-        f"backproof is imported from {backproof.__file__}, and not from this checkout; say `python -m pytest`, or "
-        "install the checkout itself: pip install --editable ."
+        f"backproof is imported from {backproof.__file__}, and not from this checkout; "
+        "say `python -m pytest`, or install the checkout itself: pip install --editable ."
     )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--backend` and `--require-backend`."""
-    add, same = parser.getgroup("backproof").addoption, "in this checkout the same as --backproof-"
-    required = os.environ.get("CI") == "true"
-    add(
-        "--backend",
-        action="append",
-        dest="backproof_backend",
-        metavar="NAME",
-        help=f"{same}backend",
-    )
-    add(
-        "--require-backend",
-        action="store_true",
-        dest="backproof_require_backend",
-        default=required,
-        help=f"{same}require-backend",
-    )
+    """Add `--backend` and `--require-backend`."""
+    group, short = parser.getgroup("backproof"), "in this checkout the same as --backproof-"
+    backend = {"dest": "backproof_backend", "action": "append", "metavar": "NAME"}
+    group.addoption("--backend", help=f"{short}backend", **backend)
+    required = {"dest": "backproof_require_backend", "default": os.environ.get("CI") == "true"}
+    what = f"{short}require-backend"
+    group.addoption("--require-backend", action="store_true", help=what, **required)

@@ -1,4 +1,4 @@
-"""`python -m backends`: what is installed, and how it is set up; and a file to begin one's own with."""
+"""`python -m backends`: what is installed, and how it is set up; and a file to begin one's own."""
 
 from __future__ import annotations
 
@@ -17,37 +17,32 @@ USAGE, MISSING = 2, 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one row a backend, exit 3 if one is missing that runs by default; or write a file for one's own."""
+    """Print one row a backend, or write a file for one's own; return the exit code."""
     parser = argparse.ArgumentParser(
         prog=as_called("backends"),
-        description="List the backends: versions, threads, and whether float64 stays float64. With --new, write a "
-        "file for gradients of your own; for a case with an objective, for an optimizer.",
-        epilog="exit code: 0; 2 usage, or nothing could be written; 3 a backend is missing that runs by default; "
-        "130 interrupted; 141 the reader of the list has left",
+        description="List the backends: versions, threads, and whether float64 stays float64. "
+        "With --new, write a file for gradients of your own; for a case with an objective, "
+        "for an optimizer.",
+        epilog="exit code: 0; 2 usage, or nothing could be written; 3 a backend is missing that "
+        "runs by default; 130 interrupted; 141 the reader of the list has left",
     )
-    parser.add_argument(
-        "--new",
-        nargs=2,
-        type=Path,
-        metavar=("FILE.py", "CASE"),
-        help="write a file to fill in, for this case",
-    )
+    names, what = ("FILE.py", "CASE"), "write a file to fill in, for this case"
+    parser.add_argument("--new", nargs=2, type=Path, metavar=names, help=what)
     arguments = parser.parse_args(argv)
     return run_command(partial(_new, *arguments.new) if arguments.new else _list)
 
 
 def _list() -> int:
+    """Print a table of the backends; return MISSING where one is that runs by default."""
     rows = [registry.describe(name) for name in registry.known()]
     shown = [{key: plain(value) for key, value in row.items()} for row in rows]
     print(tabulate(shown, headers="keys", disable_numparse=True))
-    return (
-        0
-        if all("threads" in row for row in rows if row["backend"] in registry.DEFAULT)
-        else MISSING
-    )
+    by_default = [row for row in rows if row["backend"] in registry.DEFAULT]
+    return 0 if all("threads" in row for row in by_default) else MISSING
 
 
 def _new(file: Path, case_file: Path) -> int:
+    """Write a file to fill in for a case, and print the command that judges it."""
     from backproof.backends.users_template import command, template
     from backproof.cases.reading.load import InvalidCase, load
 
@@ -72,6 +67,7 @@ def _new(file: Path, case_file: Path) -> int:
 
 
 def _refused(why: str) -> int:
+    """Print why nothing was written; return USAGE."""
     say(wrapped(why), error=True)
     return USAGE
 

@@ -1,8 +1,9 @@
-"""What installed packages add to the tables of a framework, and what is said where a table lacks a kind."""
+"""What installed packages add to the tables of a framework, and the rows of those tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from backproof.backends.registry import Unsupported
 from backproof.cases.format import losses, optimizers
@@ -10,15 +11,13 @@ from backproof.cases.format.layers import table
 
 
 def added_layers(framework: str) -> dict[str, Callable]:
-    """Collect the functions of a framework (`torch`, `jax`) for added layers, or for their parts, by kind."""
+    """Collect the functions of a framework (`torch`, `jax`) for added layers or parts, by kind."""
     found = {}
-    for layer, module in table.ADDED.items():
-        functions = getattr(module, f"{framework}_forward", {})
-        parts = functions if isinstance(functions, dict) else {"": functions}
-        found |= {
-            f"{layer.kind}.{part}" if part else layer.kind: function
-            for part, function in parts.items()
-        }
+    for kind, functions in _functions(table.ADDED, f"{framework}_forward").items():
+        if isinstance(functions, Mapping):
+            found |= {f"{kind}.{part}": function for part, function in functions.items()}
+        else:
+            found[kind] = functions
     return found
 
 
@@ -28,16 +27,14 @@ def added_losses(framework: str) -> dict[str, Callable]:
 
 
 def added_optimizers(framework: str) -> dict[str, Callable]:
-    """Collect the steps of added optimizers, functions of an optimizer, w, g, t and its memory, by kind."""
+    """Collect the steps of added optimizers, functions of optimizer, w, g, t, *memory, by kind."""
     return _functions(optimizers.ADDED, f"{framework}_step")
 
 
-def _functions(added: Mapping, name: str) -> dict[str, Callable]:
-    return {
-        concept.kind: getattr(module, name)
-        for concept, module in added.items()
-        if hasattr(module, name)
-    }
+def _functions(added: Mapping, name: str) -> dict[str, Any]:
+    """Collect what the modules of added concepts have by this name, if they have it, by kind."""
+    having = {concept.kind: module for concept, module in added.items() if hasattr(module, name)}
+    return {kind: getattr(module, name) for kind, module in having.items()}
 
 
 def row(rows: Mapping[str, Callable], what: str, kind: str) -> Callable:

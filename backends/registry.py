@@ -1,24 +1,28 @@
 """Who runs a problem.
 
-A backend is one module with the function `run(problem) -> Trajectory`, and one line in the table below. Beside it stand
-`PACKAGES`, whose versions belong into a report, and `settings()`, a mapping of how it computes (`threads`, `x64`, ...).
-What it owes:
+A backend is one module with the function `run(problem) -> Trajectory`, and one line in the table
+below. Beside it stand `PACKAGES`, whose versions belong into a report, and `settings()`, a mapping
+of how it computes (`threads`, `x64`, ...). What it owes:
 
-- It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and leaves on record what
-  `trajectory.py` lists, at the steps of `problem.recorded`.
-- What is on record is, bit for bit, what the next operation consumed: a compiler must not compute it a second time in
-  another way.
+- It starts from `problem.parameters`, takes the batches of `problem.batches` in their order, and
+  leaves on record what `trajectory.py` lists, at the steps of `problem.recorded`.
+- What is on record is, bit for bit, what the next operation consumed: a compiler must not compute
+  it a second time in another way.
 - Every number is of `problem.dtype`, and computed in it.
-- It uses its framework as that framework's users would. It does not import `reference/` (only the adapter does) nor
-  a backend of another framework: that they are independent of each other is what the comparison is worth.
-- What it can't express it refuses with `Unsupported` and the reason; it never computes something similar instead.
+- It uses its framework as that framework's users would. It does not import `reference/` (only the
+  adapter does) nor a backend of another framework: that they are independent of each other is what
+  the comparison is worth.
+- What it can't express it refuses with `Unsupported` and the reason; it never computes something
+  similar instead.
 
-Somebody's own code needs no place in the table: `mine=path/to/file.py:function` names it (`users_code.py`), and an
-installed package adds backends by the entry points of the group `backproof.backends`, each a module like those here
-or a function like theirs. What such code returns may be any mapping of arrays, of any framework (`returned.py`).
+Somebody's own code needs no place in the table: `mine=path/to/file.py:function` names it
+(`users_code.py`), and an installed package adds backends by the entry points of the group
+`backproof.backends`, each a module like those here or a function like theirs. What such code
+returns may be any mapping of arrays, of any framework (`returned.py`).
 
-A framework may be there in several modes, `torch-compile` beside `torch`, which share its folder: the same tables,
-executed in another way. Modules are imported when they are asked for, so that a missing framework hurts nobody else.
+A framework may be there in several modes, `torch-compile` beside `torch`, which share its folder:
+the same tables, executed in another way. Modules are imported when they are asked for, so that a
+missing framework hurts nobody else.
 """
 
 from __future__ import annotations
@@ -51,15 +55,14 @@ class Missing(Exception):  # noqa: N818, a verdict rather than an error
 
 
 def known() -> dict[str, str]:
-    """By name, the modules of all backends: those above, and what installed packages add under other names."""
-    added = {
-        entry.name: entry.value for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)
-    }
-    return BACKENDS | {name: where for name, where in sorted(added.items()) if name not in BACKENDS}
+    """Return the modules of all backends by name: those above, and those of installed packages."""
+    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    added = {entry.name: entry.value for entry in entries if entry.name not in BACKENDS}
+    return BACKENDS | dict(sorted(added.items()))
 
 
 def chosen(text: str) -> str:
-    """What names a backend on a command line, if it does: a known name, or `NAME=PLACE` of one's own.
+    """Return the text if it names a backend: a known one, or `NAME=PLACE` of one's own.
 
     Raises:
         ValueError: if it does not; the message says what was expected.
@@ -68,9 +71,8 @@ def chosen(text: str) -> str:
 
     name, equals, where = text.partition("=")
     if not equals and name not in BACKENDS and name not in known():
-        raise ValueError(
-            f"unknown backend {name!r}; expected {', '.join(known())}, or NAME=FILE.py:FUNCTION"
-        )
+        expected = f"{', '.join(known())}, or NAME=FILE.py:FUNCTION"
+        raise ValueError(f"unknown backend {name!r}; expected {expected}")
     if equals:
         free_name(name)
         users_code.place(where)
@@ -78,32 +80,31 @@ def chosen(text: str) -> str:
 
 
 def free_name(name: str) -> str:
-    """A name for a backend or a run of one's own.
+    """Return the name if a backend or a run of one's own may have it.
 
     Raises:
         ValueError: if it is not one, or another backend has it.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,29}", name):
-        raise ValueError(
-            f"a name begins with a letter, with letters, digits, - _ and . behind it; found {name!r}"
-        )
+        rule = "a name begins with a letter, with letters, digits, - _ and . behind it"
+        raise ValueError(f"{rule}; found {name!r}")
     if name in known():
         raise ValueError(f"{name} is the name of another backend; choose one of your own")
     return name
 
 
 def label(name: str) -> str:
-    """What a backend is called in reports: `mine` of `mine=path/to/file.py:function`."""
+    """Return what a backend is called in reports: `mine` of `mine=path/to/file.py:function`."""
     return name.partition("=")[0]
 
 
 def framework(name: str) -> str:
-    """Whose formulas a backend runs: what stands in front of the hyphen. All modes of it are one witness."""
+    """Return whose formulas a backend runs, `torch` of `torch-compile`: modes are one witness."""
     return label(name).partition("-")[0]
 
 
 def backend(name: str) -> Any:
-    """The module of a backend, or what has the same functions.
+    """Return the module of a backend, or what has the same functions.
 
     Raises:
         Missing: if one of its packages can't be imported; the message names it.
@@ -127,7 +128,7 @@ def backend(name: str) -> Any:
 
 
 def _missing(name: str, where: str, package: str) -> str:
-    """What can't be imported: the place of a backend itself, or a package that the code there needs."""
+    """Say what can't be imported: the place of a backend, or a package that the code needs."""
     module = where.rpartition(":")[0] or where
     if name in BACKENDS:
         return f"the backend {name} is not installed"
@@ -137,7 +138,7 @@ def _missing(name: str, where: str, package: str) -> str:
 
 
 def describe(name: str) -> dict[str, str]:
-    """The versions and settings of one backend, or why it is missing; of one's own, which file it is."""
+    """Return `backend`, `packages` and the settings; `packages` tells why a backend is missing."""
     if label(name) != name:
         return {"backend": label(name), "packages": f"{name.partition('=')[2]}{_print_of(name)}"}
     from backproof.backends.trajectory import WrongReturn
@@ -145,29 +146,26 @@ def describe(name: str) -> dict[str, str]:
     try:
         module = backend(name)
         found = versions(*getattr(module, "PACKAGES", ()))
-        packages = (
-            ", ".join(f"{package} {version}" for package, version in found.items()) or known()[name]
-        )
-        return {"backend": name, "packages": packages, **getattr(module, "settings", dict)()}
+        packages = ", ".join(f"{package} {version}" for package, version in found.items())
+        settings = getattr(module, "settings", dict)()
+        return {"backend": name, "packages": packages or known()[name], **settings}
     except (Missing, WrongReturn) as error:
-        return {"backend": name, "packages": str(error)}
+        why = str(error)
     except Exception as error:  # noqa: BLE001, a broken installation may raise anything
-        return {
-            "backend": name,
-            "packages": f"{type(error).__name__}: {' '.join(str(error).split())}",
-        }
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return {"backend": name, "packages": why}
 
 
 def _print_of(name: str) -> str:
-    """The beginning of the file's SHA-256, so that a report says which version of it was judged."""
+    """Return the beginning of the file's SHA-256: it tells which version of it was judged."""
     file = Path(name.partition("=")[2].rpartition(":")[0]).expanduser()
-    return (
-        f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if file.is_file() else ""
-    )
+    if not file.is_file():
+        return ""
+    return f" (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})"
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """The installed version of each package, None where it is missing."""
+    """Return the installed version of each package, None where it is missing."""
     return {package: _version(package) for package in packages}
 
 

@@ -1,7 +1,8 @@
-"""What somebody's own function returned, as plain arrays: torch tensors, JAX arrays, lists and numbers are taken.
+"""What somebody's own function returned, as plain arrays, of tensors, JAX arrays, lists, numbers.
 
-No framework is imported for that; a thing is known by the methods it has. An array keeps its dtype, so that a wrong one
-is told. Lists and Python numbers have none, and are rounded once to that of the problem.
+No framework is imported for that; a thing is known by the methods it has. An array keeps its dtype,
+so that a wrong one is told. Lists and Python numbers have none, and are rounded once to that of the
+problem.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows
 
 
 def as_array(found: Any, dtype: np.dtype) -> Any:
-    """An array of what was found, or the thing itself where it is none."""
+    """Return what was found as an array, or the thing itself where it is none."""
     if isinstance(found, np.ndarray | np.generic):
         return np.asarray(found)
     try:
@@ -31,20 +32,19 @@ def as_array(found: Any, dtype: np.dtype) -> Any:
             return np.asarray(found)
         if isinstance(found, list | tuple) and not _is_of_numbers(found):
             arrays = [as_array(each, dtype) for each in found]
-            return (
-                np.stack(arrays)
-                if all(isinstance(array, np.ndarray) for array in arrays)
-                else found
-            )
-        if isinstance(found, int | float | list | tuple) or hasattr(found, "tolist"):
-            return rounded(np.asarray(getattr(found, "tolist", lambda: found)(), np.float64), dtype)
+            are_arrays = all(isinstance(array, np.ndarray) for array in arrays)
+            return np.stack(arrays) if are_arrays else found
+        if hasattr(found, "tolist"):
+            return rounded(np.asarray(found.tolist(), np.float64), dtype.name)
+        if isinstance(found, int | float | list | tuple):
+            return rounded(np.asarray(found, np.float64), dtype.name)
     except (TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
         return found
     return found
 
 
 def _is_of_numbers(found: list | tuple) -> bool:
-    """Nested lists of Python's own numbers, which have no dtype; what is empty is one too."""
+    """Tell whether nested lists hold Python's own numbers, which have no dtype, or nothing."""
     first: Any = found
     while isinstance(first, list | tuple) and len(first):
         first = first[0]
@@ -52,20 +52,19 @@ def _is_of_numbers(found: list | tuple) -> bool:
 
 
 def _of_tensor(tensor: Any) -> np.ndarray:
-    """The array of a torch tensor, on whatever device, of which NumPy does not know bfloat16."""
+    """Return a torch tensor, on whatever device, as an array; NumPy does not know bfloat16."""
     tensor = tensor.detach().cpu()
-    return (
-        tensor.float().numpy().astype(bfloat16)
-        if str(tensor.dtype) == "torch.bfloat16"
-        else tensor.numpy()
-    )
+    if str(tensor.dtype) == "torch.bfloat16":
+        return tensor.float().numpy().astype(bfloat16)
+    return tensor.numpy()
 
 
 def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
-    """The arrays of a run, by name or by group and name; its texts and its time as they are.
+    """Return the arrays of a run, by name or by group and name; its texts and its time as they are.
 
     Raises:
-        Incomplete: if a list is ragged, but for values and cotangents with as many rows as a short batch has samples.
+        Incomplete: if a list is ragged. Values and cotangents may be, where they have as many rows
+            as a short batch has samples.
     """
     dtypes = {"steps": np.dtype(np.int64), "learning_rates": np.dtype(np.float64)}
 
@@ -80,65 +79,53 @@ def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
             raise Incomplete(f"{name}: expected an array, found {_no_array(value)}")
         return array
 
-    return {
-        name: value if name in ("scope", "seconds") else converted(str(name), value)
-        for name, value in run.items()
-    }
+    own = {name: value for name, value in run.items() if name in ("scope", "seconds")}
+    return {name: converted(str(name), run[name]) for name in run if name not in own} | own
 
 
 def _padded(steps: list | tuple, dtype: np.dtype, problem: Problem) -> list:
-    """The arrays of the steps, (B, units), with zeros behind the samples of a short batch."""
+    """Return the arrays of the steps, (B, units), with zeros behind a short batch's samples."""
     size, samples = problem.batches.shape[1], (problem.batches[problem.recorded] >= 0).sum(axis=1)
     if len(steps) != len(samples):
         return [*steps]
     arrays = [as_array(step, dtype) for step in steps]
-    return [
-        np.pad(array, ((0, size - rows), (0, 0)))
-        if np.ndim(array) == 2 and len(array) == rows
-        else array
-        for array, rows in zip(arrays, samples, strict=True)
-    ]
+    for k, (array, rows) in enumerate(zip(arrays, samples, strict=True)):
+        if np.ndim(array) == 2 and len(array) == rows:
+            arrays[k] = np.pad(array, ((0, size - rows), (0, 0)))
+    return arrays
 
 
 # ---------------------------------------------------------------- the loss and the gradients
 
 
 def checked(result: Any, problem: Problem) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """The loss, if there is one, and the gradients by parameter that a function returned.
+    """Return the loss, if there is one, and the gradients by parameter that a function returned.
 
     Raises:
         WrongReturn: if it returned something else.
     """
-    loss, gradients = (None, result) if isinstance(result, Mapping) else _pair(result)
+    loss, gradients = result if _is_pair(result) else (None, result)
     if not isinstance(gradients, Mapping):
         expected = "expected (loss, gradients), the gradients in a dictionary by parameter"
-        what = gradients if _is_pair(result) else result
-        raise WrongReturn(
-            f"{expected}: {_listed(problem.trained)}; found {_what(what)} in their place"
-        )
+        trained, found = _listed(problem.trained), _what(gradients)
+        raise WrongReturn(f"{expected}: {trained}; found {found} in their place")
     _check_names("gradient", gradients, problem)
     arrays = {path: as_array(gradients[path], problem.dtype) for path in problem.trained}
     loss_array = as_array(loss, problem.dtype)
     if isinstance(loss_array, np.ndarray) and loss_array.size == 1:
         loss_array = loss_array.reshape(())
-    _refuse(
-        [
-            *(("the loss", mistake) for mistake in _odd_loss(loss, loss_array, problem)),
-            *_odd_tensors("gradient of", arrays, gradients, problem),
-        ]
-    )
+    of_loss = [("the loss", mistake) for mistake in _odd_loss(loss, loss_array, problem)]
+    _refuse([*of_loss, *_odd_tensors("gradient of", arrays, gradients, problem)])
     return loss_array, arrays
 
 
 def _is_pair(result: Any) -> bool:
+    """Tell whether it is a tuple or a list of two."""
     return isinstance(result, tuple | list) and len(result) == 2
 
 
-def _pair(result: Any) -> tuple[Any, Any]:
-    return tuple(result) if _is_pair(result) else (None, None)
-
-
 def _odd_loss(found: Any, array: Any, problem: Problem) -> Iterator[str]:
+    """Yield what is wrong with a loss, if there is one: nothing, or one sentence."""
     if found is not None and isinstance(array, np.ndarray) and array.ndim:
         expected = f"expected one number for the batch (reduction: {problem.loss.reduction})"
         yield f"{expected}, found {array.size} of shape {array.shape}"
@@ -152,43 +139,43 @@ def _odd_loss(found: Any, array: Any, problem: Problem) -> Iterator[str]:
 def checked_update(
     result: Any, memory: Any, names: Iterable[str], problem: Problem
 ) -> tuple[dict[str, np.ndarray], Any, dict[str, np.ndarray]]:
-    """What a function `update` returned: the new parameters, its memory, and that as a state by `NAME/PARAMETER`.
+    """Return what a function `update` returned.
 
-    The state is empty where the memory does not hold it under these names. A function that returns the parameters alone
-    keeps the memory that it was given.
+    Args:
+        result: the parameters and the memory, or the parameters alone.
+        memory: what it was given, which it keeps if it returns the parameters alone.
+        names: `NAME/PARAMETER` of the optimizer's state.
+        problem: has the shapes and the dtype.
+
+    Returns:
+        The new parameters by path; the memory; and the state by name, empty where the memory does
+        not hold it under these names.
 
     Raises:
         WrongReturn: if it returned something else.
     """
-    parameters, memory = (result, memory) if isinstance(result, Mapping) else _pair(result)
+    parameters, memory = result if _is_pair(result) else (result, memory)
     if not isinstance(parameters, Mapping):
-        found = _what(result[0]) if _is_pair(result) else _what(result)
-        raise WrongReturn(
-            f"expected (parameters, state), both in dictionaries; found {found} in place of parameters"
-        )
+        expected = "expected (parameters, state), both in dictionaries"
+        raise WrongReturn(f"{expected}; found {_what(parameters)} in place of parameters")
     _check_names("update", parameters, problem)
     found = {path: as_array(parameters[path], problem.dtype) for path in problem.trained}
     given = _flat(memory) if isinstance(memory, Mapping) else {}
     is_whole = all(name in given for name in names)
     state = {name: as_array(given[name], problem.dtype) for name in names} if is_whole else {}
-    _refuse(
-        [
-            *_odd_tensors("update of", found, parameters, problem),
-            *_odd_tensors("state", state, given, problem),
-        ]
-    )
+    mistakes = [*_odd_tensors("update of", found, parameters, problem)]
+    _refuse([*mistakes, *_odd_tensors("state", state, given, problem)])
     return found, memory, state
 
 
 def _flat(memory: Mapping) -> dict[str, Any]:
-    """`{"mean": {"hidden.weight": ...}}` as `{"mean/hidden.weight": ...}`."""
+    """Return `{"mean/hidden.weight": ...}` of `{"mean": {"hidden.weight": ...}}`."""
     flat = {}
     for name, value in memory.items():
-        flat |= (
-            {f"{name}/{path}": inner for path, inner in value.items()}
-            if isinstance(value, Mapping)
-            else {name: value}
-        )
+        if isinstance(value, Mapping):
+            flat |= {f"{name}/{path}": inner for path, inner in value.items()}
+        else:
+            flat[name] = value
     return flat
 
 
@@ -196,43 +183,43 @@ def _flat(memory: Mapping) -> dict[str, Any]:
 
 
 def _check_names(what: str, found: Mapping, problem: Problem) -> None:
-    """All trained parameters are there, and nothing else."""
+    """Raise WrongReturn unless all trained parameters are there, and nothing else."""
     missing = [path for path in problem.trained if path not in found]
     extra = [path for path in found if path not in problem.trained]
+    trained = _listed(problem.trained)
     if missing and (extra or not found):
-        raise WrongReturn(
-            f"expected the {what}s of {_listed(problem.trained)}; found {_listed(found) or 'none'}"
-        )
+        there = _listed(found) or "none"
+        raise WrongReturn(f"expected the {what}s of {trained}; found {there}")
     if missing:
         raise WrongReturn(f"{what} of {_listed(missing)}: missing")
     if frozen := [path for path in extra if path in problem.parameters]:
         raise WrongReturn(f"{what} of {_listed(frozen)}: frozen in this case; leave it out")
     if extra:
-        names = f"the trained parameters are {_listed(problem.trained)}"
-        raise WrongReturn(f"{what} of {_listed(extra)}: nothing of that name is trained; {names}")
+        why = f"nothing of that name is trained; the trained parameters are {trained}"
+        raise WrongReturn(f"{what} of {_listed(extra)}: {why}")
 
 
 def _listed(names: Iterable) -> str:
-    """The names on one short line."""
+    """Return the names on one short line."""
     names = [*map(str, names)]
     rest = len(names) - NAMES_SHOWN
     return ", ".join(names) if rest <= 1 else f"{', '.join(names[:NAMES_SHOWN])} and {rest} more"
 
 
 def _refuse(mistakes: list[tuple[str, str]]) -> None:
-    """Tell the mistakes, if there are any: what is alike of many things in one sentence."""
+    """Raise WrongReturn if there are mistakes, with one sentence for what is alike."""
     alike: dict[str, list[str]] = {}
     for name, mistake in mistakes:
         alike.setdefault(mistake, []).append(name)
     if alike:
-        raise WrongReturn(
-            "; ".join(f"{_listed(names)}: {mistake}" for mistake, names in alike.items())
-        )
+        told = [f"{_listed(names)}: {mistake}" for mistake, names in alike.items()]
+        raise WrongReturn("; ".join(told))
 
 
 def _odd_tensors(
     what: str, arrays: Mapping[str, Any], found: Mapping[str, Any], problem: Problem
 ) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with tensors of the shapes of parameters, each with its name."""
     for name, array in arrays.items():
         shape = problem.parameters[name.rpartition("/")[2]].shape
         for mistake in _odd(array, found[name], shape, problem):
@@ -240,7 +227,7 @@ def _odd_tensors(
 
 
 def _odd(array: Any, found: Any, shape: Sequence[int], problem: Problem) -> Iterator[str]:
-    """What is wrong with a tensor; nothing, or one sentence."""
+    """Yield what is wrong with a tensor: nothing, or one sentence."""
     if not isinstance(array, np.ndarray):
         yield f"expected numbers of shape {shape}, found {_no_array(found)}"
     elif array.shape != shape and array.shape == shape[::-1]:
@@ -254,7 +241,7 @@ def _odd(array: Any, found: Any, shape: Sequence[int], problem: Problem) -> Iter
 
 
 def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
-    """How to come to the right dtype."""
+    """Say how to come to the right dtype."""
     if type(found).__module__.startswith("jax") and problem.dtype == np.float64:
         return 'JAX has float64 only after jax.config.update("jax_enable_x64", True)'
     if array.dtype.itemsize > problem.dtype.itemsize:
@@ -263,16 +250,14 @@ def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
 
 
 def _no_array(found: Any) -> str:
-    """What was found where an array was expected, in words."""
-    return (
-        f"a {type(found).__name__} whose rows differ in length"
-        if _is_ragged(found)
-        else _what(found)
-    )
+    """Say what was found where an array was expected."""
+    if _is_ragged(found):
+        return f"a {type(found).__name__} whose rows differ in length"
+    return _what(found)
 
 
 def _is_ragged(found: Any) -> bool:
-    """A list that is no array because of the lengths of what is in it."""
+    """Tell whether a list is no array because of the lengths of what is in it."""
     if not isinstance(found, list | tuple):
         return False
     rows = [as_array(row, np.dtype(np.float64)) for row in found]
@@ -281,14 +266,13 @@ def _is_ragged(found: Any) -> bool:
 
 
 def _what(found: Any) -> str:
-    """What was found, in words."""
-    array = as_array(found, np.dtype(np.float64))
-    if isinstance(array, np.ndarray) and not isinstance(found, list | tuple | int | float):
-        return f"{array.dtype} of shape {array.shape}"
+    """Say what was found."""
+    kind = type(found).__name__
     if isinstance(found, list | tuple):
-        return f"a {type(found).__name__} of {len(found)}"
-    return (
-        "None"
-        if found is None
-        else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
-    )
+        return f"a {kind} of {len(found)}"
+    array = as_array(found, np.dtype(np.float64))
+    if isinstance(array, np.ndarray) and not isinstance(found, int | float):
+        return f"{array.dtype} of shape {array.shape}"
+    if found is None:
+        return "None"
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -1,4 +1,4 @@
-"""What a run leaves behind: plain arrays, so that any loop, process or program may have made them."""
+"""What a run leaves behind: plain arrays, which any loop, process or program may have made."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The recorded steps of one run. R is their number, B the batch size; a short batch is padded with zeros.
+    """The recorded steps of one run: R of them, with batches of B; zeros pad a short batch.
 
     Attributes:
         steps: (R,) the recorded steps, ascending; the first axis of everything that follows.
-        loss: (R,) of the batch, at the parameters before the update; None, like `final_loss`, where gradients alone
-            are recorded.
+        loss: (R,) of the batch, at the parameters before the update; None, like `final_loss`, where
+            gradients alone are recorded.
         values: (R, B, *positions, features) of `input` and of every node of the network.
         cotangents: likewise, the derivative of the loss by each value.
         gradients: (R, *shape) by parameter path.
         before, after: (R, *shape), the parameters before and after the update.
-        state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers; empty where it is not
-            recorded, and the judge follows it.
+        state_before, state_after: (R, *shape) by `NAME/PARAM`, what the optimizer remembers; empty
+            where it is not recorded, and the judge follows it.
         buffers_before, buffers_after: (R, *shape) by path, what layers remember from step to step.
-        final_values: (samples, *positions, features) of `input` and of every node, for all samples at the final
-            parameters.
+        final_values: (samples, *positions, features) of `input` and of every node, for all samples
+            at the final parameters.
         final_loss: () of all samples at the final parameters.
         seconds: wall time of the run; 0 if it was not taken.
-        learning_rates: (R,) float64, of each update, where a schedule changes it and they are recorded; else None.
-        scope: `layers`, or `gradients` from a backend that declares to have no values and cotangents; its
-            `final_values` holds the last layer only, or nothing.
-        borrowed: the phases among `PHASES` that the reference has computed for the code that is judged. They are judged
-            too, but not counted as the code's own numbers.
+        learning_rates: (R,) float64, of each update, where a schedule changes it and they are
+            recorded; else None.
+        scope: `layers`, or `gradients` from a backend that declares to have no values and
+            cotangents; its `final_values` holds the last layer only, or nothing.
+        borrowed: the phases among `PHASES` that the reference has computed for the code that is
+            judged. They are judged too, but not counted as the code's own numbers.
     """
 
     steps: np.ndarray
@@ -61,20 +62,13 @@ class Trajectory:
 
     @property
     def has_layers(self) -> bool:
-        """Values and cotangents are recorded, so that every operation can be judged by itself."""
+        """Whether values and cotangents are there, so that every operation is judged by itself."""
         return self.scope == "layers"
 
 
 BY_SAMPLE = ("values", "cotangents")
-BY_STEP = (
-    "gradients",
-    "before",
-    "after",
-    "state_before",
-    "state_after",
-    "buffers_before",
-    "buffers_after",
-)
+STATES = ("state_before", "state_after", "buffers_before", "buffers_after")
+BY_STEP = ("gradients", "before", "after", *STATES)
 GROUPS = (*BY_SAMPLE, *BY_STEP, "final_values")
 ALONE = ("steps", "loss", "final_loss", "learning_rates")
 PHASES = ("value", "buffer", "loss", "cotangent", "gradient", "learning rate", "update", "state")
@@ -85,26 +79,23 @@ class Incomplete(Exception):  # noqa: N818, a verdict rather than an error
 
 
 class WrongReturn(ValueError):  # noqa: N818, it is told to whoever wrote the function
-    """A function is not what it should be, or returned something else; the message says what was expected."""
+    """A function is not what it should be, or returned something else; the message says what."""
 
 
 def flat(trajectory: Trajectory) -> Arrays:
-    """All arrays in one dictionary: `loss`, `values/hidden`, `gradients/hidden.weight`, `state_after/mean/hidden.b`.
+    """Return all arrays by name: `loss`, `values/hidden`, `state_after/mean/hidden.weight`.
 
     Raises:
         Incomplete: if arrays that have names come without; the message says which.
     """
-    grouped = {
-        f"{group}/{name}": array
-        for group in GROUPS
-        for name, array in by_name(trajectory, group).items()
-    }
-    alone = {name: getattr(trajectory, name) for name in ALONE}
-    return {name: array for name, array in (alone | grouped).items() if array is not None}
+    found = {name: getattr(trajectory, name) for name in ALONE}
+    for group in GROUPS:
+        found |= {f"{group}/{name}": array for name, array in by_name(trajectory, group).items()}
+    return {name: array for name, array in found.items() if array is not None}
 
 
-def by_name(trajectory: Trajectory, group: str) -> Arrays:
-    """The arrays of one group; empty where there are none.
+def by_name(trajectory: Trajectory, group: str) -> Mapping[str, np.ndarray]:
+    """Return the arrays of one group; an empty dictionary where there are none.
 
     Raises:
         Incomplete: if it is something else.
@@ -116,17 +107,20 @@ def by_name(trajectory: Trajectory, group: str) -> Arrays:
 
 
 def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> Trajectory:
-    """The trajectory of arrays that are named like its fields, `{"values": {"hidden": ...}}`, or as `flat` does it.
+    """Return the trajectory of named arrays.
 
-    `steps` are those of the problem, where the arrays do not say. Without values and cotangents the scope is
-    `gradients`. What else is missing is told by the judge.
+    Without values and cotangents its scope is `gradients`. What else is missing the judge tells.
+
+    Args:
+        arrays: named like the fields, `{"values": {"hidden": ...}}`, or as `flat` does it.
+        steps: (R,) those of the problem, for arrays that do not say.
+        seconds: the wall time, for arrays that do not say.
 
     Raises:
         WrongReturn: if a name is not one of a trajectory's; the message has the names there are.
     """
-    fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None} | {
-        group: {} for group in GROUPS
-    }
+    fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None}
+    fields |= {group: {} for group in GROUPS}
     for name, value in arrays.items():
         group, slash, key = str(name).partition("/")
         if group in GROUPS and slash:
@@ -136,18 +130,17 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
         elif name in (*ALONE, "seconds", "scope", "borrowed"):
             fields[name] = value
         else:
-            raise WrongReturn(
-                f"a run has nothing called {name!r}; expected {', '.join((*ALONE, *GROUPS))}"
-            )
+            expected = ", ".join((*ALONE, *GROUPS))
+            raise WrongReturn(f"a run has nothing called {name!r}; expected {expected}")
     scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
     fields["seconds"] = seconds_of(fields.get("seconds", seconds))
     return settled(Trajectory(**{"scope": scope} | fields), steps)
 
 
 def settled(trajectory: Trajectory, steps: np.ndarray) -> Trajectory:
-    """The trajectory with these steps in place of its own integers, if they are the same, and a plain loss.
+    """Return a trajectory with these steps, if its own integers are the same, and a plain loss.
 
-    A loss may stand in an axis of its own: (R, 1) is taken for (R,), and a final one of shape (1,) for ().
+    A loss may stand in an axis of its own: (R, 1) is taken for (R,), and a final (1,) for ().
     """
     return replace(
         trajectory,
@@ -158,46 +151,49 @@ def settled(trajectory: Trajectory, steps: np.ndarray) -> Trajectory:
 
 
 def _are(found: Any, steps: np.ndarray) -> bool:
+    """Tell whether these are the steps, as integers."""
     with suppress(ValueError, TypeError):  # a list may be none of numbers
         return np.asarray(found).dtype.kind in "iu" and np.array_equal(found, steps)
     return False
 
 
 def _of_shape(found: Any, shape: tuple[int, ...]) -> Any:
+    """Return an array in this shape if it has one axis of 1 behind it, else as it is."""
     in_an_axis = isinstance(found, np.ndarray) and found.shape == (*shape, 1)
     return found.reshape(shape) if in_an_axis else found
 
 
 def seconds_of(found: Any) -> float:
-    """A wall time; 0 where it is none that can be: a text, NaN, infinite, below 0."""
+    """Return a wall time; 0 where it is none that can be: a text, NaN, infinite, below 0."""
     with suppress(ValueError, TypeError, OverflowError):
-        return float(found) if math.isfinite(float(found)) and float(found) >= 0 else 0.0
+        return float(found) if 0 <= float(found) < math.inf else 0.0
     return 0.0
 
 
 def dtype_name(dtype: np.dtype) -> str:
-    """`float64`, or `float64 in the other byte order`: that is part of a dtype."""
+    """Return `float64`, or `float64 in the other byte order`: that is part of a dtype."""
     return dtype.name if dtype.isnative else f"{dtype.name} in the other byte order"
 
 
 def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajectory:
-    """Some of the recorded steps, which have that many real samples each."""
+    """Return a trajectory of some of the recorded steps, which have that many real samples each.
 
-    def some(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else array[positions]
-
-    by_step = {
-        group: {name: some(array) for name, array in getattr(trajectory, group).items()}
-        for group in BY_STEP
-    }
-    by_sample = {
-        group: {
-            name: array[positions, :samples] for name, array in getattr(trajectory, group).items()
-        }
-        for group in BY_SAMPLE
-    }
-    alone = {name: some(getattr(trajectory, name)) for name in ("steps", "loss", "learning_rates")}
-    return replace(trajectory, **by_step, **by_sample, **alone)
+    Args:
+        trajectory: the whole one.
+        positions: (n,) of the steps among the recorded ones.
+        samples: those behind them only pad the batch.
+    """
+    fields: dict[str, Any] = {}
+    for name in ("steps", "loss", "learning_rates"):
+        array = getattr(trajectory, name)
+        fields[name] = None if array is None else array[positions]
+    for group in BY_STEP:
+        arrays = getattr(trajectory, group)
+        fields[group] = {name: array[positions] for name, array in arrays.items()}
+    for group in BY_SAMPLE:
+        arrays = getattr(trajectory, group)
+        fields[group] = {name: array[positions, :samples] for name, array in arrays.items()}
+    return replace(trajectory, **fields)
 
 
 class Recorder:

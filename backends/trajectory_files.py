@@ -1,4 +1,4 @@
-"""A run as a file: a trajectory in safetensors, which a program in any language can write (`docs/runs.md`)."""
+"""A run as a file in safetensors, which a program in any language can write (`docs/runs.md`)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from backproof.backends.trajectory import (
 from backproof.cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
-DTYPES = re.compile(
-    r"b?float(16|32|64)|u?int(8|16|32|64)|bool"
-)  # that a file can hold and NumPy can read
+# What a file can hold and NumPy can read.
+DTYPES = re.compile(r"b?float(16|32|64)|u?int(8|16|32|64)|bool")
 IN_THE_HEADER = ("scope", "seconds", "borrowed")
 
 
@@ -43,7 +42,7 @@ class Header(NamedTuple):
         scope: `layers`, or `gradients` of a run without values and cotangents.
         seconds: wall time of the run; 0 if it was not taken.
         problem: the fingerprint of what was run; empty where a program does not know it.
-        borrowed: the phases that the reference has computed for the code, which are not counted as its own.
+        borrowed: the phases that the reference has computed for the code, not counted as its own.
     """
 
     case: str
@@ -62,14 +61,11 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: _plain(name, array) for name, array in flat(run).items()}
-    header = {
-        "backproof": FORMAT,
-        "case": problem.name,
-        "problem": problem.fingerprint,
-        "dtype": problem.dtype.name,
-    }
-    header |= {"scope": f"{run.scope}", "seconds": repr(seconds_of(run.seconds))}
-    header |= {"borrowed": ", ".join(sorted(run.borrowed))} if run.borrowed else {}
+    header = {"backproof": FORMAT, "case": problem.name, "problem": problem.fingerprint}
+    header |= {"dtype": problem.dtype.name, "scope": f"{run.scope}"}
+    header["seconds"] = repr(seconds_of(run.seconds))
+    if run.borrowed:
+        header["borrowed"] = ", ".join(sorted(run.borrowed))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(arrays, unfinished, header)
@@ -80,38 +76,37 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
 
 
 def _plain(name: str, found: Any) -> np.ndarray:
-    """The array as it stands in a file, in C order; nothing of it is changed on the way, not even the byte order."""
+    """Return the array as it stands in a file, in C order, with not even its byte order changed."""
     try:
         array = np.require(np.asarray(found), requirements="C")
     except ValueError:
         raise Incomplete(f"{name}: expected an array, found a {type(found).__name__}") from None
     if not (array.dtype.isnative and DTYPES.fullmatch(array.dtype.name)):
-        raise Incomplete(
-            f"{name}: expected numbers that a file can hold, found {dtype_name(array.dtype)}"
-        )
+        expected = "expected numbers that a file can hold"
+        raise Incomplete(f"{name}: {expected}, found {dtype_name(array.dtype)}")
     return array
 
 
 def read_header(path: Path) -> Header:
-    """What a file says of itself.
+    """Return what a file says of itself.
 
     Raises:
         NotARun: if it can't be read, or does not say what it must.
     """
-    return _header(path, _opened(path).metadata() or {})
+    return _opened(path)[1]
 
 
 def load_run(path: Path, problem: Problem) -> Trajectory:
-    """The run in a file; where it does not say which steps it holds, they are those that the problem asks for.
+    """Return the run in a file; its steps are those of the problem if it does not say.
 
     Raises:
         NotARun: if there is none in it.
     """
-    file = _opened(path)
-    header = _header(path, file.metadata() or {})
+    file, header = _opened(path)
     if header.problem and header.problem != problem.fingerprint:
         raise NotARun(f"{path}: {changed(header)}")
-    arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+    names = file.keys()
+    arrays = {name: _array(path, file, name) for name in names}
     try:
         run = of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
     except ValueError as error:
@@ -120,54 +115,52 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
 
 
 def changed(header: Header) -> str:
-    """What is said of a run whose problem is not that of the case with its name."""
-    return f"the case {header.case} has changed since this run was made, or it is a run of another one: make it again"
+    """Return what is said of a run whose problem is not that of the case with its name."""
+    changed = f"the case {header.case} has changed since this run was made"
+    return f"{changed}, or it is a run of another one: make it again"
 
 
 def _array(path: Path, file: Any, name: str) -> np.ndarray:
+    """Read one array; raise NotARun where it is none that NumPy knows."""
     if name in IN_THE_HEADER:
         raise NotARun(f"{path}: {name!r} is a text of the metadata, not an array")
     try:
         return file.get_tensor(name)
     except Exception as error:  # noqa: BLE001, a dtype that NumPy lacks fails in many ways
-        dtype = file.get_slice(name).get_dtype()
-        raise NotARun(
-            f"{path}: {name!r} is of dtype {dtype}, which NumPy can't read: {_reason(error)}"
-        ) from None
+        what = f"{name!r} is of dtype {file.get_slice(name).get_dtype()}"
+        raise NotARun(f"{path}: {what}, which NumPy can't read: {_reason(error)}") from None
 
 
-def _opened(path: Path):
+def _opened(path: Path) -> tuple[Any, Header]:
+    """Return a file to read arrays from, and what it says of itself."""
     try:
-        return safe_open(path, framework="np")
+        file = safe_open(path, framework="np")
     except (SafetensorError, OSError) as error:
         raise NotARun(f"{path}: no safetensors file: {_reason(error)}") from None
+    return file, _header(path, file.metadata() or {})
 
 
 def _header(path: Path, metadata: dict[str, str]) -> Header:
+    """Return the header of these metadata; raise NotARun where something is missing or wrong."""
     if metadata.get("backproof") != FORMAT:
-        found = (
-            f"found {metadata['backproof']!r}"
-            if "backproof" in metadata
-            else "there is no such key"
-        )
-        raise NotARun(
-            f"{path}: expected the metadata 'backproof': '{FORMAT}' in its header; {found}"
-        )
+        is_there = "backproof" in metadata
+        found = f"found {metadata['backproof']!r}" if is_there else "there is no such key"
+        expected = f"expected the metadata 'backproof': '{FORMAT}' in its header"
+        raise NotARun(f"{path}: {expected}; {found}")
     for key in ("case", "dtype"):
         if not metadata.get(key):
             raise NotARun(f"{path}: the metadata has no {key!r}, which says what was run")
-    if (scope := metadata.get("scope", "layers")) not in ("layers", "gradients"):
+    scope = metadata.get("scope", "layers")
+    if scope not in ("layers", "gradients"):
         raise NotARun(f"{path}: the metadata 'scope' is layers or gradients, not {scope!r}")
     borrowed = frozenset(filter(None, metadata.get("borrowed", "").split(", ")))
     if unknown := borrowed.difference(PHASES):
-        raise NotARun(
-            f"{path}: the metadata 'borrowed' names phases, {', '.join(PHASES)}, not {min(unknown)!r}"
-        )
-    seconds = seconds_of(metadata.get("seconds", 0))
-    return Header(
-        metadata["case"], metadata["dtype"], scope, seconds, metadata.get("problem", ""), borrowed
-    )
+        expected = f"the metadata 'borrowed' names phases, {', '.join(PHASES)}"
+        raise NotARun(f"{path}: {expected}, not {min(unknown)!r}")
+    seconds, problem = seconds_of(metadata.get("seconds", 0)), metadata.get("problem", "")
+    return Header(metadata["case"], metadata["dtype"], scope, seconds, problem, borrowed)
 
 
 def _reason(error: Exception) -> str:
+    """Return an error's message on one line."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Somebody's own code as a backend: a function in a file or in a package, `mine=path/to/file.py:function`.
+"""Somebody's own code as a backend: a function in a file or package, `mine=FILE.py:FUNCTION`.
 
 The function is one of three, which are told apart by what they take:
 
@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -29,6 +30,7 @@ from backproof.backends.returned import as_arrays
 from backproof.backends.trajectory import Trajectory, WrongReturn, of_arrays
 from backproof.cases.problem import Problem
 
+Run = Callable[[Problem], Trajectory]
 GRADIENTS, RUN = ("parameters", "inputs", "targets"), ("problem",)
 UPDATE, MASKS = ("parameters", "gradients", "state", "step"), "masks"
 OF_A_MODULE = ("run", "gradients", "update")
@@ -49,16 +51,16 @@ class Place(NamedTuple):
 class YourOwn(NamedTuple):
     """What a backend's module has: `run`, `PACKAGES` and `settings()`."""
 
-    run: Callable[[Problem], Trajectory]
+    run: Run
     settings: Callable[[], dict[str, str]]
     PACKAGES: tuple[str, ...] = ()
 
 
 def place(text: str) -> Place:
-    """`file.py:function` or `package.module:function`.
+    """Read `file.py:function` or `package.module:function`.
 
     Raises:
-        WrongReturn: if it is none of both, or the file is not there.
+        WrongReturn: if it is neither, or the file is not there.
     """
     module, colon, function = text.rpartition(":")
     if not (colon and module and function.isidentifier()):
@@ -72,20 +74,17 @@ def place(text: str) -> Place:
 
 
 def load(where: Place, reference: ModuleType) -> YourOwn:
-    """The function as a backend; the reference's adapter trains with one that gives gradients or updates alone.
+    """Return a function as a backend; `reference` trains with gradients or an update alone.
 
     Raises:
         WrongReturn: if there is no such function, or it takes something else.
     """
-    function = _function(_module(where), where)
-    return YourOwn(
-        _as_run(function, where, reference),
-        lambda: {"function": f"{where.module}:{where.function}"},
-    )
+    run = _as_run(_function(_module(where), where), where, reference)
+    return YourOwn(run, lambda: {"function": f"{where.module}:{where.function}"})
 
 
 def of_function(function: Callable, reference: ModuleType) -> YourOwn:
-    """A function as a backend, as `load` makes one of a place.
+    """Return a function as a backend, as `load` does with a place.
 
     Raises:
         WrongReturn: if it takes something else.
@@ -95,7 +94,7 @@ def of_function(function: Callable, reference: ModuleType) -> YourOwn:
 
 
 def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
-    """A module with a function `run`, or `gradients` or `update`, as a backend.
+    """Return a module with a function `run`, or `gradients` or `update`, as a backend.
 
     Raises:
         WrongReturn: if it has none of them.
@@ -107,22 +106,18 @@ def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
     return YourOwn(run, getattr(module, "settings", dict), getattr(module, "PACKAGES", ()))
 
 
-def _as_run(
-    function: Callable, where: Place, reference: ModuleType
-) -> Callable[[Problem], Trajectory]:
+def _as_run(function: Callable, where: Place, reference: ModuleType) -> Run:
+    """Return `run(problem)` of a function, whichever of the three it is."""
     takes = _takes(function, where)
     if takes == RUN:
-        return _timed(function)
+        return partial(_run, function)
     if takes == UPDATE:
-        return partial(_trained_by, reference.run_update, function)
-    return partial(_trained_by, partial(reference.run_gradients, masked=MASKS in takes), function)
+        return partial(reference.run_update, function=function)
+    return partial(reference.run_gradients, gradients=function, masked=MASKS in takes)
 
 
-def _trained_by(train: Callable, function: Callable, problem: Problem) -> Trajectory:
-    return train(problem, function)
-
-
-def _module(where: Place):
+def _module(where: Place) -> ModuleType:
+    """Import the module, or the file as one."""
     if not where.file:
         return importlib.import_module(where.module)
     spec = importlib.util.spec_from_file_location(where.file.stem, where.file)
@@ -136,22 +131,20 @@ def _module(where: Place):
     return module
 
 
-def _function(module, where: Place) -> Callable:
+def _function(module: ModuleType, where: Place) -> Callable:
+    """Return the function; raise WrongReturn, with the name that was meant, if it is not there."""
     function = getattr(module, where.function, None)
     if callable(function):
         return function
-    names = [
-        name
-        for name, thing in vars(module).items()
-        if inspect.isfunction(thing) and not name.startswith("_")
-    ]
+    functions = [name for name, thing in vars(module).items() if inspect.isfunction(thing)]
+    names = [name for name in functions if not name.startswith("_")]
     meant = get_close_matches(where.function, names, 1)
     hint = f"did you mean {meant[0]!r}?" if meant else f"it has {', '.join(names) or 'no function'}"
     raise WrongReturn(f"{where.module} has no function {where.function!r}; {hint}")
 
 
 def _takes(function: Callable, where: Place) -> tuple[str, ...]:
-    """Which of them it is, by the number of its arguments; one of them may be called masks."""
+    """Return which of the three it is, by the number of its arguments; one may be called masks."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # a function of C does not say what it takes
@@ -168,31 +161,20 @@ def _takes(function: Callable, where: Place) -> tuple[str, ...]:
     raise WrongReturn(f"expected a function of {expected}, found {where.function}{signature}")
 
 
-def _timed(function: Callable) -> Callable[[Problem], Trajectory]:
-    """`run(problem)`, with the wall time, and a trajectory of whatever mapping it returns."""
-
-    def run(problem: Problem) -> Trajectory:
-        own, start = _writable(problem), time.perf_counter()
-        result = function(own)
-        seconds = time.perf_counter() - start
-        if isinstance(result, Mapping):
-            return of_arrays(as_arrays(result, problem), problem.recorded, seconds)
-        if not isinstance(result, Trajectory):
-            raise WrongReturn(
-                f"run(problem) returns a Trajectory or a mapping, not a {type(result).__name__}"
-            )
+def _run(function: Callable, problem: Problem) -> Trajectory:
+    """Call `run(problem)` and take its time; make a trajectory of whatever mapping it returns."""
+    own, start = _writable(problem), time.perf_counter()
+    result = function(own)
+    seconds = time.perf_counter() - start
+    if isinstance(result, Mapping):
+        return of_arrays(as_arrays(result, problem), problem.recorded, seconds)
+    if isinstance(result, Trajectory):
         return result
-
-    return run
+    found = type(result).__name__
+    raise WrongReturn(f"run(problem) returns a Trajectory or a mapping, not a {found}")
 
 
 def _writable(problem: Problem) -> Problem:
-    """The problem with arrays of its own."""
-    groups = {
-        name: {key: array.copy() for key, array in getattr(problem, name).items()}
-        for name in ("parameters", "masks")
-    }
-    arrays = {
-        name: getattr(problem, name).copy() for name in ("inputs", "targets", "batches", "recorded")
-    }
-    return replace(problem, **groups, **arrays)
+    """Return the problem with arrays of its own."""
+    names = ("inputs", "targets", "batches", "recorded", "parameters", "masks")
+    return replace(problem, **{name: deepcopy(getattr(problem, name)) for name in names})

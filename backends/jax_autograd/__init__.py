@@ -1,4 +1,4 @@
-"""JAX: jax.nn forward, jax.grad backward, optax updates, one jitted lax.scan; and the same without jit.
+"""JAX: jax.nn forward, jax.grad backward, optax updates, one jitted lax.scan; or without jit.
 
 Independent of `reference/` and of the other backends.
 """

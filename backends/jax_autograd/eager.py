@@ -1,4 +1,4 @@
-"""JAX without jit: the same training, step by step and operation by operation, each compiled by itself."""
+"""JAX without jit: the same training, operation by operation, each compiled by itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PACKAGES", "run", "settings"]
 
 
 def scan(step: Callable, carry: Any, intervals: tuple) -> tuple:
-    """`lax.scan` as a loop in Python."""
+    """Do what `lax.scan` does, as a loop in Python."""
     records = []
     for interval in zip(*intervals, strict=True):
         carry, record = step(carry, interval)
@@ -26,7 +26,7 @@ def scan(step: Callable, carry: Any, intervals: tuple) -> tuple:
 
 
 def fori_loop(first: int, last: int, step: Callable, carry: Any) -> Any:
-    """`lax.fori_loop` as a loop in Python."""
+    """Do what `lax.fori_loop` does, as a loop in Python."""
     for number in range(first, last):
         carry = step(number, carry)
     return carry
@@ -34,11 +34,10 @@ def fori_loop(first: int, last: int, step: Callable, carry: Any) -> Any:
 
 def train(recipe: training.Recipe, *arrays: Any) -> tuple:
     """Train on arrays of JAX: those of NumPy would be computed with by NumPy."""
-    return training.train(
-        training.Loops(scan, fori_loop), recipe, *jax.tree.map(jnp.asarray, arrays)
-    )
+    loops = training.Loops(scan, fori_loop)
+    return training.train(loops, recipe, *jax.tree.map(jnp.asarray, arrays))
 
 
 def run(problem: Problem) -> Trajectory:
-    """Train by jax.grad without jit; only what JAX itself is written with is compiled, at XLA's defaults."""
+    """Train by jax.grad without jit; JAX's own functions alone are compiled, at XLA's defaults."""
     return training.run(problem, train)

@@ -11,12 +11,12 @@ from backproof.backends.jax_autograd.arithmetic import rounded_once
 
 
 def dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """jax.nn has none."""
+    """Compute x W + b; jax.nn has no dense layer."""
     return x @ weight if bias is None else rounded_once(jnp.add)(x @ weight, bias)
 
 
 def dropout(x: Array, rate: float, mask: Array | None) -> Array:
-    """flax draws a mask of its own, and selects like this."""
+    """Compute x / (1 - rate) where the mask is 1, as flax does with a mask that it draws itself."""
     return x if mask is None else jnp.where(mask != 0, x / (1 - rate), 0)
 
 

@@ -26,20 +26,24 @@ def forward(
 ) -> tuple[Array, Arrays, Arrays]:
     """Compute every value, (samples, *positions, features), from the inputs on.
 
-    `numbers` holds parameters, masks and buffers by path. A tap is a zero that is added behind a
-    value, and so has the value's cotangent as its gradient. `real` tells which samples do not only
-    pad the batch, if some do.
+    Args:
+        recipe: has the nodes, each with its rule.
+        numbers: parameters, masks and buffers by path.
+        inputs: (samples, *positions, features).
+        taps: zeros that are added behind the values, and so have their cotangents as gradients.
+        real: (samples,), false for samples that only pad the batch, or None if none do.
+        training: whether this is a step of training, behind which buffers have changed.
 
     Returns:
-        The output; the values by name, `input` first; the buffers behind a step of training by path.
+        The output; the values by name, `input` first; the buffers behind the step by path.
     """
     x, values, buffers = inputs + taps["input"], {"input": inputs}, {}
     tapped = {"input": x}
     for node, rule in recipe.network:
-        compute = partial(value_of, node, rule, numbers, training=training)
+        compute: Callable = partial(value_of, node, rule, numbers, training=training)
         if node.buffers and training and recipe.sizes:
             compute = of_real_samples(compute, recipe.sizes, real)
-        masks = {keyword: numbers.get(path) for keyword, path in node.masks}
+        masks = {keyword: numbers.get(path) for keyword, path in dict(node.masks).items()}
         values[node.name], after = compute([tapped[name] for name in node.inputs], masks)
         x = tapped[node.name] = values[node.name] + taps[node.name]
         buffers |= after
@@ -54,13 +58,22 @@ def value_of(
     rule = partial(rule, *xs, *parameters, **dict(node.settings), **masks)
     if not node.buffers:
         return rule(), {}
-    found = rule(**{keyword: numbers[path] for keyword, path in node.buffers}, training=training)
-    y, after = found if training else (found, {})
-    return y, {path: after[keyword] for keyword, path in node.buffers if training}
+    paths = dict(node.buffers)
+    found = rule(**{keyword: numbers[paths[keyword]] for keyword in paths}, training=training)
+    if not training:
+        return found, {}
+    y, after = found
+    return y, {path: after[keyword] for keyword, path in paths.items()}
 
 
 def of_real_samples(rule: Callable, sizes: tuple[int, ...], real: Array) -> Callable:
-    """Let a rule that mixes samples see the real ones alone, which stand in front; others have 0."""
+    """Let a rule that mixes samples see the real ones alone, which stand in front; others have 0.
+
+    Args:
+        rule: of operands whose first axis are the samples.
+        sizes: how many real samples there may be, ascending.
+        real: (samples,), true for the real ones.
+    """
 
     def with_samples(number: int) -> Callable:
         def rule_of_number(*operands: list[Array] | Arrays) -> tuple[Array, Arrays]:
@@ -75,6 +88,6 @@ def of_real_samples(rule: Callable, sizes: tuple[int, ...], real: Array) -> Call
 
 
 def zero_taps(recipe: Recipe, x: Array) -> Arrays:
-    """Make a zero for each number of `input`, which is x, and of the value of every node."""
+    """Return zeros of the shape of x for `input`, and of the shape of the value of every node."""
     zeros = {node.name: jnp.zeros((len(x), *node.shape), x.dtype) for node, _ in recipe.network}
     return {"input": jnp.zeros_like(x)} | zeros

@@ -9,31 +9,50 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 from jax import Array
+from optax import GradientTransformation as Transformation
 
 from backproof.backends.added import added_optimizers
 from backproof.cases.format.optimizers import Adadelta, Optimizer
 
+MOMENTS = ("learning_rate", "beta1", "beta2", "epsilon")
 
-def sgd(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.sgd without momentum."""
-    return optax.sgd(optimizer.learning_rate)
+
+def of_optax(function: Callable, *names: str, **keywords: str) -> Callable:
+    """Return a function that makes an optimizer of optax from these settings of the format."""
+
+    def make(optimizer: Optimizer) -> Transformation:
+        options = {keyword: getattr(optimizer, name) for keyword, name in keywords.items()}
+        return function(*[getattr(optimizer, name) for name in names], **options)
+
+    return make
 
 
 class Memory(NamedTuple):
-    """The state of a transformation that optax lacks: how many updates there were, and what is remembered by name."""
+    """The state of a transformation that optax lacks.
+
+    Attributes:
+        count: how many updates there were.
+        memory: what is remembered, by name and then by path.
+    """
 
     count: Array
-    memory: dict[str, dict]
+    memory: dict[str, dict[str, Array]]
 
 
-def of_rule(optimizer: Optimizer, rule: Callable) -> optax.GradientTransformation:
-    """The direction of a step by a rule of one gradient, its parameter, the number of the update, and the memory."""
+def of_rule(optimizer: Optimizer, rule: Callable) -> Transformation:
+    """Return the transformation of gradients into directions by a rule for one parameter.
+
+    Args:
+        optimizer: says what is remembered, and from where it starts.
+        rule: takes a gradient, its parameter, the number of the update from 1 on, and what is
+            remembered; returns the direction, and what is remembered for the next update.
+    """
 
     def init(parameters: dict) -> Memory:
-        memory = {
-            name: {path: jnp.full_like(w, start) for path, w in parameters.items()}
-            for name, start in optimizer.starts.items()
-        }
+        def full(start: float) -> dict[str, Array]:
+            return {path: jnp.full_like(w, start) for path, w in parameters.items()}
+
+        memory = {name: full(start) for name, start in optimizer.starts.items()}
         return Memory(jnp.zeros((), jnp.int32), memory)
 
     def update(gradients: dict, state: Memory, parameters: dict) -> tuple[dict, Memory]:
@@ -48,16 +67,14 @@ def of_rule(optimizer: Optimizer, rule: Callable) -> optax.GradientTransformatio
     return optax.GradientTransformation(init, update)
 
 
-def along(
-    optimizer: Optimizer, *directions: optax.GradientTransformation
-) -> optax.GradientTransformation:
-    """A step of the learning rate against the directions, and against w where weight decay is decoupled."""
+def along(optimizer: Optimizer, *directions: Transformation) -> Transformation:
+    """Step by the learning rate against the directions, and against w where decay is decoupled."""
     decay = [optax.add_decayed_weights(optimizer.weight_decay)] if optimizer.is_decoupled else []
     return optax.chain(*directions, *decay, optax.scale_by_learning_rate(optimizer.learning_rate))
 
 
-def momentum(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.sgd, which has no dampening."""
+def momentum(optimizer: Optimizer) -> Transformation:
+    """Make an optax.sgd; as that has no dampening, a rule for it."""
     if not optimizer.dampening:
         return optax.sgd(optimizer.learning_rate, optimizer.momentum, nesterov=optimizer.nesterov)
 
@@ -68,8 +85,8 @@ def momentum(optimizer: Optimizer) -> optax.GradientTransformation:
     return along(optimizer, of_rule(optimizer, dampened))
 
 
-def asgd(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax has none."""
+def asgd(optimizer: Optimizer) -> Transformation:
+    """Make averaged gradient descent, which optax lacks, by its rule."""
 
     def rule(g: Array, w: Array, t: Array, average: Array) -> tuple[Array, Array]:
         t, eta = t.astype(float), optimizer.learning_rate
@@ -81,14 +98,13 @@ def asgd(optimizer: Optimizer) -> optax.GradientTransformation:
     return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0))
 
 
-def rprop(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.rprop of 0.2.8 emits the update of the step before."""
+def rprop(optimizer: Optimizer) -> Transformation:
+    """Make Rprop by its rule: optax.rprop of 0.2.8 emits the update of the step before."""
 
     def rule(g: Array, _: Array, __: Array, previous: Array, step_size: Array) -> tuple[Array, ...]:
         sign = jnp.sign(g * previous)
-        scale = jnp.where(
-            sign > 0, optimizer.increase, jnp.where(sign < 0, optimizer.decrease, 1)
-        ).astype(g.dtype)
+        smaller = jnp.where(sign < 0, optimizer.decrease, 1)
+        scale = jnp.where(sign > 0, optimizer.increase, smaller).astype(g.dtype)
         step_size = jnp.clip(step_size * scale, optimizer.smallest_step, optimizer.largest_step)
         g = jnp.where(sign < 0, 0, g)
         return jnp.sign(g) * step_size, g, step_size
@@ -96,62 +112,54 @@ def rprop(optimizer: Optimizer) -> optax.GradientTransformation:
     return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0))
 
 
-def adagrad(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.adagrad adds epsilon inside the root."""
+def adagrad(optimizer: Optimizer) -> Transformation:
+    """Make an optax.adagrad, or where epsilon is added outside the root a rule for it."""
+    rate, epsilon = optimizer.learning_rate, optimizer.epsilon
     if optimizer.epsilon_inside:
-        return optax.adagrad(
-            optimizer.learning_rate, optimizer.initial_accumulator, optimizer.epsilon
-        )
+        return optax.adagrad(rate, optimizer.initial_accumulator, epsilon)
 
     def rule(g: Array, _: Array, __: Array, s: Array) -> tuple[Array, Array]:
         s = s + jnp.square(g)
-        return g / (jnp.sqrt(s) + optimizer.epsilon), s
+        return g / (jnp.sqrt(s) + epsilon), s
 
     return along(optimizer, of_rule(optimizer, rule))
 
 
-def rmsprop(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.rmsprop multiplies the learning rate before the momentum."""
+def rmsprop(optimizer: Optimizer) -> Transformation:
+    """Make RMSprop of optax' parts: optax.rmsprop takes the learning rate before the momentum."""
     scale = optax.scale_by_stddev if optimizer.centered else optax.scale_by_rms
-    scaled = scale(
-        optimizer.rho,
-        optimizer.epsilon,
-        optimizer.initial_mean_square,
-        eps_in_sqrt=optimizer.epsilon_inside,
-    )
+    names = ("rho", "epsilon", "initial_mean_square")
+    scaled = of_optax(scale, *names, eps_in_sqrt="epsilon_inside")(optimizer)
     trace = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
     return along(optimizer, scaled, *trace)
 
 
-def adam(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.adam; optax.amsgrad takes the largest after the correction of the bias."""
+def adam(optimizer: Optimizer) -> Transformation:
+    """Make an optax.adam or optax.adamw, or a rule with what they lack.
+
+    optax.amsgrad takes the largest second moment after the correction of the bias.
+    """
     if optimizer.amsgrad or optimizer.epsilon_hat or optimizer.beta1_decay != 1:
         return along(optimizer, of_rule(optimizer, partial(adam_rule, optimizer)))
-    betas = optimizer.beta1, optimizer.beta2
     if optimizer.is_decoupled:
-        return optax.adamw(
-            optimizer.learning_rate,
-            *betas,
-            eps=optimizer.epsilon,
-            weight_decay=optimizer.weight_decay,
-        )
-    return optax.adam(optimizer.learning_rate, *betas, optimizer.epsilon)
+        return of_optax(optax.adamw, *MOMENTS, weight_decay="weight_decay")(optimizer)
+    return of_optax(optax.adam, *MOMENTS)(optimizer)
 
 
 def count_like(g: Array, t: Array) -> Array:
-    """The number of the update, in float32 at least."""
+    """Return the number t of the update in the dtype of g, or in float32 if that is wider."""
     return t.astype(jnp.promote_types(g.dtype, jnp.float32))
 
 
 def correction(beta: float, g: Array, t: Array) -> Array:
-    """1 - beta^t."""
+    """Compute 1 - beta^t."""
     return (1 - beta ** count_like(g, t)).astype(g.dtype)
 
 
 def averages(
     optimizer: Optimizer, g: Array, m: Array, v: Array, fading: Array | None = None
 ) -> tuple[Array, Array]:
-    """The averages of the gradient and of its square."""
+    """Update the averages m of a gradient and v of its square; beta1 may fade by a factor."""
     beta1 = optimizer.beta1 if fading is None else optimizer.beta1 * fading
     kept, taken = (jnp.asarray(share, g.dtype) for share in (beta1, 1 - beta1))
     return kept * m + taken * g, optimizer.beta2 * v + (1 - optimizer.beta2) * jnp.square(g)
@@ -160,7 +168,7 @@ def averages(
 def adam_rule(
     optimizer: Optimizer, g: Array, _: Array, t: Array, m: Array, v: Array, *largest: Array
 ) -> tuple:
-    """Adam's direction with what optax.adam lacks."""
+    """Compute Adam's direction with what optax.adam lacks, and its memory."""
     fading = optimizer.beta1_decay ** (count_like(g, t) - 1) if optimizer.beta1_decay != 1 else None
     m, v = averages(optimizer, g, m, v, fading)
     largest = tuple(jnp.maximum(before, v) for before in largest)
@@ -173,8 +181,8 @@ def adam_rule(
     return m / first / root, m, v, *largest
 
 
-def nadam(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.nadam has no schedule of momenta."""
+def nadam(optimizer: Optimizer) -> Transformation:
+    """Make NAdam by its rule: optax.nadam has no schedule of momenta."""
 
     def rule(g: Array, _: Array, t: Array, m: Array, v: Array, q: Array) -> tuple[Array, ...]:
         decays = (0.96 ** ((t + later) * optimizer.momentum_decay) for later in jnp.arange(2.0))
@@ -187,12 +195,12 @@ def nadam(optimizer: Optimizer) -> optax.GradientTransformation:
     return along(optimizer, of_rule(optimizer, rule))
 
 
-def radam(optimizer: Optimizer) -> optax.GradientTransformation:
-    """optax.radam adds epsilon after the correction of the bias."""
+def radam(optimizer: Optimizer) -> Transformation:
+    """Make RAdam by its rule: optax.radam adds epsilon after the correction of the bias."""
     longest = 2 / (1 - optimizer.beta2) - 1
 
     def rectification(t: Array) -> Array:
-        """R sqrt(1 - beta2^t) in float64, or 0."""
+        """Compute r sqrt(1 - beta2^t) in float64, or 0 where nothing is rectified."""
         correction = 1 - optimizer.beta2**t
         length = longest - 2 * t * (1 - correction) / correction
         r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
@@ -207,8 +215,11 @@ def radam(optimizer: Optimizer) -> optax.GradientTransformation:
     return along(optimizer, of_rule(optimizer, rule))
 
 
-def of_added(step: Callable, optimizer: Optimizer) -> optax.GradientTransformation:
-    """An optimizer that a package adds: what a function of w, g, t and its memory returns is subtracted from w."""
+def of_added(step: Callable, optimizer: Optimizer) -> Transformation:
+    """Make an optimizer that a package adds, by its `jax_step(optimizer, w, g, t, *memory)`.
+
+    It returns what is subtracted from w, and the memory for the next step.
+    """
 
     def rule(g: Array, w: Array, t: Array, *memory: Array) -> tuple[Array, ...]:
         rate = optimizer.learning_rate
@@ -216,58 +227,48 @@ def of_added(step: Callable, optimizer: Optimizer) -> optax.GradientTransformati
         down, memory = step(optimizer.model_copy(update={"learning_rate": rate}), w, g, t, *memory)
         return down, *memory
 
-    return optax.chain(of_rule(optimizer, rule), optax.scale(-1.0), *_decoupled(optimizer))
-
-
-def _decoupled(optimizer: Optimizer) -> list[optax.GradientTransformation]:
-    """The decay of an added optimizer that does not pass through the gradient."""
-    if not getattr(optimizer, "weight_decay", 0) or not optimizer.is_decoupled:
-        return []
-    return [optax.add_decayed_weights(-optimizer.learning_rate * optimizer.weight_decay)]
+    step_down = optax.chain(of_rule(optimizer, rule), optax.scale(-1.0))
+    decay = getattr(optimizer, "weight_decay", 0)
+    if not decay or not optimizer.is_decoupled:
+        return step_down
+    return optax.chain(step_down, optax.add_decayed_weights(-optimizer.learning_rate * decay))
 
 
 OPTIMIZERS = {
-    "sgd": sgd,
+    "sgd": of_optax(optax.sgd, "learning_rate"),
     "momentum": momentum,
     "asgd": asgd,
-    "lion": lambda optimizer: optax.lion(
-        optimizer.learning_rate,
-        optimizer.beta1,
-        optimizer.beta2,
-        weight_decay=optimizer.weight_decay,
-    ),
+    "lion": of_optax(optax.lion, "learning_rate", "beta1", "beta2", weight_decay="weight_decay"),
     "rprop": rprop,
     "adagrad": adagrad,
-    "adadelta": lambda optimizer: optax.adadelta(
-        optimizer.learning_rate, optimizer.rho, optimizer.epsilon
-    ),
+    "adadelta": of_optax(optax.adadelta, "learning_rate", "rho", "epsilon"),
     "rmsprop": rmsprop,
     "adam": adam,
     "adamw": adam,
-    "adamax": lambda optimizer: optax.adamax(
-        optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon
-    ),
+    "adamax": of_optax(optax.adamax, *MOMENTS),
     "nadam": nadam,
     "radam": radam,
 } | {kind: partial(of_added, step) for kind, step in added_optimizers("jax").items()}
 STATE = {  # optax' names for what an optimizer remembers
-    "velocity": "trace", "first_moment": "mu", "second_moment": "nu", "infinity_norm": "nu", "mean_square": "nu",
-    "mean_gradient": "mu", "accumulator": "sum_of_squares",
-}  # fmt: skip
+    "velocity": "trace",
+    "first_moment": "mu",
+    "second_moment": "nu",
+    "infinity_norm": "nu",
+    "mean_square": "nu",
+    "mean_gradient": "mu",
+    "accumulator": "sum_of_squares",
+}
+STATE_OF_ADADELTA = {"mean_square": "e_g", "mean_square_update": "e_x"}
 
 
 def state_of(optimizer: Optimizer | None, state: optax.OptState) -> dict[str, Array]:
-    """The state by `NAME/PARAM`."""
-    names = optimizer.state if optimizer else ()
+    """Return the state by `NAME/PARAM`; of a rule of ours it stands in a memory."""
+    if optimizer is None:
+        return {}
+    names = STATE_OF_ADADELTA if isinstance(optimizer, Adadelta) else STATE
     memory = optax.tree_utils.tree_get(state, "memory") or {}
-    of_adadelta = (
-        {"mean_square": "e_g", "mean_square_update": "e_x"}
-        if isinstance(optimizer, Adadelta)
-        else {}
-    )
-    trees = {
-        name: memory.get(name)
-        or optax.tree_utils.tree_get(state, of_adadelta.get(name) or STATE[name])
-        for name in names
-    }
-    return {f"{name}/{path}": value for name, tree in trees.items() for path, value in tree.items()}
+    found = {}
+    for name in optimizer.state:
+        tree = memory.get(name) or optax.tree_utils.tree_get(state, names[name])
+        found |= {f"{name}/{path}": value for path, value in tree.items()}
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
@@ -17,6 +17,8 @@ from backproof.cases.format.network import Node
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
 from backproof.cases.format.schema import Tie
 from backproof.cases.problem import Problem
+
+AS_IN_THE_PROBLEM = ("loss", "optimizer", "trained", "penalties", "clip", "schedule")
 
 
 class Recipe(NamedTuple):
@@ -45,7 +47,7 @@ class Recipe(NamedTuple):
 
     @property
     def transformation(self) -> optax.GradientTransformation:
-        """From gradients to updates."""
+        """What turns gradients into updates: clipping, weight decay, and the optimizer."""
         if self.optimizer is None:
             return optax.set_to_zero()
         optimizer = self.optimizer.model_copy(update={"learning_rate": self.rate})
@@ -68,18 +70,16 @@ def recipe_of(problem: Problem) -> Recipe:
     """
     samples = (problem.batches >= 0).sum(axis=1)
     is_padded = bool((samples < problem.batches.shape[1]).any())
-    made = {
-        "network": tuple(
-            (hashable(node), row(LAYERS, "layer", node.kind)) for node in problem.network
-        ),
-        "tied": tuple(problem.tied.items()),
-        "sizes": tuple(np.unique(samples).tolist()) if is_padded else (),
-    }
-    others = [name for name in Recipe._fields if name not in made]
-    return Recipe(**made, **{name: getattr(problem, name) for name in others})
+    return Recipe(
+        tuple((hashable(node), row(LAYERS, "layer", node.kind)) for node in problem.network),
+        tied=tuple(problem.tied.items()),
+        sizes=tuple(np.unique(samples).tolist()) if is_padded else (),
+        **{name: getattr(problem, name) for name in AS_IN_THE_PROBLEM},
+    )
 
 
 def hashable(node: Node) -> Node:
-    """Give a node pairs in place of dictionaries."""
-    pairs = {name: tuple(getattr(node, name).items()) for name in ("settings", "masks", "buffers")}
+    """Give a node pairs in place of dictionaries, as jit asks of what it compiles for."""
+    names = ("settings", "masks", "buffers")
+    pairs: dict[str, Any] = {name: tuple(getattr(node, name).items()) for name in names}
     return node._replace(**pairs)

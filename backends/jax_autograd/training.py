@@ -23,7 +23,7 @@ from backproof.cases.problem import Problem
 
 
 class Batch(NamedTuple):
-    """Inputs and targets, and which samples do not only pad a short batch, if some batch is short."""
+    """Inputs, targets, and, if some batch is short, which samples do not only pad it."""
 
     inputs: Array
     targets: Array
@@ -33,9 +33,15 @@ class Batch(NamedTuple):
 def loss_of(
     recipe: Recipe, trained: Arrays, taps: Arrays, others: Arrays, batch: Batch, *, training: bool
 ) -> tuple[Array, tuple[Arrays, Arrays]]:
-    """Return the loss of a batch with the penalties; and the values, and the buffers behind the step.
+    """Return the loss of a batch with the penalties; the values, and the buffers behind the step.
 
-    `others` holds the frozen parameters, the masks of the step, and the buffers before it.
+    Args:
+        recipe: what is compiled.
+        trained: the parameters to differentiate by, by path.
+        taps: zeros that are added behind the values, to differentiate by.
+        others: the frozen parameters, the masks of the step, and the buffers before it, by path.
+        batch: (samples, *positions, features) of inputs, and targets.
+        training: whether this is a step of training.
     """
     numbers, (x, t, real) = recipe.with_tied(others | trained), batch
     output, values, buffers = forward(recipe, numbers, x, taps, real, training=training)
@@ -70,7 +76,10 @@ def start_of(recipe: Recipe, parameters: Arrays, buffers: Arrays) -> Carry:
 
 
 def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple[Carry, dict]:
-    """Make update number k, and a record of it. Rows of -1 pad a short batch."""
+    """Make update number k; return what the next one takes over, and a record by field and name.
+
+    Rows of -1 pad a short batch.
+    """
     rows, real = samples.batches[k], None
     if recipe.sizes:  # padding repeats a real sample: `where` lets the NaN of another one through
         real = rows >= 0
@@ -78,11 +87,9 @@ def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple
     batch = Batch(samples.inputs[rows], samples.targets[rows], real)
     trained = {path: carry.parameters[path] for path in recipe.trained}
     others = carry.parameters | carry.buffers | {path: m[k] for path, m in samples.masks.items()}
-    loss_of_batch = partial(loss_of, recipe, training=True)
-    looked, (gradients, cotangents) = jax.value_and_grad(loss_of_batch, (0, 1), has_aux=True)(
-        trained, zero_taps(recipe, batch.inputs), others, batch
-    )
-    loss, (values, buffers) = looked
+    look = jax.value_and_grad(partial(loss_of, recipe, training=True), (0, 1), has_aux=True)
+    looked, gradients_of = look(trained, zero_taps(recipe, batch.inputs), others, batch)
+    (loss, (values, buffers)), (gradients, cotangents) = looked, gradients_of
     updates, state = recipe.transformation.update(gradients, carry.state, trained)
     if recipe.optimizer:  # -0.0 + 0.0 is 0.0
         trained = optax.apply_updates(trained, updates)
@@ -117,16 +124,15 @@ class Loops(NamedTuple):
 
 
 def packed(record: dict) -> tuple[Array, Array | None]:
-    """One array of all numbers of a step, which compiles faster than one for each; and its learning rate."""
+    """Return one array of all numbers of a step, which compiles faster; and its learning rate."""
     numbers = {name: value for name, value in record.items() if name != RATES}
     return jnp.concatenate([value.ravel() for value in jax.tree.leaves(numbers)]), record[RATES]
 
 
 def unpacked(record: dict, numbers: np.ndarray, rates: np.ndarray | None) -> dict:
-    """The records of all steps, shaped as that of one step."""
-    leaves, structure = jax.tree.flatten(
-        {name: value for name, value in record.items() if name != RATES}
-    )
+    """Return the records of all steps, (R, numbers), by the names and shapes of one's."""
+    fields = {name: value for name, value in record.items() if name != RATES}
+    leaves, structure = jax.tree.flatten(fields)
     parts = np.split(numbers, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
     arrays = [part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
     return {**jax.tree.unflatten(structure, arrays), RATES: rates}
@@ -140,7 +146,11 @@ def train(
     samples: Samples,
     recorded: Array,
 ) -> tuple:
-    """Scan over the recorded steps, with a loop over those between them; then look at all samples."""
+    """Scan over the recorded steps, and loop over those between them; then look at all samples.
+
+    Returns:
+        The packed records; the values of all samples by name; the loss of all samples.
+    """
     step = partial(take_step, recipe, samples)
 
     def recorded_step(carry: Carry, interval: tuple) -> tuple:
@@ -155,10 +165,8 @@ def train(
     after, records = loops.scan(recorded_step, start, (first, recorded))
     everyone = jnp.full(len(samples.inputs), fill_value=True) if recipe.sizes else None
     batch = Batch(samples.inputs, samples.targets, everyone)
-    taps = zero_taps(recipe, batch.inputs)
-    final_loss, (values, _) = loss_of(
-        recipe, after.parameters, taps, after.buffers, batch, training=False
-    )
+    numbers = after.parameters, zero_taps(recipe, batch.inputs), after.buffers
+    final_loss, (values, _) = loss_of(recipe, *numbers, batch, training=False)
     return records, values, final_loss
 
 

@@ -15,6 +15,6 @@ torch.set_num_threads(1)
 
 
 def settings() -> dict[str, str]:
-    """Say how the backend computes."""
+    """Return how the backend computes: `threads`, `x64`, `matrix products`."""
     blas = "MKL" if torch.backends.mkl.is_available() else "torch's own"
     return {"threads": str(torch.get_num_threads()), "x64": "yes", "matrix products": blas}

@@ -10,36 +10,44 @@ from torch import Tensor
 
 
 def softplus(x: Tensor, beta: float) -> Tensor:
-    """F.softplus returns x itself from beta x = 20 on, which is 2e-9 beside the truth: as good as it for 16 bits."""
+    """Compute log(1 + e^(beta x)) / beta.
+
+    F.softplus returns x itself from beta x = 20 on, 2e-9 beside the truth: only 16 bits can't tell.
+    """
     if x.dtype.itemsize == 2:
         return F.softplus(x, beta)
     return torch.logaddexp(beta * x, torch.zeros_like(x)) / beta
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """The derivative of F.hardsigmoid is a float32 1/6 in float64 too."""
+    """Compute relu6(x + 3) / 6; the derivative of F.hardsigmoid is a float32 1/6 in float64 too."""
     return F.relu6(x + 3) / 6
 
 
 def celu(x: Tensor, alpha: float) -> Tensor:
-    """F.celu divides by a float32 alpha in float64 too; for 16 bits, whose parts may underflow, that is enough."""
+    """Compute relu(x) + alpha (e^(min(x, 0) / alpha) - 1).
+
+    F.celu divides by a float32 alpha in float64 too. That is enough for 16 bits, where the parts of
+    the formula may underflow.
+    """
     if x.dtype.itemsize == 2:
         return F.celu(x, alpha)
     return F.relu(x) + alpha * torch.expm1(torch.clamp(x, max=0) / alpha)
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """F.prelu has a slope for each channel, in axis 1."""
+    """Compute F.prelu, whose channels are axis 1, along the last; the slope is (features,)."""
     return F.prelu(x.movedim(-1, 1), slope).movedim(1, -1)
 
 
 def gelu(x: Tensor, approximate: str) -> Tensor:
-    """F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't."""
-    return (
-        F.gelu(x, approximate="tanh")
-        if approximate == "tanh"
-        else x * torch.erfc(-x * 0.5**0.5) / 2
-    )
+    """Compute x times the normal distribution function, by its tanh approximation if asked.
+
+    F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't.
+    """
+    if approximate == "tanh":
+        return F.gelu(x, approximate="tanh")
+    return x * torch.erfc(-x * 0.5**0.5) / 2
 
 
 ACTIVATIONS = {

@@ -1,4 +1,4 @@
-"""PyTorch compiled: torch.compile with inductor, which turns forward, loss and backward into C++."""
+"""PyTorch compiled: torch.compile with inductor turns forward, loss and backward into C++."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backproof.cases.problem import Problem
 
 __all__ = ["PACKAGES", "run", "settings"]
 
-# What inductor does by default and no formula allows for: docs/frameworks.md, "What compilers change".
+# Without what inductor does and no formula allows for: docs/frameworks.md, "What compilers change".
 OPTIONS = {
     "cpp.simdlen": 1,
     "cpp.vec_isa_ok": False,  # it need not try, for seconds, which vectors there are
@@ -38,9 +38,20 @@ def gradients_of(
     inputs: Tensor,
     targets: Tensor,
 ) -> tuple[Tensor, Tensors, Tensors]:
-    """Look at a batch and go back: each value has in `.grad` what a tap added to it has there.
+    """Look at a batch and go back; each value takes over the gradient of the tap added to it.
 
     A value that a compiled program returns has no gradient of its own: it is computed from inside.
+
+    Args:
+        compiled: `look` of a problem, compiled.
+        shapes: of the value of `input` and of each node, of one sample.
+        parameters: by path.
+        others: the masks and the buffers before the step, by path.
+        inputs: (samples, *positions, features).
+        targets: (samples, *positions, outputs).
+
+    Returns:
+        The loss; the values by name, with their gradients; the buffers behind the step by path.
     """
     for parameter in parameters.values():
         parameter.grad = None
@@ -55,14 +66,12 @@ def gradients_of(
 
 def zero_taps(shapes: dict[str, tuple[int, ...]], inputs: Tensor) -> Tensors:
     """Make negative zeros: added to a number they leave every bit of it, the sign of a zero too."""
-    options = {"dtype": inputs.dtype, "requires_grad": True}
-    return {
-        name: torch.full((len(inputs), *shape), -0.0, **options) for name, shape in shapes.items()
-    }
+    zeros = partial(torch.full, fill_value=-0.0, dtype=inputs.dtype, requires_grad=True)
+    return {name: zeros((len(inputs), *shape)) for name, shape in shapes.items()}
 
 
 def run(problem: Problem) -> Trajectory:
-    """Train by compiled gradients; a short batch has a program of its own, the optimizer has none."""
+    """Train by compiled gradients; a short batch has its own program, the optimizer has none."""
     _compiler()
     torch.compiler.reset()  # torch compiles a function for eight problems at most
     looked = partial(training.look, problem, resolve(problem.network))
@@ -70,27 +79,24 @@ def run(problem: Problem) -> Trajectory:
     try:
         return training.run(problem, partial(gradients_of, compiled, problem.shapes))
     except BackendCompilerFailed as error:
-        said = getattr(
-            error.inner_exception, "output", error
-        )  # by the C++ compiler, behind a long command
+        # The C++ compiler's words stand behind a long command.
+        said = getattr(error.inner_exception, "output", error)
         raise RuntimeError(f"inductor failed: {said}") from error
 
 
 def _compiler() -> str:
+    """Return the name of the C++ compiler; raise Missing if there is none."""
     try:
         return get_cpp_compiler()
     except InvalidCxxCompiler:
-        raise Missing(
-            "the backend torch-compile needs a C++ compiler: install g++, or name one in CXX"
-        ) from None
+        needed = "a C++ compiler: install g++, or name one in CXX"
+        raise Missing(f"the backend torch-compile needs {needed}") from None
 
 
 def settings() -> dict[str, str]:
-    """How the backend computes."""
+    """Return how the backend computes, and with which compiler."""
     compiler = _compiler()
     told = subprocess.check_output([compiler, "--version"], text=True)  # noqa: S603, torch found it
     version = re.search(r"\d+\.[\d.]+", told)
-    return {
-        **torch_autograd.settings(),
-        "compiler": " ".join(filter(None, [compiler, version and version.group()])),
-    }
+    named = f"{compiler} {version.group()}" if version else compiler
+    return torch_autograd.settings() | {"compiler": named}

@@ -10,15 +10,14 @@ from backproof.backends.torch_autograd.activations import ACTIVATIONS
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear takes a weight of (units, in); this one is (in, units)."""
+    """Compute x W + b, of a weight (in, units); F.linear takes its transpose."""
     return x @ weight if bias is None else x @ weight + bias
 
 
 def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
-    """F.dropout draws a mask of its own, and scales it like this."""
+    """Compute x mask / (1 - rate), as F.dropout does with a mask that it draws itself."""
     return x if mask is None else x * (mask / (1 - rate))
 
 
-LAYERS = (
-    ACTIVATIONS | {"dense": dense, "dropout": dropout, "skip": torch.add} | added_layers("torch")
-)
+OURS = {"dense": dense, "dropout": dropout, "skip": torch.add}
+LAYERS = ACTIVATIONS | OURS | added_layers("torch")

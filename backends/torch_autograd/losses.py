@@ -20,7 +20,12 @@ PENALTIES = {"l1": torch.abs, "l2": torch.square}
 
 
 def of_torch(function: Callable, *names: str) -> Callable:
-    """Make a loss of one of nn.functional, which has a mean of its own, and these settings."""
+    """Return a loss by a function of nn.functional, which has a mean of its own.
+
+    Args:
+        function: like F.mse_loss, of output, targets and reduction.
+        names: the settings of the loss that it takes by the same name.
+    """
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         options = {name: getattr(loss, name) for name in names}
@@ -32,7 +37,7 @@ def of_torch(function: Callable, *names: str) -> Callable:
 
 
 def of_terms(terms: Callable) -> Callable:
-    """Make a loss that nn.functional lacks, of its terms."""
+    """Return a loss by its terms, a function of output and targets; they are summed here."""
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         each = terms(output, targets)
@@ -43,24 +48,32 @@ def of_terms(terms: Callable) -> Callable:
 
 
 def of_added(terms: Callable) -> Callable:
-    """Make a loss that a package adds, of its terms."""
+    """Return a loss that a package adds, by its terms, a function of loss, output and targets."""
     return lambda loss, output, targets: of_terms(partial(terms, loss))(loss, output, targets)
 
 
 def log_cosh(output: Tensor, targets: Tensor) -> Tensor:
-    """logaddexp(d, -d) - log 2 does not overflow."""
+    """Compute log cosh(y - t) as logaddexp(d, -d) - log 2, which does not overflow."""
     return torch.logaddexp(output - targets, targets - output) - math.log(2)
 
 
 def binary_cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
-    """F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12; 0 log 0 is NaN."""
+    """Compute -(t log y + (1 - t) log(1 - y)), with 0 log 0 = 0.
+
+    F.binary_cross_entropy clamps the logarithms, and its derivative from 1e-12.
+    """
     of_class = torch.where(targets == 0, 1, output)
     of_others = torch.where(targets == 1, 0, output)
     return -(targets * torch.log(of_class) + (1 - targets) * torch.log1p(-of_others))
 
 
 def by_class(function: Callable, *names: str) -> Callable:
-    """Make a loss of classes, whose weights, if there are some, are also what a mean divides by."""
+    """Return a loss of classes; a mean is divided by the sum of their weights where they have some.
+
+    Args:
+        function: like F.cross_entropy, of rows of outputs, rows of targets, weight and reduction.
+        names: the settings of the loss that it takes by the same name.
+    """
 
     def loss_of_batch(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         options = {name: getattr(loss, name) for name in names}
@@ -78,9 +91,9 @@ def by_class(function: Callable, *names: str) -> Callable:
 def negative_log_likelihood(
     rows: Tensor, targets: Tensor, weight: Tensor | None, reduction: str
 ) -> Tensor:
-    """F.nll_loss takes the number of the class; of a distribution it is the sum of products.
+    """Compute the sum of -t y: by F.nll_loss where each target is one class, whose number it takes.
 
-    So it is in a compiled program too, which can't ask what the targets are.
+    A compiled program, which can't ask what the targets are, computes the sum of products.
     """
     if not torch.compiler.is_compiling() and _are_classes(targets):
         return F.nll_loss(rows, targets.argmax(dim=-1), weight=weight, reduction=reduction)
@@ -93,14 +106,17 @@ def _are_classes(targets: Tensor) -> bool:
 
 
 def gaussian_nll(output: Tensor, targets: Tensor) -> Tensor:
-    """F.gaussian_nll_loss takes variances and clamps them."""
+    """Compute (s + (m - t)² e^-s) / 2 of means and logarithms of variances, side by side.
+
+    F.gaussian_nll_loss takes variances and clamps them.
+    """
     mean, log_variance = output.chunk(2, dim=-1)
     return (log_variance + (mean - targets).square() * torch.exp(-log_variance)) / 2
 
 
 LOSSES = {
     "weighted_sum": of_terms(torch.mul),
-    "weighted_squares": of_terms(lambda output, targets: targets * output.square()),
+    "weighted_squares": of_terms(lambda y, t: t * y.square()),
     "squared_error": of_torch(F.mse_loss),
     "absolute_error": of_torch(F.l1_loss),
     "huber": of_torch(F.huber_loss, "delta"),
@@ -112,10 +128,8 @@ LOSSES = {
     "negative_log_likelihood": by_class(negative_log_likelihood),
     "kl_divergence": of_terms(partial(F.kl_div, reduction="none")),
     "poisson": of_torch(F.poisson_nll_loss),
-    "hinge": of_terms(lambda output, targets: F.relu(1 - targets * output)),
-    "squared_hinge": of_terms(lambda output, targets: F.relu(1 - targets * output).square()),
+    "hinge": of_terms(lambda y, t: F.relu(1 - t * y)),
+    "squared_hinge": of_terms(lambda y, t: F.relu(1 - t * y).square()),
     "gaussian_nll": of_terms(gaussian_nll),
-    "cosine": of_terms(
-        lambda output, targets: 1 - F.cosine_similarity(output, targets, dim=-1, eps=0.0)
-    ),
+    "cosine": of_terms(lambda y, t: 1 - F.cosine_similarity(y, t, dim=-1, eps=0.0)),
 } | {kind: of_added(terms) for kind, terms in added_losses("torch").items()}

@@ -21,9 +21,8 @@ def resolve(nodes: tuple[Node, ...]) -> Network:
     Raises:
         Unsupported: if there is none.
     """
-    return tuple(
-        (node, partial(row(LAYERS, "layer", node.kind), **node.settings)) for node in nodes
-    )
+    rules = [partial(row(LAYERS, "layer", node.kind), **node.settings) for node in nodes]
+    return tuple(zip(nodes, rules, strict=True))
 
 
 def forward(
@@ -36,8 +35,12 @@ def forward(
 ) -> tuple[Tensors, Tensors]:
     """Compute every value, (samples, *positions, features), from the inputs on.
 
-    `numbers` holds parameters, masks and buffers by path. Where there are taps, for `input` and each
-    node one of the shape of its value, they are added to the values.
+    Args:
+        network: the nodes, each with its rule.
+        numbers: parameters, masks and buffers by path.
+        inputs: (samples, *positions, features).
+        taps: numbers of the shapes of the values, `input` among them, that are added to each.
+        training: whether this is a step of training, behind which buffers have changed.
 
     Returns:
         The values by name, `input` first; and the buffers behind a step of training by path.
@@ -45,10 +48,7 @@ def forward(
     values, buffers = {"input": inputs + taps["input"] if taps else inputs}, {}
     for node, rule in network:
         xs = [values[name] for name in node.inputs]
-        named = {keyword: numbers.get(path) for keyword, path in node.masks.items()}
-        if node.buffers:
-            named |= {keyword: numbers[path] for keyword, path in node.buffers.items()}
-            named["training"] = training
+        named = node.keywords(numbers, training=training)
         y = rule(*xs, *[numbers[path] for path in node.parameters], **named)
         if node.buffers and training:
             y, after = y

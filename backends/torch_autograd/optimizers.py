@@ -5,43 +5,58 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer as Made
 
 from backproof.backends.added import added_optimizers
 from backproof.backends.registry import Unsupported
 from backproof.cases.format.optimizers import Optimizer
 
-
-def sgd(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.SGD without momentum."""
-    return torch.optim.SGD(
-        parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
-    )
+MOMENTS = {"betas": "beta1 beta2", "eps": "epsilon"}
 
 
-def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.SGD; Nesterov's form only without dampening, as it insists."""
+def of_torch(kind: type[Made], **names: str) -> Callable[[Optimizer, list[Tensor]], Made]:
+    """Return a function that makes an optimizer of torch's class.
+
+    Args:
+        kind: a class of torch.optim, or one like them.
+        names: for each of its arguments the setting of the format, or the settings of a tuple.
+            The learning rate and the weight decay have the same place everywhere.
+    """
+
+    def make(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
+        options = {name: attrgetter(*of.split())(optimizer) for name, of in names.items()}
+        if hasattr(optimizer, "weight_decay"):
+            options["weight_decay"] = optimizer.weight_decay
+        return kind(parameters, lr=optimizer.learning_rate, **options)
+
+    return make
+
+
+sgd = of_torch(torch.optim.SGD)
+
+
+def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
+    """Make a torch.optim.SGD; Nesterov's form only without dampening, as it insists."""
     if optimizer.nesterov and optimizer.dampening:
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
-    return torch.optim.SGD(
-        parameters, lr=optimizer.learning_rate, momentum=optimizer.momentum, dampening=optimizer.dampening,
-        nesterov=optimizer.nesterov, weight_decay=optimizer.weight_decay,
-    )  # fmt: skip
+    names = ("momentum", "dampening", "nesterov")
+    return of_torch(torch.optim.SGD, **{name: name for name in names})(optimizer, parameters)
 
 
-class Lion(torch.optim.Optimizer):
-    """torch.optim has none."""
+class Lion(Made):
+    """Lion, which torch.optim lacks."""
 
-    def __init__(
-        self, parameters: list[Tensor], lr: float, betas: tuple[float, float], weight_decay: float
-    ):
-        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+    def __init__(self, parameters: list[Tensor], **settings: Any):
+        super().__init__(parameters, settings)
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of every parameter."""
+        """Update every parameter once."""
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
             for w in group["params"]:
@@ -51,35 +66,31 @@ class Lion(torch.optim.Optimizer):
                 m.mul_(beta2).add_(w.grad, alpha=1 - beta2)
 
 
-def adagrad(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.Adagrad."""
+def adagrad(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
+    """Make a torch.optim.Adagrad."""
     if optimizer.epsilon_inside:
         raise Unsupported("torch.optim.Adagrad adds epsilon outside the root")
-    return torch.optim.Adagrad(
-        parameters, lr=optimizer.learning_rate, eps=optimizer.epsilon, weight_decay=optimizer.weight_decay,
-        initial_accumulator_value=optimizer.initial_accumulator,
-    )  # fmt: skip
+    names = {"eps": "epsilon", "initial_accumulator_value": "initial_accumulator"}
+    return of_torch(torch.optim.Adagrad, **names)(optimizer, parameters)
 
 
-def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.RMSprop, whose mean square begins at 0."""
+def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
+    """Make a torch.optim.RMSprop, whose mean square begins at 0."""
     if optimizer.epsilon_inside:
         raise Unsupported("torch.optim.RMSprop adds epsilon outside the root")
     if optimizer.initial_mean_square:
         raise Unsupported("the mean square of torch.optim.RMSprop begins at 0")
-    return torch.optim.RMSprop(
-        parameters, lr=optimizer.learning_rate, alpha=optimizer.rho, eps=optimizer.epsilon,
-        centered=optimizer.centered, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay,
-    )  # fmt: skip
+    names = {"alpha": "rho", "eps": "epsilon", "centered": "centered", "momentum": "momentum"}
+    return of_torch(torch.optim.RMSprop, **names)(optimizer, parameters)
 
 
 class AdamOfEpsilonHat(torch.optim.Adam):
-    """epsilon / sqrt(1 - beta2^t) in place of epsilon is one that was added before the correction."""
+    """Adam with epsilon added before the bias is corrected: epsilon / sqrt(1 - beta2^t) behind."""
 
     updates = 0
 
     def step(self) -> None:
-        """One update of every parameter."""
+        """Update every parameter once."""
         self.updates += 1
         for group in self.param_groups:
             epsilon = group.setdefault("epsilon_hat", group["eps"])
@@ -87,33 +98,21 @@ class AdamOfEpsilonHat(torch.optim.Adam):
         super().step()
 
 
-def adam(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """torch.optim.Adam, which is AdamW as well."""
+def adam(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
+    """Make a torch.optim.Adam, which is AdamW as well."""
     if optimizer.beta1_decay != 1:
-        raise Unsupported(
-            "torch.optim.Adam corrects the bias with the beta1 of the average, so it has no beta1_decay"
-        )
+        why = "corrects the bias with the beta1 of the average, so it has no beta1_decay"
+        raise Unsupported(f"torch.optim.Adam {why}")
     kind = AdamOfEpsilonHat if optimizer.epsilon_hat else torch.optim.Adam
-    options = {"amsgrad": optimizer.amsgrad, "decoupled_weight_decay": optimizer.is_decoupled}
-    return of_moments(kind)(optimizer, parameters, **options)
+    names = MOMENTS | {"amsgrad": "amsgrad", "decoupled_weight_decay": "is_decoupled"}
+    return of_torch(kind, **names)(optimizer, parameters)
 
 
-def of_moments(kind: type) -> Callable:
-    """An optimizer of Adam's family."""
+class OfStep(Made):
+    """An optimizer that a package adds, by its `torch_step(settings, w, g, t, *memory)`.
 
-    def make(
-        optimizer: Optimizer, parameters: list[Tensor], **options: float
-    ) -> torch.optim.Optimizer:
-        return kind(
-            parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon,
-            weight_decay=optimizer.weight_decay, **options,
-        )  # fmt: skip
-
-    return make
-
-
-class OfStep(torch.optim.Optimizer):
-    """An optimizer that a package adds: what a function of w, g, t and its memory returns is subtracted from w."""
+    It returns what is subtracted from w, and the memory for the next step.
+    """
 
     def __init__(self, step: Callable, settings: Optimizer, parameters: list[Tensor]):
         super().__init__(parameters, {"lr": settings.learning_rate})
@@ -121,7 +120,7 @@ class OfStep(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of every parameter."""
+        """Update every parameter once."""
         self.updates += 1
         for group in self.param_groups:
             settings = self.settings.model_copy(update={"learning_rate": group["lr"]})
@@ -129,10 +128,11 @@ class OfStep(torch.optim.Optimizer):
                 self._advance(settings, w)
 
     def _advance(self, settings: Optimizer, w: Tensor) -> None:
-        starts = {STATE.get(name, name): start for name, start in settings.starts.items()}
-        memory = [
-            self.state[w].get(name, torch.full_like(w, start)) for name, start in starts.items()
-        ]
+        """Update one parameter, and what is remembered of it."""
+        state, starts = self.state[w], settings.starts
+        names = [STATE.get(name, name) for name in starts]
+        starting = zip(names, starts.values(), strict=True)
+        memory = [state.get(name, torch.full_like(w, start)) for name, start in starting]
         decay, g = getattr(settings, "weight_decay", 0), w.grad
         if decay and not settings.is_decoupled:
             g = g + decay * w
@@ -140,58 +140,56 @@ class OfStep(torch.optim.Optimizer):
         if decay and settings.is_decoupled:
             w.mul_(1 - settings.learning_rate * decay)
         w.sub_(down)
-        self.state[w].update(zip(starts, memory, strict=True))
+        state.update(zip(names, memory, strict=True))
 
 
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
-    "asgd": lambda optimizer, parameters: torch.optim.ASGD(
-        parameters, lr=optimizer.learning_rate, lambd=optimizer.lambd, alpha=optimizer.alpha, t0=optimizer.t0,
-        weight_decay=optimizer.weight_decay,
-    ),
-    "lion": lambda optimizer, parameters: Lion(
-        parameters, lr=optimizer.learning_rate, betas=(optimizer.beta1, optimizer.beta2),
-        weight_decay=optimizer.weight_decay,
-    ),
-    "rprop": lambda optimizer, parameters: torch.optim.Rprop(
-        parameters, lr=optimizer.learning_rate, etas=(optimizer.decrease, optimizer.increase),
-        step_sizes=(optimizer.smallest_step, optimizer.largest_step),
+    "asgd": of_torch(torch.optim.ASGD, lambd="lambd", alpha="alpha", t0="t0"),
+    "lion": of_torch(Lion, betas="beta1 beta2"),
+    "rprop": of_torch(
+        torch.optim.Rprop, etas="decrease increase", step_sizes="smallest_step largest_step"
     ),
     "adagrad": adagrad,
-    "adadelta": lambda optimizer, parameters: torch.optim.Adadelta(
-        parameters, lr=optimizer.learning_rate, rho=optimizer.rho, eps=optimizer.epsilon,
-        weight_decay=optimizer.weight_decay,
-    ),
+    "adadelta": of_torch(torch.optim.Adadelta, rho="rho", eps="epsilon"),
     "rmsprop": rmsprop,
     "adam": adam,
     "adamw": adam,
-    "adamax": of_moments(torch.optim.Adamax),
-    "nadam": lambda optimizer, parameters: of_moments(torch.optim.NAdam)(
-        optimizer, parameters, momentum_decay=optimizer.momentum_decay, decoupled_weight_decay=optimizer.decoupled
+    "adamax": of_torch(torch.optim.Adamax, **MOMENTS),
+    "nadam": of_torch(
+        torch.optim.NAdam,
+        momentum_decay="momentum_decay",
+        decoupled_weight_decay="decoupled",
+        **MOMENTS,
     ),
-    "radam": lambda optimizer, parameters: of_moments(torch.optim.RAdam)(
-        optimizer, parameters, decoupled_weight_decay=optimizer.decoupled
-    ),
-} | {kind: partial(OfStep, step) for kind, step in added_optimizers("torch").items()}  # fmt: skip
-STATE = {  # torch's names for what an optimizer remembers
-    "velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq",
-    "largest_second_moment": "max_exp_avg_sq", "infinity_norm": "exp_inf", "accumulator": "sum",
-    "mean_square": "square_avg", "mean_square_update": "acc_delta", "mean_gradient": "grad_avg", "average": "ax",
-    "previous_gradient": "prev", "step_size": "step_size", "momentum_product": "mu_product",
-}  # fmt: skip
+    "radam": of_torch(torch.optim.RAdam, decoupled_weight_decay="decoupled", **MOMENTS),
+} | {kind: partial(OfStep, step) for kind, step in added_optimizers("torch").items()}
+STATE = {  # torch's names for what an optimizer remembers, where they are others
+    "velocity": "momentum_buffer",
+    "first_moment": "exp_avg",
+    "second_moment": "exp_avg_sq",
+    "largest_second_moment": "max_exp_avg_sq",
+    "infinity_norm": "exp_inf",
+    "accumulator": "sum",
+    "mean_square": "square_avg",
+    "mean_square_update": "acc_delta",
+    "mean_gradient": "grad_avg",
+    "average": "ax",
+    "previous_gradient": "prev",
+    "momentum_product": "mu_product",
+}
 
 
 def state_of(
-    settings: Optimizer | None,
-    optimizer: torch.optim.Optimizer | None,
-    parameters: dict[str, Tensor],
+    settings: Optimizer | None, optimizer: Made | None, parameters: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Name the state `NAME/PARAM`; torch makes most of it at the first step."""
-    return {
-        f"{name}/{path}": torch.as_tensor(
-            optimizer.state[w].get(STATE.get(name, name), start), dtype=w.dtype
-        ).expand_as(w)
-        for name, start in (settings.starts if settings else {}).items()
-        for path, w in parameters.items()
-    }
+    """Return the state by `NAME/PARAM`; torch makes most of it at the first step."""
+    if settings is None:
+        return {}
+    found = {}
+    for name, start in settings.starts.items():
+        for path, w in parameters.items():
+            value = optimizer.state[w].get(STATE.get(name, name), start)
+            found[f"{name}/{path}"] = torch.as_tensor(value, dtype=w.dtype).expand_as(w)
+    return found

@@ -1,18 +1,19 @@
-"""What stands before an update in PyTorch: gradients are clipped, and learning rates follow schedules."""
+"""Clipping gradients and scheduling learning rates in PyTorch."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 
 from backproof.cases.format.optimizers import AnySchedule, Clip, CosineDecay, OneCycle, WarmUp
 
 
 def clip_gradients(clip: Clip | None, parameters: list[Tensor]) -> None:
-    """torch.nn.utils; clip_grad_norm_ has an epsilon of 1e-6."""
+    """Clip gradients in place by torch.nn.utils, whose clip_grad_norm_ has an epsilon of 1e-6."""
     if clip is None:
         return
     if clip.kind == "value":
@@ -25,55 +26,56 @@ def clip_gradients(clip: Clip | None, parameters: list[Tensor]) -> None:
             w.grad.mul_(torch.clamp(clip.maximum / (size + clip.epsilon), max=1.0))
 
 
-def _warm_up(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    """LinearLR does not start from 0."""
+def _warm_up(schedule: WarmUp, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    """Return a LinearLR, or where it would start from 0 a LambdaLR; and what follows it."""
     if schedule.start:
         up = lr_scheduler.LinearLR(optimizer, schedule.start, 1.0, schedule.steps)
     else:
         up = lr_scheduler.LambdaLR(optimizer, lambda k: min(k / schedule.steps, 1.0))
     if schedule.then is None:
         return up
-    return lr_scheduler.SequentialLR(
-        optimizer, [up, scheduler_of(schedule.then, optimizer)], [schedule.steps]
-    )
+    then = scheduler_of(schedule.then, optimizer)
+    return lr_scheduler.SequentialLR(optimizer, [up, then], [schedule.steps])
 
 
-def _one_cycle(schedule: AnySchedule, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    """OneCycleLR gives its end as a share of its start, and its phases as shares of all steps."""
-    steps, (group, *_) = schedule.rise + schedule.fall + 1, optimizer.param_groups
-    return lr_scheduler.OneCycleLR(
-        optimizer, group["lr"], steps, pct_start=(schedule.rise + 1) / steps, div_factor=1 / schedule.start,
-        final_div_factor=schedule.start / schedule.end, cycle_momentum=False,
-    )  # fmt: skip
+def _one_cycle(schedule: OneCycle, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    """Return a OneCycleLR: its end is a share of its start, its phases are shares of all steps."""
+    steps = schedule.rise + schedule.fall + 1
+    shares = {
+        "pct_start": (schedule.rise + 1) / steps,
+        "div_factor": 1 / schedule.start,
+        "final_div_factor": schedule.start / schedule.end,
+    }
+    rate = optimizer.param_groups[0]["lr"]
+    return lr_scheduler.OneCycleLR(optimizer, rate, steps, cycle_momentum=False, **shares)
 
 
-SCHEDULERS = {
-    "step_decay": lambda schedule, optimizer: lr_scheduler.StepLR(
-        optimizer, schedule.every, schedule.factor
-    ),
-    "exponential_decay": lambda schedule, optimizer: lr_scheduler.ExponentialLR(
-        optimizer, schedule.factor
-    ),
-    "linear_decay": lambda schedule, optimizer: lr_scheduler.LinearLR(
-        optimizer, 1.0, schedule.end, schedule.steps
-    ),
-    "cosine_decay": lambda schedule, optimizer: lr_scheduler.CosineAnnealingLR(
-        optimizer, schedule.steps, schedule.end * optimizer.defaults["lr"]
-    ),
+def _cosine_decay(schedule: CosineDecay, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    """Return a CosineAnnealingLR, whose end is a learning rate rather than a share of it."""
+    end = schedule.end * optimizer.defaults["lr"]
+    return lr_scheduler.CosineAnnealingLR(optimizer, schedule.steps, end)
+
+
+SCHEDULERS: dict[str, Callable] = {
+    "step_decay": lambda of, optimizer: lr_scheduler.StepLR(optimizer, of.every, of.factor),
+    "exponential_decay": lambda of, optimizer: lr_scheduler.ExponentialLR(optimizer, of.factor),
+    "linear_decay": lambda of, optimizer: lr_scheduler.LinearLR(optimizer, 1.0, of.end, of.steps),
+    "cosine_decay": _cosine_decay,
     "one_cycle": _one_cycle,
     "warm_up": _warm_up,
 }
 
 
-def scheduler_of(
-    schedule: AnySchedule, optimizer: torch.optim.Optimizer
-) -> lr_scheduler.LRScheduler:
-    """The scheduler of torch.optim."""
+def scheduler_of(schedule: AnySchedule, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    """Return a scheduler of torch.optim that sets the learning rate of the optimizer."""
     return SCHEDULERS[schedule.kind](schedule, optimizer)
 
 
 def last_change(schedule: AnySchedule | None) -> float:
-    """The step from which on the learning rate stays: CosineAnnealingLR would rise again, OneCycleLR complain."""
+    """Return the step from which on the learning rate stays, and its scheduler is left alone.
+
+    Behind it CosineAnnealingLR would rise again, and OneCycleLR complain.
+    """
     match schedule:
         case None:
             return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,15 @@ def look(
 ) -> tuple[Tensor, Tensors, Tensors]:
     """Return the loss of a batch with the penalties, the values, and the buffers behind the step.
 
-    `others` are the masks and the buffers before it.
+    Args:
+        problem: what is run.
+        network: its nodes, each with its rule.
+        parameters: by path.
+        others: the masks and the buffers before the step, by path.
+        inputs: (samples, *positions, features).
+        targets: (samples, *positions, outputs).
+        taps: what is added to each value, if anything is.
+        training: whether this is a step of training.
     """
     tied = {path: tie.of(parameters) for path, tie in problem.tied.items()}
     values, buffers = forward(network, parameters | tied | others, inputs, taps, training=training)
@@ -63,11 +72,9 @@ def gradients_of(
 
 
 def run(problem: Problem, take_gradients: Callable | None = None) -> Trajectory:
-    """Train by autograd, step by step; the gradients may be had in another way."""
+    """Train by autograd, step by step; `take_gradients` may have them in another way."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(
-        getattr(torch, problem.dtype.name)
-    )  # torch.optim keeps some scalars in it
+    torch.set_default_dtype(getattr(torch, problem.dtype.name))  # of some scalars of torch.optim
     try:
         return _train(problem, take_gradients)
     finally:
@@ -86,7 +93,7 @@ def _train(problem: Problem, take_gradients: Callable | None) -> Trajectory:
         optimizer = row(OPTIMIZERS, "optimizer", settings.kind)(settings, [*trained.values()])
     scheduler = problem.schedule and scheduler_of(problem.schedule, optimizer)
 
-    def snapshot(when: str) -> dict[str, dict]:
+    def snapshot(when: str) -> dict[str, Any]:
         state = state_of(settings, optimizer, trained)
         found = {when: parameters, f"state_{when}": state, f"buffers_{when}": buffers}
         return {group: to_arrays(tensors) for group, tensors in found.items()}
