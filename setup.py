@@ -1,4 +1,4 @@
-"""What lands in site-packages: one name, `backproof`, with the folders that lie beside it in a checkout."""
+"""Install one name, `backproof`, with the folders that lie beside it in a checkout."""
 
 from setuptools import find_packages, setup
 

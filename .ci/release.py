@@ -25,12 +25,11 @@ def notes(tag: str, root: Path) -> str:
     wrong = []
     if tag != f"v{version}":
         wrong.append(
-            f"the tag is {tag}, and pyproject.toml has the version {version}: expected the tag v{version}"
+            f"the tag is {tag}, but pyproject.toml has {version}: expected the tag v{version}"
         )
     if not citation or citation[1] != version:
-        wrong.append(
-            f"CITATION.cff has {citation[0] if citation else 'no version'}: expected version: {version}"
-        )
+        found = citation[0] if citation else "no version"
+        wrong.append(f"CITATION.cff has {found}: expected version: {version}")
     if not section or not section["text"].strip():
         wrong.append(
             f"CHANGELOG.md says nothing below a heading '## {version}': write what is new in it"

@@ -90,7 +90,7 @@ def test_a_release_has_its_part_of_the_changelog_as_notes(checkout):
 def test_a_tag_of_another_version_is_refused(checkout):
     code, notes, told = checked(checkout, "v9.9.9")
     assert (code, notes) == (1, "")
-    assert told.startswith("the tag is v9.9.9, and pyproject.toml has the version ")
+    assert told.startswith("the tag is v9.9.9, but pyproject.toml has ")
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def package(tmp_path):
 
 def run(package: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (package, ROOT)))}
-    options = {"env": environment, "cwd": package, "capture_output": True, "text": True, "check": False}
-    return subprocess.run([sys.executable, "-m", "backproof", *arguments], **options)
+    options = {"env": environment, "cwd": package, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, "-m", "backproof", *arguments], check=False, **options)
 
 
 def report(package: Path, case: str, *options: str) -> tuple[int, list[dict]]:
@@ -51,7 +51,7 @@ def test_all_backends_are_certified(package, case):
     ("module", "old", "new", "where"),
     [
         ("gate", "a * torch.sigmoid(b * sharpness)", "a * torch.sigmoid(b / sharpness)", ("value", "gate1")),
-        ("gate", "a * torch.sigmoid(b * sharpness)", "a.detach() * torch.sigmoid(b * sharpness)", ("cotangent", "tanh1")),
+        ("gate", "a * torch.sigmoid(b", "a.detach() * torch.sigmoid(b", ("cotangent", "tanh1")),
         ("scored", "return x @ weight", "return x @ weight.T", ("value", "attention.scores")),
         ("centre", "(1 - momentum) * m.detach()", "momentum * m.detach()", ("buffer", "centre1.mean")),
         ("quartic", "return (y - t) ** 2 * (y - t) ** 2", "return (y - t) ** 2", ("loss", "loss")),

@@ -34,7 +34,11 @@ class Source:
         self.text = "\n".join(file.read_text(encoding="utf-8") for file in files)
         tree = ast.parse(self.text)
         self.own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        self.assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+        self.assigned = {
+            ast.unparse(getattr(node, "target", None) or node.targets[0]): node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+        }
 
     def table(self, name: str) -> dict[str, Spelling]:
         """A table's spellings by kind."""

@@ -400,8 +400,8 @@ def test_gradients_are_differences_of_the_loss(problem_of, step):
     problem = sharing(problem_of)
     at = list(train(problem))[step]
     here = replace(
-        problem, batches=problem.batches[step : step + 1], masks={"drop.mask": problem.masks["drop.mask"][step : step + 1]},
-        recorded=np.zeros(1, int),
+        problem, batches=problem.batches[step : step + 1], recorded=np.zeros(1, int),
+        masks={"drop.mask": problem.masks["drop.mask"][step : step + 1]},
     )  # fmt: skip
     for path in problem.trained:
         for index in np.ndindex(at.before[path].shape):
