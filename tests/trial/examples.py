@@ -6,8 +6,9 @@ from functools import cache
 from itertools import chain
 
 from backproof.cases.format.layers.activations import Activation
-from backproof.cases.format.schema import Case
+from backproof.cases.format.schema import CASES, Case
 from backproof.cases.problem import Problem, materialise
+from backproof.cases.reading.load import load
 
 RATE = 0.3
 DRAWN = {"normal": {"mean": 0, "std": 0.8}}
@@ -263,5 +264,6 @@ EXAMPLES = {
 
 @cache
 def problem_of(example: str, dtype: str) -> Problem:
-    """One of the examples as a problem."""
-    return materialise(Case.model_validate(EXAMPLES[example]), dtype)
+    """One of the examples as a problem, or a shipped case by its name."""
+    case = load(CASES / f"{example}.yaml") if "/" in example else Case.model_validate(EXAMPLES[example])
+    return materialise(case, dtype)

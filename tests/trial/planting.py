@@ -32,7 +32,7 @@ class Mutant(NamedTuple):
         wrong: makes the wrong function of the right one, anew for every run, so that it may remember what it saw.
         noticed: the phase and the tensor of the first wrong number, `cotangent middle`.
         step: where it starts.
-        on: which of `EXAMPLES` it runs on.
+        on: which of `EXAMPLES` it runs on, or which shipped case, `shapes/positions`.
         backend: whose program it is planted in.
         blind: why the judge cannot see it in float32; it is certified there.
     """

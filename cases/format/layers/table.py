@@ -11,7 +11,12 @@ from backproof.cases.format.layers.combining import Dropout, Skip
 from backproof.cases.format.layers.dense import Dense
 from backproof.cases.format.layers.layer import LayerConcept
 
-OURS: tuple[type[LayerConcept], ...] = (Dense, Skip, Dropout, *Activation.__subclasses__())
+OURS: tuple[type[LayerConcept], ...] = (
+    Dense,
+    Skip,
+    Dropout,
+    *Activation.__subclasses__(),
+)
 ADDED = added("backproof.layers", LayerConcept, OURS)
 KINDS: dict[str, type[LayerConcept]] = {layer.kind: layer for layer in (*OURS, *ADDED)}
 if TYPE_CHECKING:
