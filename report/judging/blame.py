@@ -13,16 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from backproof.backends.trajectory import Arrays, Trajectory, cut
+from backproof.backends.trajectory import Trajectory
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats
-from backproof.reference.numbers.bounded import Bounded, exact
-from backproof.reference.numbers.precision import precision_of
-from backproof.reference.training import forward, operands
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.hints import ERRORS, hint
 from backproof.report.judging.kinks import END_TO_END, decided_checks
-from backproof.report.judging.operations import Check
+from backproof.report.judging.mistakes.scene import Scene
+from backproof.report.judging.operations import Check, first_users
 
 SHOWN = 7
 RIGHT_LOSS = "the loss is right, and so is the forward pass"
@@ -49,23 +47,20 @@ def _evidence(
         lies.
     """
     operation = first.phase, first.tensor
-    checks = [] if first.step == problem.steps else _checks_of(problem, trajectory, first.step)
+    if first.step == problem.steps:
+        return "", first.look, [operation]
+    row = int(np.searchsorted(trajectory.steps, first.step))
+    scene = Scene(problem, trajectory, row, *operation)
+    checks = decided_checks(problem, scene.run)
     check = next((check for check in checks if check[:2] == operation), None)
     if check is None or not _wrong(check).any():
         return "", first.look, [operation]
-    extent = _extent(problem, trajectory, first.step, check)
+    extent = _extent(scene, check)
     if trajectory.has_layers or first.phase not in END_TO_END:
         return extent, first.look, [operation]
     says, suspects = _between(problem, checks)
     look = f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}"
     return extent, look, suspects
-
-
-def _checks_of(problem: Problem, trajectory: Trajectory, step: int) -> list[Check]:
-    """Return the checks of one recorded step."""
-    row = int(np.searchsorted(trajectory.steps, step))
-    samples = int((problem.batches[step] >= 0).sum())
-    return decided_checks(problem, cut(trajectory, np.array([row]), samples))
 
 
 def _wrong(check: Check) -> np.ndarray:
@@ -76,7 +71,7 @@ def _wrong(check: Check) -> np.ndarray:
 # ---------------------------------------------------------------- how much of a tensor
 
 
-def _extent(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
+def _extent(scene: Scene, check: Check) -> str:
     """Say how many elements are wrong, and what they share."""
     wrong = _wrong(check)
     count, size = int(wrong.sum()), wrong.size
@@ -85,7 +80,7 @@ def _extent(problem: Problem, trajectory: Trajectory, step: int, check: Check) -
     many = f"all {count}" if count == size else f"{count} of {size}"
     words = f"{many} elements are wrong" if count > 1 else f"1 of {size} elements is wrong"
     shared = _shared_line(check, wrong) if count > 1 else ""
-    return words + (shared or _shared_sample(problem, trajectory, step, check))
+    return words + (shared or _shared_sample(scene, check))
 
 
 def _shared_line(check: Check, wrong: np.ndarray) -> str:
@@ -105,13 +100,13 @@ def _axes(phase: str, axes: int) -> tuple[str, ...]:
     return "sample", *(positions if axes > 3 else ["position"] * (axes - 2)), "unit"
 
 
-def _shared_sample(problem: Problem, trajectory: Trajectory, step: int, check: Check) -> str:
+def _shared_sample(scene: Scene, check: Check) -> str:
     """Name the one sample whose share of a weight's gradient would explain every error."""
     layer, _, kind = check.tensor.rpartition(".")
     _, inputs, *units = check.actual.shape
     if check.phase != "gradient" or kind != "weight" or not units or inputs < 2:
         return ""
-    seen = _input_of(problem, trajectory, step, layer)
+    seen = scene.values[scene.layer(layer).inputs[0]]  # (samples, *positions, inputs)
     error, allowance = floats(check.actual[0] - check.truth.value[0]), check.truth.allowance[0]
     fitting = [at for at in np.ndindex(seen.shape[:-1]) if _is_share_of(error, seen[at], allowance)]
     if len(fitting) != 1:
@@ -127,28 +122,6 @@ def _is_share_of(error: np.ndarray, x: np.ndarray, allowance: np.ndarray) -> boo
     if not size:
         return False
     return bool((np.abs(error - np.outer(x, x @ error / size)) <= 2 * allowance).all())
-
-
-def _input_of(problem: Problem, trajectory: Trajectory, step: int, layer: str) -> np.ndarray:
-    """Return what a layer saw in a step, (samples, *positions, units).
-
-    It is recorded, or else computed by the reference.
-    """
-    row, rows = int(np.searchsorted(trajectory.steps, step)), problem.batches[step]
-    precision, rows = precision_of(problem.dtype), rows[rows >= 0]
-    before = next(node for node in problem.network if node.name == layer).inputs[0]
-    if trajectory.has_layers:
-        return floats(trajectory.values[before][row, : len(rows)])
-
-    def given(arrays: Arrays, at: int | slice) -> dict[str, Bounded]:
-        return {path: exact(array[at], precision) for path, array in arrays.items()}
-
-    masks = given(problem.masks_at(step), slice(len(rows)))
-    parameters = {path: trajectory.before[path] for path in problem.parameters}
-    buffers = given(trajectory.buffers_before, row)
-    numbers = operands(problem, given(parameters, row), masks, buffers)
-    values, _ = forward(problem.network, numbers, exact(problem.inputs[rows], precision))
-    return floats(values[before].value)
 
 
 # ---------------------------------------------------------------- between which gradients
@@ -198,7 +171,8 @@ def _suspects(
         return own_loss
     if loss_is_wrong and not right:
         return [("value", "input"), *(("value", layer.name) for layer in network), *own_loss]
-    places = {path: _place(problem, path) for path in (*wrong, *right)}
+    users = first_users(problem)
+    places = {path: i for i, node in enumerate(network) for path in users[node.name]}
     at, reached = max(places[path] for path in wrong), {places[path] for path in right}
     gradients = [("gradient", path) for path in wrong if places[path] == at]
     if reached & _before(problem, at):
@@ -211,21 +185,11 @@ def _suspects(
 
 def _before(problem: Problem, place: int) -> set[int]:
     """Return the places of the nodes on whose values that of a node depends."""
-    places = {node.name: i for i, node in enumerate(problem.network)}
-    found: set[int] = set()
-    waiting = [place]
-    while waiting:
-        inputs = problem.network[waiting.pop()].inputs
-        taken = {places[name] for name in inputs if name in places} - found
-        found |= taken
-        waiting += taken
-    return found
-
-
-def _place(problem: Problem, path: str) -> int:
-    """Return the place of the first node that uses a parameter, tied ones too."""
-    users = {path, *(own for own, tie in problem.tied.items() if tie.parameter == path)}
-    return next(i for i, node in enumerate(problem.network) if users & {*node.parameters})
+    network, needed = problem.network, {*problem.network[place].inputs}
+    for node in reversed(network[:place]):
+        if node.name in needed:
+            needed |= {*node.inputs}
+    return {i for i, node in enumerate(network) if node.name in needed}
 
 
 def _in_words(problem: Problem, suspects: list[Operation]) -> str:

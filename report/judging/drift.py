@@ -130,6 +130,5 @@ def _compare(
     place = f"step {step}, {what} at [{', '.join(map(str, index))}]"
     ours, theirs = (run[row].flat[element] for run in (actual, desired))
     apart = f"{difference[row, element]:.2g} apart, {limits[row, element]:.2g} allowed"
-    return _Differences(
-        largest, step, f"{place}: {names[0]} has {ours!s}, {names[1]} {theirs!s}: {apart}"
-    )
+    message = f"{place}: {names[0]} has {ours!s}, {names[1]} {theirs!s}: {apart}"
+    return _Differences(largest, step, message)

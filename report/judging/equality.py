@@ -55,13 +55,10 @@ def _inputs(problem: Problem, run: Trajectory) -> Iterator[Finding]:
     """Compare what each step saw with its batch, and what the final value saw with all samples."""
     batches, seen = problem.batches[run.steps], run.values["input"]
     desired = np.where(_of_samples(batches >= 0, seen), problem.inputs[batches], seen)
-    final = run.final_values["input"][None]
-    for found, given, steps in (
-        (seen, desired, run.steps),
-        (final, problem.inputs[None], np.array([problem.steps])),
-    ):
-        message = "the step saw the input {}, but its batch holds {}"
-        yield from _compare(found, given, steps, "value", "input", message)
+    final, last = run.final_values["input"][None], np.array([problem.steps])
+    where = "value", "input", "the step saw the input {}, but its batch holds {}"
+    yield from _compare(seen, desired, run.steps, *where)
+    yield from _compare(final, problem.inputs[None], last, *where)
 
 
 def _padding(problem: Problem, run: Trajectory) -> Iterator[Finding]:
@@ -82,14 +79,10 @@ def _continuity(run: Trajectory) -> Iterator[Finding]:
     """Compare what a step starts from with what the step before it left, if that is recorded."""
     later = np.flatnonzero(np.diff(run.steps) == 1) + 1
     message = "the step starts from {}, but the step before it left {}"
-    for before, after in (
-        (run.before, run.after),
-        (run.state_before, run.state_after),
-        (run.buffers_before, run.buffers_after),
-    ):
-        for name in before:
-            taken, left = before[name][later], after[name][later - 1]
-            yield from _compare(taken, left, run.steps[later], "continuity", name, message)
+    left = run.after | run.state_after | run.buffers_after
+    for name, taken in (run.before | run.state_before | run.buffers_before).items():
+        found, kept = taken[later], left[name][later - 1]
+        yield from _compare(found, kept, run.steps[later], "continuity", name, message)
 
 
 def _of_samples(mask: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -127,12 +127,9 @@ def _without_history(numbers: Bounded) -> Bounded:
     return Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
 
 
-def _joined(tensors: dict[str, Bounded]) -> Bounded:
+def _joined(tensors: dict[str, Any]) -> Bounded:
     """Join tensors, (R, *shape) each, to rows of numbers, (R, elements)."""
-    rows: list[Any] = []
-    for tensor in tensors.values():
-        _, *shape = tensor.shape
-        rows.append(tensor[(slice(None), *np.indices(shape).reshape(len(shape), -1))])
+    rows = [np.reshape(one, (one.shape[0], -1)) for one in tensors.values()]
     joined: Any = np.concatenate(rows, axis=1)
     return joined
 

@@ -9,7 +9,7 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -65,12 +65,7 @@ FAMILIES: dict[str, list[Family]] = {
         *(factors.of_other_tensors, *LAST),
     ],
 }
-OF_A_TENSOR: list[Family] = [
-    factors.of_known_factors,
-    passes.gradients,
-    factors.of_other_tensors,
-    *LAST,
-]
+OF_A_TENSOR = [factors.of_known_factors, passes.gradients, factors.of_other_tensors, *LAST]
 TABLES = {  # of which the first mistake that fits is told, and no other
     *(layers.other_values, schedules.rates, losses.other_kinds, passes.other_slopes),
     *(optimizing.other_kinds, optimizing.followed),
@@ -119,7 +114,7 @@ def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tenso
     return Hint(digits.told(scene))
 
 
-def _first_fitting(families: list[Family], scene: Scene, others: list[Scene]) -> Hint | None:
+def _first_fitting(families: Sequence[Family], scene: Scene, others: list[Scene]) -> Hint | None:
     """Return what the first family with a mistake that fits says of the step, None if none does."""
     for family in families:
         if fitting := _fitting(family, scene, others):
@@ -158,18 +153,20 @@ def _fitting(family: Family, scene: Scene, others: list[Scene]) -> list[Mistake]
 
 def _explaining(family: Family, scene: Scene) -> list[Mistake]:
     """Return the mistakes that give what was found, and not what is right."""
-    return [
-        mistake
-        for mistake in family(scene)
-        if scene.key in mistake.tensors and _explains(mistake, scene)
-    ]
+    return [mistake for mistake in family(scene) if _explains(mistake, scene)]
 
 
 def _explains(mistake: Mistake, scene: Scene) -> bool:
     """Return whether every number that was found is the mistake's, and some are not the truth's."""
-    tensors = scene.truths | mistake.tensors
-    if not all(_gives(tensors[key], scene, key) for key in scene.checks):
+    if scene.key not in mistake.tensors:
         return False
+    tensors = scene.truths | mistake.tensors
+    for key in scene.checks:
+        mistaken, found = tensors[key], scene.found[key]
+        if mistaken.shape != found.shape:
+            return False
+        if not (np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all():
+            return False
     mistaken = tensors[scene.key]
     near = np.abs(mistaken - scene.truth) <= 2 * _limits(mistaken, scene, scene.key)
     return not near.all()
@@ -185,14 +182,6 @@ def _evidence(mistake: Mistake, scene: Scene) -> float:
         allowances = np.abs(mistaken - scene.truths[key]) / _limits(mistaken, scene, key)
         told_apart += np.nan_to_num(np.log10(np.maximum(allowances, 1)), posinf=16).sum()
     return float(told_apart)
-
-
-def _gives(mistaken: np.ndarray, scene: Scene, key: Key) -> bool:
-    """Return whether the mistake gives every element that was found."""
-    found = scene.found[key]
-    if mistaken.shape != found.shape:
-        return False
-    return bool((np.abs(found - mistaken) <= _limits(mistaken, scene, key)).all())
 
 
 def _limits(mistaken: np.ndarray, scene: Scene, key: Key) -> np.ndarray:

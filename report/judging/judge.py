@@ -29,7 +29,6 @@ from backproof.report.judging.structure import structure_mistakes
 
 ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
-COUNTED = ("tensors", "elements", "resolved", "undecided")
 PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
 DROWNED = (
     "no element of the step is larger than the bound of what is followed of the state: "
@@ -127,7 +126,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
-        wrong = tally.first_wrong()
+        wrong = min((one for one in tally.findings if one.verdict != "undecided"), default=None)
         if wrong and wrong.verdict == "differs":
             wrong = explained(problem, run, wrong)
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
@@ -150,8 +149,7 @@ def _blocks(problem: Problem, trajectory: Trajectory) -> Iterator[tuple[Trajecto
     at_a_time = max(1, ELEMENTS_AT_A_TIME // a_step)
     for size in np.unique(sizes):
         positions = np.flatnonzero(sizes == size)
-        for start in range(0, len(positions), at_a_time):
-            block = positions[start : start + at_a_time]
+        for block in np.split(positions, range(at_a_time, len(positions), at_a_time)):
             yield cut(trajectory, block, size), block
 
 
@@ -167,9 +165,9 @@ class _Tally:
         self.findings: list[Finding] = []
         self.largest: tuple[float, Finding | None] = (0.0, None)
         self.budgets = np.zeros(len(self.steps))
-        self.counts = {name: np.zeros(len(self.steps), int) for name in COUNTED}
-        self.gradients: dict[str, _Claims] = {}
-        self.updates: dict[str, _Claims] = {}
+        self.counts = np.zeros((4, len(self.steps)), int)  # as `Ledger` has them behind the steps
+        # Of gradients, and of updates by a followed state.
+        self.claims: dict[tuple[str, str], _Claims] = {}
 
     def take(self, check: Check, order: int, rows: np.ndarray) -> None:
         """Count one tensor of some steps; remember its largest budget and its first failure.
@@ -199,13 +197,11 @@ class _Tally:
             where = self._finding(check, order, rows, budget, budget.argmax())
             self.largest = (largest.max(), where)
         self.budgets[rows] = np.fmax(self.budgets[rows], largest)
-        resolved = (allowance < truth).sum(axis=1)
-        counted = 1, budget.shape[1], resolved, undecided.sum(axis=1)
-        for name, count in zip(COUNTED, counted, strict=True):
-            self.counts[name][rows] += count
+        counted = 1, budget.shape[1], (allowance < truth).sum(axis=1), undecided.sum(axis=1)
+        self.counts[:, rows] += np.stack(np.broadcast_arrays(*counted))
         if check.phase == "gradient":
             known_to = 0 if check.truth.undecided else check.truth.truth_bound.reshape(budget.shape)
-            claims = self.gradients.setdefault(check.tensor, _Claims(order, len(self.steps)))
+            claims = self.claims.setdefault(check[:2], _Claims(order, len(self.steps)))
             claims.take(rows, allowance, np.where(truth <= known_to, 0, truth))
 
     def _take_followed(
@@ -213,7 +209,7 @@ class _Tally:
     ) -> None:
         """Count an update by a followed state, whose bound may be wider than the step it makes."""
         moved = check.moved.reshape(allowance.shape)
-        claims = self.updates.setdefault(check.tensor, _Claims(order, len(self.steps)))
+        claims = self.claims.setdefault(check[:2], _Claims(order, len(self.steps)))
         claims.take(rows, allowance, moved)
         rounding = 4 * check.truth.precision.u * check.truth.magnitude.reshape(allowance.shape)
         drowned = (moved > rounding).any(axis=1) & ~(allowance < moved).any(axis=1)
@@ -231,17 +227,12 @@ class _Tally:
         step = int(self.steps[rows[position]])
         return Finding(step, order, *where, message, verdict, used, check.look)
 
-    def first_wrong(self) -> Finding | None:
-        """Return the first finding in the order of computation but for what is undecided."""
-        return min((one for one in self.findings if one.verdict != "undecided"), default=None)
-
     def judgement(self, published: list[Published], wrong: Finding | None) -> Judgement:
         """Return the verdict; only steps up to the first wrong number are judged."""
         judged = self.steps <= (wrong.step if wrong else self.steps[-1])
-        counts = {name: int(count[judged].sum()) for name, count in self.counts.items()}
-        ledger = Ledger(int(judged[:-1].sum()), **counts)
-        claims = *self.gradients.values(), *self.updates.values()
-        errors = zip(*(one.resolution(judged) for one in claims), strict=True)
+        counts = self.counts[:, judged].sum(axis=1).tolist()
+        ledger = Ledger(int(judged[:-1].sum()), *counts)
+        errors = zip(*(one.resolution(judged) for one in self.claims.values()), strict=True)
         first = wrong or self._not_certified(published, ledger)
         budget, where = (wrong.budget, wrong) if wrong else self.largest
         return Judgement(
@@ -268,9 +259,10 @@ class _Tally:
             return Finding(entry.step, 0, PUBLISHED, entry.tensor, (), tell_misses(missed))
         if self.findings:
             return min(self.findings)
-        for path, gradient in self.gradients.items():
-            if self.scope == "gradients" and (why := gradient.claims_nothing()):
-                return Finding(0, gradient.order, "gradient", path, (), why, "undecided")
+        for where, claims in self.claims.items():
+            is_judged = self.scope == "gradients" and where[0] == "gradient"
+            if is_judged and (why := claims.claims_nothing()):
+                return Finding(0, claims.order, *where, (), why, "undecided")
         if ledger.resolved:
             return None
         why = "no number is larger than its allowance"

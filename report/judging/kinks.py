@@ -215,9 +215,8 @@ class _Step:
 
         What is behind a closed one does not show, nor what cancels.
         """
-        highest, lowest = (
-            np.array([pick(gate.signs) for gate in self.gates]) for pick in (max, min)
-        )
+        highest = np.array([max(gate.signs) for gate in self.gates])
+        lowest = np.array([min(gate.signs) for gate in self.gates])
         odd = np.arange(len(self.gates)) % 2 > 0
         yield from (highest, lowest, np.where(odd, highest, lowest), np.where(odd, lowest, highest))
 
@@ -236,11 +235,10 @@ class _Step:
     def _tried(self, combinations: np.ndarray, of: Callable[[Check], np.ndarray]) -> np.ndarray:
         """Take something of every number of the step, (combinations, numbers)."""
         at_a_time = max(1, AT_A_TIME // max(1, sum(signs.size for signs in self.signs)))
-        starts = range(0, len(combinations), at_a_time)
-        parts = (self._on(combinations[start : start + at_a_time]) for start in starts)
-        return np.concatenate(
-            [np.hstack([of(c).reshape(len(c.actual), -1) for c in checks]) for checks in parts]
-        )
+        parts = np.split(combinations, range(at_a_time, len(combinations), at_a_time))
+        checks = map(self._on, parts)
+        rows = [np.hstack([of(c).reshape(len(c.actual), -1) for c in part]) for part in checks]
+        return np.concatenate(rows)
 
     def _at(self, sides: np.ndarray) -> list[Bounded]:
         """Return the truths on these sides, (gates,)."""

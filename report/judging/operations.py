@@ -105,22 +105,19 @@ def checks_of_steps(
         kinks: tells which side to take where it is not certain; behind a kink of which it tells
             none the truth is an interval.
     """
-    batches = problem.batches[run.steps]
-    batches = batches[:, : (batches[0] >= 0).sum()]
+    size = (problem.batches[run.steps[0]] >= 0).sum()
+    batches = problem.batches[run.steps, :size]
     precision = replace(precision_of(problem.dtype), kinks=kinks)
     # In the problem's order: a run may sort its names.
     before = _given({path: run.before[path] for path in problem.parameters}, precision)
-    masks = {
-        path: mask[:, : batches.shape[1]] for path, mask in problem.masks_at(run.steps).items()
-    }
+    masks = {path: mask[:, :size] for path, mask in problem.masks_at(run.steps).items()}
     others = _given(masks, precision), _given(run.buffers_before, precision)
     numbers = operands(problem, before, *others)
     targets = exact(problem.targets[batches], precision)
     if run.has_layers:
         values = _given(run.values, precision)
         truths = yield from _forward_checks(problem, numbers, values, run, targets)
-        cotangents = _given(run.cotangents, precision)
-        yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
+        yield from _backward_checks(problem, numbers, values, truths, run, targets)
     else:
         inputs = exact(problem.inputs[batches], precision)
         yield from _end_to_end_checks(problem, numbers, inputs, run, targets)
@@ -204,7 +201,6 @@ def _backward_checks(
     numbers: Numbers,
     values: Numbers,
     truths: Numbers,
-    cotangents: Numbers,
     run: Trajectory,
     targets: Bounded,
 ) -> Iterator[Check]:
@@ -216,14 +212,15 @@ def _backward_checks(
     dy = loss_cotangent(problem, values[problem.output], targets)
     look = f"look at the derivative of the {problem.loss.kind} loss"
     looks = {problem.output: f"the output is taken as recorded: {look}"}
-    first_user, own, given = _first_users(problem), problem.graph.parameters, numbers | values
+    users, own, given = first_users(problem), problem.graph.parameters, numbers | values
+    cotangents = _given(run.cotangents, targets.precision)
     for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
         name = node.name
         yield Check("cotangent", name, run.cotangents[name], sums[name], looks[name])
         look = f"its cotangent is taken as recorded: {_look_at('backward', node)}"
         looks |= dict.fromkeys(node.inputs, look)
         gradients = {path: sums[path] for path in own if path in sums}
-        for path in first_user[name]:
+        for path in users[name]:
             gradient = trained(problem, numbers, gradients, (path,))[path]
             yield Check("gradient", path, run.gradients[path], gradient, look)
     yield Check("cotangent", "input", run.cotangents["input"], sums["input"], looks["input"])
@@ -234,7 +231,7 @@ def _look_at(way: str, node: Node) -> str:
     return f"look at the {way} pass of the {node.kind} layer {node.name}"
 
 
-def _first_users(problem: Problem) -> dict[str, list[str]]:
+def first_users(problem: Problem) -> dict[str, list[str]]:
     """Return by node the trained parameters whose gradient is complete once it is passed back."""
     users: dict[str, str] = {}
     for node in reversed(problem.network):
@@ -310,9 +307,9 @@ def _end_to_end_checks(
         yield Check("loss", "loss", run.loss, total_loss(problem, numbers, y, targets), look)
     _, gradients = backward(problem.network, numbers, values, loss_cotangent(problem, y, targets))
     truths = trained(problem, numbers, gradients, problem.trained)
-    first_users = _first_users(problem)
+    users = first_users(problem)
     for node in reversed(problem.network):
-        for path in first_users[node.name]:
+        for path in users[node.name]:
             yield Check("gradient", path, run.gradients[path], truths[path], look)
 
 

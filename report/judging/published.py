@@ -22,6 +22,7 @@ from backproof.report.judging.slack import Slack
 
 MET, MISSED, WRONG = "met", "missed", "wrong at its source"
 NOISE, UNRESOLVED, ABSENT = "noise", "not resolved", "not recorded"
+METRICS = ("accuracy", "absolute_error")
 MOST_TOLD = 5
 
 
@@ -143,13 +144,14 @@ def find_tensor(problem: Problem, run: Trajectory, name: str, step: int) -> np.n
     group, _, key = name.partition("/")
     if group in METRICS:
         return _metric(problem, run, group, step)
-    found = _after_all if step == problem.steps else _at_step
-    return found(problem, run, group, problem.output if group == "output" else key, step)
+    if group == "output":
+        key = problem.output
+    if step == problem.steps:
+        return _after_all(problem, run, group, key)
+    return _at_step(problem, run, group, key, step)
 
 
-def _after_all(
-    problem: Problem, run: Trajectory, group: str, key: str, _: int
-) -> np.ndarray | None:
+def _after_all(problem: Problem, run: Trajectory, group: str, key: str) -> np.ndarray | None:
     """Return a tensor after the last update.
 
     What no run records there is the reference's, at the run's own parameters.
@@ -203,19 +205,9 @@ def _metric(problem: Problem, run: Trajectory, name: str, step: int) -> np.ndarr
         targets = targets[rows[rows >= 0]]
     if not np.isfinite(output).all():  # argmax takes NaN for the largest
         return np.asarray(np.nan)
-    return np.asarray(METRICS[name](problem, output.astype(np.float64), targets))
-
-
-def _accuracy(problem: Problem, output: np.ndarray, targets: np.ndarray) -> float:
-    """Return the share of samples told right, by the largest number or by the sign."""
+    output = output.astype(np.float64)
+    if name == "absolute_error":
+        return np.abs(output - targets).mean()
     if problem.loss.by_class:
         return (output.argmax(axis=-1) == targets.argmax(axis=-1)).mean()
     return (np.sign(output) == targets).mean()
-
-
-def _absolute_error(_: Problem, output: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean of |y - t|."""
-    return np.abs(output - targets).mean()
-
-
-METRICS = {"accuracy": _accuracy, "absolute_error": _absolute_error}

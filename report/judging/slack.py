@@ -13,7 +13,6 @@ use: it would grow by a factor at every step. A number of which that matters say
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -119,10 +118,8 @@ class Slack:
             for path in problem.parameters
         }
         masks = {} if last else self._all_near(problem.masks_at(step), slice(len(samples)))
-        x, t = (
-            self._near(values[samples], self._rounding(values[samples]))
-            for values in (problem.inputs, problem.targets)
-        )
+        of_case = problem.inputs[samples], problem.targets[samples]
+        x, t = (self._near(values, self._rounding(values)) for values in of_case)
         given = parameters, masks, x, t, self._all_near(buffers, at)
         return t, derivatives(problem, *given, training=not last)
 
@@ -163,26 +160,24 @@ class Slack:
     @cached_property
     def state_drift(self) -> Arrays:
         """How far the state strays, (R + 1, *shape), before each step and after the last."""
-        return self._added_up(
-            lambda rows, step, gradients: self._stepped(rows, step, gradients, {})[1]
-        )
+        return self._added_up(1, {})
 
     @cached_property
     def parameter_drift(self) -> Arrays:
-        """Likewise of parameters, by path; a step takes the state as far off as it may be."""
-        return self._added_up(
-            lambda rows, step, gradients: self._stepped(rows, step, gradients, self.state_drift)[0]
-        )
+        """Likewise of parameters, by path."""
+        return self._added_up(0, self.state_drift)
 
-    def _added_up(self, left: Callable[[np.ndarray, np.ndarray, Numbers], Numbers]) -> Arrays:
+    def _added_up(self, which: int, drift: Arrays) -> Arrays:
         """Add the bounds of what the steps leave up, from 0: (R + 1, *shape) by name.
 
+        Parameters are 0, and the state is 1; a step takes the state as far off as `drift` says.
         A step that is not recorded is like the recorded one before.
         """
         steps = self.run.steps
         bounds: Arrays = {}
         for rows, gradients in self._gradients:
-            for name, numbers in left(rows, steps[rows], gradients).items():
+            left = self._stepped(rows, steps[rows], gradients, drift)[which]
+            for name, numbers in left.items():
                 bounds.setdefault(name, np.zeros((len(steps), *numbers.shape[1:])))
                 bounds[name][rows] = numbers.bound
         times = np.diff(np.append(steps, self.problem.steps))

@@ -27,16 +27,15 @@ def told(scene: Scene) -> str:
 def _pair(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return what was found, and what it should be a copy of."""
     run, name = scene.trajectory, scene.tensor
-    is_state = name in run.state_before
-    before = (run.state_before if is_state else run.before)[name]
-    after = (run.state_after if is_state else run.after)[name]
+    before = (run.before | run.state_before)[name]
+    after = (run.after | run.state_after)[name]
     if scene.phase == "continuity":
         return floats(before[scene.row]), floats(after[scene.row - 1] if scene.row else before[0])
-    starts = scene.problem.parameters
-    if is_state:
-        trained = {path: floats(starts[path]) for path in scene.problem.trained}
-        return floats(before[0]), init(scene.problem.optimizer, trained)[name]
-    return floats(before[0]), floats(starts[name])
+    starts = {path: floats(start) for path, start in scene.problem.parameters.items()}
+    if name in run.state_before:
+        trained = {path: starts[path] for path in scene.problem.trained}
+        starts = init(scene.problem.optimizer, trained)
+    return floats(before[0]), starts[name]
 
 
 def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
@@ -47,14 +46,14 @@ def _what(scene: Scene, found: np.ndarray, right: np.ndarray) -> Iterator[str]:
         yield "the transpose"
     if found.size > 1 and np.array_equal(np.sort(found, axis=None), np.sort(right, axis=None)):
         yield "the same numbers in another order"
-    starts = {**scene.run.before, **scene.run.state_before}
-    after = {**scene.trajectory.after, **scene.trajectory.state_after}[scene.tensor][scene.row]
-    if np.array_equal(found, floats(after)):
+    run, name = scene.run, scene.tensor
+    if np.array_equal(found, floats((run.after | run.state_after)[name][0])):
         yield "what it is after the update of this step"
-    if scene.phase == "continuity" and np.array_equal(found, floats(starts[scene.tensor][0])):
+    start = floats((run.before | run.state_before)[name][0])
+    if scene.phase == "continuity" and np.array_equal(found, start):
         return
     for path, other in scene.problem.parameters.items():
-        if path != scene.tensor and np.array_equal(found, floats(other)):
+        if path != name and np.array_equal(found, floats(other)):
             yield f"what {path} starts from"
 
 
@@ -91,7 +90,7 @@ def _positions_elsewhere(inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Return the samples with their positions in other places, by words."""
     samples, length, *others = inputs.shape
     return {
-        "samples and positions mixed up": (inputs.reshape(length, samples, *others).swapaxes(0, 1)),
+        "samples and positions mixed up": inputs.reshape(length, samples, *others).swapaxes(0, 1),
         "the samples and positions of a transposed array": mixed_up(inputs),
         "the positions in the order turned around": inputs[:, ::-1],
     }

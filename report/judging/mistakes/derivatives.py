@@ -10,10 +10,10 @@ from scipy.special import expit
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA
 from backproof.report.judging.mistakes.formulas import (
-    OTHERS,
     Backward,
     layer_backward,
     layer_forward,
+    others,
 )
 from backproof.report.judging.mistakes.layers import PRODUCTS, SETTINGS, other_settings
 
@@ -24,7 +24,8 @@ OTHER_SIDE = "the derivative"
 EVEN = {"sigmoid", "tanh", "softsign"}  # their derivative at -x is that at x
 GATES = {"relu", "leaky_relu", "prelu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish"}
 GATES |= {"elu", "celu", "selu"}
-OTHER_AXES = {"samples": 0, "positions": -2}
+OVER_SAMPLES = "a sum over the samples in place of the units"
+OVER_POSITIONS = "a sum over the positions in place of the units"
 
 
 def kinks(layer: Node) -> Rules:
@@ -52,11 +53,10 @@ def slopes(layer: Node) -> Rules:
 
 def other_slopes(layer: Node) -> Rules:
     """Yield the rules that use the derivative or the value of another activation."""
-    if layer.kind in ACTIVATIONS and layer.kind != "identity":
-        for kind, other in OTHERS.items():
-            if kind not in (layer.kind, "identity"):
-                for words, change in _slopes_of_another(layer.kind, other):
-                    yield words, _alone(layer, change)
+    for other in others(layer):
+        if "identity" not in (layer.kind, other.kind):
+            for words, change in _slopes_of_another(layer.kind, other):
+                yield words, _alone(layer, change)
 
 
 def _alone(layer: Node, change: Callable[..., np.ndarray]) -> Backward:
@@ -77,19 +77,12 @@ def _alone(layer: Node, change: Callable[..., np.ndarray]) -> Backward:
 
 
 def _slopes_of_another(kind: str, other: Node) -> Changes:
-    yield (
-        f"the derivative of {other.kind}, not of {kind}",
-        lambda x, y, dy, of: of(x, node=other),
-    )
+    yield f"the derivative of {other.kind}, not of {kind}", lambda x, y, dy, of: of(x, node=other)
     if other.kind in EVEN:
-        yield (
-            f"the formula of {other.kind}'s derivative, with this y,",
-            lambda x, y, dy, of: of(x, y, node=other),
-        )
-    yield (
-        f"the value of {other.kind} in place of the derivative",
-        lambda x, y, dy, of: dy * layer_forward(other, {}, x),
-    )
+        words = f"the formula of {other.kind}'s derivative, with this y,"
+        yield words, lambda x, y, dy, of: of(x, y, node=other)
+    words = f"the value of {other.kind} in place of the derivative"
+    yield words, lambda x, y, dy, of: dy * layer_forward(other, {}, x)
 
 
 # ---------------------------------------------------------------- dense layers, dropout, skips
@@ -109,35 +102,35 @@ def _with_weight(change: Callable[[np.ndarray], np.ndarray]) -> Backward:
 
 def _of_mask(change: Callable[..., np.ndarray]) -> Backward:
     """Return a rule of dropout: a function of dy, the mask and the rate."""
-    return lambda layer, numbers, x, y, dy: (
-        change(dy, numbers[layer.masks["mask"]], layer.settings["rate"]),
-        {},
-    )
+
+    def rule(layer, numbers, x, y, dy):
+        return change(dy, numbers[layer.masks["mask"]], layer.settings["rate"]), {}
+
+    return rule
+
+
+def _in_two(layer: Node, _, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> tuple:
+    return dy / 2, {layer.inputs[1]: dy / 2}
+
+
+def _reshaped(W: np.ndarray) -> np.ndarray:
+    return W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W
 
 
 SLOPES: dict[str, dict[str, Backward]] = {
     "dense": {
         "the weight where its transpose belongs": _with_weight(lambda W: W.T),
-        "the reshaped weight in place of its transpose": _with_weight(
-            lambda W: W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W
-        ),
+        "the reshaped weight in place of its transpose": _with_weight(_reshaped),
         "the signs of the weight in its place": _with_weight(np.sign),
     },
     "dropout": {
         "a mask that is forgotten in the backward pass": _of_mask(
-            lambda dy, mask, rate: dy / (1 - rate)
+            lambda dy, _, rate: dy / (1 - rate)
         ),
-        "a mask that is not scaled in the backward pass": _of_mask(
-            lambda dy, mask, rate: dy * mask
-        ),
-        "dropout left out of the backward pass": _of_mask(lambda dy, mask, rate: dy),
+        "a mask that is not scaled in the backward pass": _of_mask(lambda dy, mask, _: dy * mask),
+        "dropout left out of the backward pass": _of_mask(lambda dy, *_: dy),
     },
-    "skip": {
-        "a cotangent that is shared out between the two": lambda layer, numbers, x, y, dy: (
-            dy / 2,
-            {layer.inputs[1]: dy / 2},
-        )
-    },
+    "skip": {"a cotangent that is shared out between the two": _in_two},
 }
 
 # ---------------------------------------------------------------- activations
@@ -148,10 +141,7 @@ def _activation_slopes(layer: Node) -> Changes:
     yield f"the derivative of {kind} left out", lambda x, y, dy, of: dy
     yield f"the derivative of {kind} taken twice", lambda x, y, dy, of: of(x, y, of(x, y))
     for words, other in other_settings(layer):
-        yield (
-            f"the derivative of {words}",
-            lambda x, y, dy, of, other=other: of(x, node=other),
-        )
+        yield f"the derivative of {words}", lambda x, y, dy, of, other=other: of(x, node=other)
     if kind in GATES:
         yield from _gate_slopes()
     if kind in PRODUCTS:
@@ -160,10 +150,8 @@ def _activation_slopes(layer: Node) -> Changes:
     yield from _SOFTMAX_SLOPES.get(kind, {}).items()
     yield f"the derivative of {kind} at its value y in place of x", lambda x, y, dy, of: of(y)
     yield f"the derivative of {kind} with x where its formula has y", lambda x, y, dy, of: of(x, x)
-    yield (
-        f"the derivative of {kind} without the cotangent",
-        lambda x, y, dy, of: of(x, y, np.ones_like(dy)),
-    )
+    words = f"the derivative of {kind} without the cotangent"
+    yield words, lambda x, y, dy, of: of(x, y, np.ones_like(dy))
     yield f"the value of {kind} in place of its derivative", lambda x, y, dy, of: dy * y
     if kind not in GATES and kind not in EVEN:
         yield f"the derivative of {kind} at -x", lambda x, y, dy, of: of(-x)
@@ -177,10 +165,8 @@ def _gate_slopes() -> Changes:
     yield "a mask of the cotangent in place of x", lambda x, y, dy, of: dy * (dy > 0)
     yield "a mask of x and of the cotangent", lambda x, y, dy, of: of(x, y) * (dy > 0)
     for slope in SETTINGS["slope"]:
-        yield (
-            f"a slope of {slope:g} below 0",
-            lambda x, y, dy, of, slope=slope: np.where(x > 0, dy, slope * dy),
-        )
+        words = f"a slope of {slope:g} below 0"
+        yield words, lambda x, y, dy, of, slope=slope: np.where(x > 0, dy, slope * dy)
     yield "1/5, Keras' slope, in place of 1/6", lambda x, y, dy, of: dy * (np.abs(x) < 3) / 5
 
 
@@ -188,29 +174,21 @@ def _sum(dy: np.ndarray, axis: int = -1) -> np.ndarray:
     return dy.sum(axis=axis, keepdims=True)
 
 
-def _over_other_axes(formula: Callable[..., np.ndarray]) -> dict[str, Callable[..., np.ndarray]]:
-    """Return a softmax's derivative, a function of y, dy and the axis, summed over other axes."""
-    return {
-        f"a sum over the {what} in place of the units": lambda x, y, dy, of, axis=axis: formula(
-            y, dy, axis
-        )
-        for what, axis in OTHER_AXES.items()
-    }
-
-
 _SOFTMAX_SLOPES: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     "softmax": {
         "softmax's diagonal alone, y (1 - y)": lambda x, y, dy, of: dy * y * (1 - y),
         "y dy, without the sum over the units,": lambda x, y, dy, of: dy * y,
         "a sum of dy without y": lambda x, y, dy, of: y * (dy - _sum(dy)),
-        **_over_other_axes(lambda y, dy, axis: y * (dy - _sum(dy * y, axis))),
+        OVER_SAMPLES: lambda x, y, dy, of: y * (dy - _sum(dy * y, 0)),
+        OVER_POSITIONS: lambda x, y, dy, of: y * (dy - _sum(dy * y, -2)),
     },
     "log_softmax": {
-        "the cotangent alone in place of its sum over the units": lambda x, y, dy, of: (
-            dy - np.exp(y) * dy
+        "the cotangent alone in place of its sum over the units": (
+            lambda x, y, dy, of: dy - np.exp(y) * dy
         ),
         "y in place of exp(y)": lambda x, y, dy, of: dy - y * _sum(dy),
-        **_over_other_axes(lambda y, dy, axis: dy - np.exp(y) * _sum(dy, axis)),
+        OVER_SAMPLES: lambda x, y, dy, of: dy - np.exp(y) * _sum(dy, 0),
+        OVER_POSITIONS: lambda x, y, dy, of: dy - np.exp(y) * _sum(dy, -2),
     },
 }
 

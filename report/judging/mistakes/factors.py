@@ -19,7 +19,7 @@ NOTHING = {"update": "a parameter that is frozen", "loss": "a loss that is never
 def of_known_factors(scene: Scene) -> Mistakes:
     """Yield nothing, or the truth times a number that stands for something."""
     yield scene.here(NOTHING.get(scene.phase, NO_DERIVATIVE), 0 * scene.truth)
-    of_the_loss = scene.phase == "loss" or scene.key == ("cotangent", scene.last)
+    of_the_loss = scene.phase == "loss" or scene.key == ("cotangent", scene.problem.output)
     for words, factor in known(scene, of_loss=of_the_loss):
         yield scene.here(words, factor * scene.truth)
     if len(scene.checks) > 1:
@@ -131,10 +131,9 @@ def of_other_places(scene: Scene) -> Mistakes:
     if np.isnan(found).all():
         return
     if truth.ndim == 2 and scene.phase in ("gradient", "update"):
-        if len(truth) == len(truth.T):
-            yield scene.here("the transpose", truth.T)
-        else:
-            yield scene.here("the transpose, reshaped,", truth.T.reshape(truth.shape))
+        is_square = len(truth) == len(truth.T)
+        words = "the transpose" if is_square else "the transpose, reshaped,"
+        yield scene.here(words, truth.T.reshape(truth.shape))
     if truth.ndim:
         yield scene.here("the units in the order turned around", truth[..., ::-1])
         yield scene.here("the mean of all elements in every one", truth.mean() + 0 * truth)
@@ -186,7 +185,7 @@ def of_other_steps(scene: Scene) -> Mistakes:
         after = scene.numbers_after
         yield Mistake("weights that are already updated", scene.computed(numbers=after))
         values, _ = forward(scene.problem.network, after, scene.inputs)
-        loss = total_loss(scene.problem, after, values[scene.last], scene.targets)
+        loss = total_loss(scene.problem, after, values[scene.problem.output], scene.targets)
         yield Mistake("the loss after the update", {("loss", "loss"): np.asarray(loss)})
     if (earlier := scene.earlier) is None or scene.key not in earlier.found:
         return

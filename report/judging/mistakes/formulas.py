@@ -26,6 +26,13 @@ def _alone(kind: str) -> Node:
 OTHERS = {kind: _alone(kind) for kind in ACTIVATIONS if not KINDS[kind](name=kind).parameters((1,))}
 
 
+def others(node: Node) -> list[Node]:
+    """Return all other activations, none for a node that is no activation."""
+    if node.kind not in ACTIVATIONS:
+        return []
+    return [other for kind, other in OTHERS.items() if kind != node.kind]
+
+
 def layer_forward(node: Node, numbers: Numbers, x: np.ndarray) -> np.ndarray:
     """Compute the value of a node, with x for the first value that it takes."""
     return layers.layer_forward(node, ChainMap({node.inputs[0]: x}, numbers))[0]
@@ -49,6 +56,25 @@ def as_rule(backward: Backward) -> Callable:
     def rule(node: Node, numbers: Numbers, y: np.ndarray, dy: np.ndarray) -> list:
         dx, others = backward(node, numbers, numbers[node.inputs[0]], y, dy)
         return [(node.inputs[0], dx), *others.items()]
+
+    return rule
+
+
+def times(factor: float, name: str = "") -> Backward:
+    """Return a node's rule with a factor in what it passes back.
+
+    That is its share in the value or parameter of this name, of a tied one too; by default in the
+    first value that it takes.
+    """
+    parameter = name.rpartition(".")[2]
+
+    def rule(layer, numbers, x, y, dy):
+        dx, others = layer_backward(layer, numbers, x, y, dy)
+        path = f"{layer.layer}.{parameter}"
+        shared = path if path in layer.parameters else name
+        if shared in others:
+            return dx, others | {shared: factor * others[shared]}
+        return factor * dx, others
 
     return rule
 

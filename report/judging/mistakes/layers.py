@@ -14,15 +14,14 @@ from backproof.reference.formulas.activations import ACTIVATIONS, SELU_ALPHA, SE
 from backproof.reference.formulas.combining import dropout_forward
 from backproof.reference.training import operands
 from backproof.report.judging.mistakes.formulas import (
-    OTHERS,
     Numbers,
     layer_backward,
     layer_forward,
+    others,
     with_settings,
 )
-from backproof.report.judging.mistakes.scene import Mistakes, Scene
+from backproof.report.judging.mistakes.scene import Mistakes, Scene, Words
 
-Words = Iterator[tuple[str, np.ndarray]]
 SETTINGS: dict[str, tuple] = {
     "slope": (0.0, 0.01, 0.1, 0.2, 0.25, 0.3),
     "alpha": (1.0, 0.1, 0.01),
@@ -68,9 +67,7 @@ def other_values(scene: Scene) -> Mistakes:
 def wrong_values(scene: Scene, layer: Node) -> Words:
     """Yield wrong values of a layer, in words."""
     x = scene.values[layer.inputs[0]]
-    if layer.kind in ACTIVATIONS:
-        yield from _activation(scene, layer, x)
-    elif layer.kind in VALUES:
+    if layer.kind in VALUES:
         yield from VALUES[layer.kind](scene, layer, x)
     if x.ndim > 2:
         value = layer_forward(layer, ChainMap(scene.values, scene.numbers), mixed_up(x))
@@ -79,11 +76,9 @@ def wrong_values(scene: Scene, layer: Node) -> Words:
 
 def other_kinds(scene: Scene, layer: Node) -> Words:
     """Yield the values of other activations."""
-    if layer.kind in ACTIVATIONS:
+    for other in others(layer):
         x = scene.values[layer.inputs[0]]
-        for kind, other in OTHERS.items():
-            if kind != layer.kind:
-                yield f"{kind} in its place", layer_forward(other, scene.numbers, x)
+        yield f"{other.kind} in its place", layer_forward(other, scene.numbers, x)
 
 
 def mixed_up(x: np.ndarray) -> np.ndarray:
@@ -93,8 +88,8 @@ def mixed_up(x: np.ndarray) -> np.ndarray:
 
 def _in_one(x: np.ndarray, axis: int, place: int) -> np.ndarray:
     """Return 1 at one place along an axis of x and 0 elsewhere, to be multiplied with x."""
-    others = [other for other in range(x.ndim) if other != axis]
-    return np.expand_dims(np.arange(x.shape[axis]) == place, others)
+    rest = [other for other in range(x.ndim) if other != axis]
+    return np.expand_dims(np.arange(x.shape[axis]) == place, rest)
 
 
 def _dense(scene: Scene, layer: Node, x: np.ndarray) -> Words:
@@ -148,9 +143,6 @@ def _dropout(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     yield "the mask of the first step", dropout_forward(x, masks[0][:n], rate)
 
 
-VALUES = {"dense": _dense, "skip": _skip, "dropout": _dropout}
-
-
 def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     kind, numbers = layer.kind, ChainMap(scene.values, scene.numbers)
 
@@ -177,6 +169,10 @@ def _activation(scene: Scene, layer: Node, x: np.ndarray) -> Words:
     for words, formula in _OTHER_VALUES.get(kind, {}).items():
         yield words, formula(x)
     yield from _other_sides(layer, numbers, x)
+
+
+VALUES = {"dense": _dense, "skip": _skip, "dropout": _dropout}
+VALUES |= dict.fromkeys(ACTIVATIONS, _activation)
 
 
 def _other_sides(layer: Node, numbers: Numbers, x: np.ndarray) -> Words:

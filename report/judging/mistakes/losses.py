@@ -18,7 +18,7 @@ from backproof.reference.formulas.activations import (
 from backproof.reference.formulas.losses import LOSSES, loss_backward, loss_forward, penalty_forward
 from backproof.reference.numbers.balls import floats
 from backproof.reference.training import by_row, total_loss
-from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, only
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, Words, only
 
 Formula = Callable[..., np.ndarray]
 
@@ -38,7 +38,10 @@ def other_kinds(scene: Scene) -> Mistakes:
 
 def _instead(scene: Scene, others: Iterator[tuple[str, Loss]]) -> Mistakes:
     """Yield other losses: locally in what is judged, end to end in both passes and in one alone."""
-    if scene.run.has_layers and scene.key not in (("loss", "loss"), ("cotangent", scene.last)):
+    if scene.run.has_layers and scene.key not in (
+        ("loss", "loss"),
+        ("cotangent", scene.problem.output),
+    ):
         return
     look = f"look at the {scene.problem.loss.kind} loss"
     for words, other in others:
@@ -74,15 +77,16 @@ def values(scene: Scene) -> Mistakes:
     if scene.phase != "loss":
         return
     problem = scene.problem
-    y, t = by_row(problem, scene.output), by_row(problem, scene.targets)
+    output = scene.values[problem.output]
+    y, t = by_row(problem, output), by_row(problem, scene.targets)
     rest = penalty_forward(problem.penalties, scene.numbers, problem.axes)
     for words, value in _other_values(problem.loss, y, t, problem.positions):
         yield scene.here(words, np.asarray(value + rest, np.float64))
     for words, targets in other_targets(scene):
-        yield scene.here(words, total_loss(problem, scene.numbers, scene.output, targets))
+        yield scene.here(words, total_loss(problem, scene.numbers, output, targets))
 
 
-def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
+def other_targets(scene: Scene) -> Words:
     """Yield the targets of other samples, or in another order."""
     first, batch, size = scene.problem.batches[0], scene.batch, len(scene.batch)
     targets, right = floats(scene.problem.targets), scene.targets
@@ -100,9 +104,7 @@ def other_targets(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
     yield from ((words, other) for words, other in others.items() if other.shape == right.shape)
 
 
-def _other_values(
-    loss: Loss, y: np.ndarray, t: np.ndarray, positions: int
-) -> Iterator[tuple[str, np.ndarray]]:
+def _other_values(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int) -> Words:
     """Yield wrong losses of outputs y and targets t, (rows, outputs)."""
 
     def of(terms: np.ndarray) -> np.ndarray:
@@ -123,12 +125,12 @@ def _other_values(
     if loss.kind == "softmax_cross_entropy":
         for epsilon in (1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
             inside = np.log(softmax_forward(y) + epsilon)
-            value = of(-_over_classes(_smoothed(loss, t) * inside))
+            value = of(-_product(_smoothed(loss, t), inside))
             yield f"{epsilon:g} added inside the logarithm", value
 
 
-def _over_classes(terms: np.ndarray) -> np.ndarray:
-    return terms.sum(axis=-1, keepdims=True)
+def _product(t: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (t * y).sum(axis=-1, keepdims=True)
 
 
 def _length(y: np.ndarray) -> np.ndarray:
@@ -164,6 +166,7 @@ def _without_the_logarithm(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarr
 
 # The terms of a wrong loss, of its settings, outputs and targets.
 NOT_JOINED = "a straight part that is not joined to the parabola"
+TWICE = "{} taken twice, of probabilities in place of logits,"
 PERCEPTRON = "a margin of 0, the perceptron's,"
 TERMS: dict[str, dict[str, Formula]] = {
     "weighted_squares": {"the squares of the weights": lambda loss, y, t: np.square(t * y)},
@@ -178,22 +181,20 @@ TERMS: dict[str, dict[str, Formula]] = {
         "the term (1 - t) log(1 - y) alone": lambda loss, y, t: -(1 - t) * np.log(1 - y),
     },
     "sigmoid_binary_cross_entropy": {
-        "sigmoid taken twice, of probabilities in place of logits,": lambda loss, y, t: (
-            _cross_entropy(expit(expit(y)), t)
-        ),
+        TWICE.format("sigmoid"): lambda loss, y, t: _cross_entropy(expit(expit(y)), t),
         "a forgotten sigmoid": lambda loss, y, t: _cross_entropy(y, t),
     },
     "softmax_cross_entropy": {
-        "a forgotten softmax": lambda loss, y, t: -_over_classes(_smoothed(loss, t) * y),
+        "a forgotten softmax": lambda loss, y, t: -_product(_smoothed(loss, t), y),
         "smoothing that the other classes share alone": lambda loss, y, t: (
-            -_over_classes(_shared_by_others(loss, t) * log_softmax_forward(y))
+            -_product(_shared_by_others(loss, t), log_softmax_forward(y))
         ),
-        "softmax taken twice, of probabilities in place of logits,": lambda loss, y, t: (
-            -_over_classes(_smoothed(loss, t) * log_softmax_forward(softmax_forward(y)))
+        TWICE.format("softmax"): lambda loss, y, t: (
+            -_product(_smoothed(loss, t), log_softmax_forward(softmax_forward(y)))
         ),
     },
     "negative_log_likelihood": {
-        "a logarithm taken once more": lambda loss, y, t: -_over_classes(t * np.log(np.abs(y))),
+        "a logarithm taken once more": lambda loss, y, t: -_product(t, np.log(np.abs(y)))
     },
     "kl_divergence": {
         "the entropy of the targets left out": lambda loss, y, t: -t * y,
@@ -210,12 +211,10 @@ TERMS: dict[str, dict[str, Formula]] = {
     },
     "cosine": {
         "the similarity in place of the distance": lambda loss, y, t: (
-            _over_classes(y * t) / _length(y) / _length(t)
+            _product(t, y) / _length(y) / _length(t)
         ),
-        "the length of the targets left out": lambda loss, y, t: (
-            1 - _over_classes(y * t) / _length(y)
-        ),
-        "the lengths left out": lambda loss, y, t: 1 - _over_classes(y * t),
+        "the length of the targets left out": lambda loss, y, t: 1 - _product(t, y) / _length(y),
+        "the lengths left out": lambda loss, y, t: 1 - _product(t, y),
     },
 }
 
@@ -225,7 +224,7 @@ TERMS: dict[str, dict[str, Formula]] = {
 
 def slopes(scene: Scene) -> Mistakes:
     """Yield the derivative of the loss by another formula."""
-    if scene.run.has_layers and scene.key != ("cotangent", scene.last):
+    if scene.run.has_layers and scene.key != ("cotangent", scene.problem.output):
         return
     loss = scene.problem.loss
     look = f"look at the derivative of the {loss.kind} loss"
@@ -269,9 +268,7 @@ OF_ANY_LOSS: dict[str, Formula] = {
     "ones in place of the derivative of the terms": _terms(lambda y, t: 0 * y + 1),
     "the outputs in place of the derivative": _terms(lambda y, t: y),
     "the signs of the derivative": _right_and(lambda dy, y: np.sign(dy)),
-    "the derivative with -t for t": lambda loss, y, t, positions: loss_backward(
-        loss, y, -t, positions
-    ),
+    "the derivative with -t for t": lambda loss, y, t, count: loss_backward(loss, y, -t, count),
     "the derivative on the other side of the kink": ABOVE,
     "half a derivative at the kink": lambda *of: (ABOVE(*of) + BELOW(*of)) / 2,
     "sigmoid's derivative once more": _right_and(lambda dy, y: dy * expit(y) * expit(-y)),
@@ -282,23 +279,20 @@ OF_ANY_LOSS: dict[str, Formula] = {
 }
 
 
-def _half(*, first: bool) -> Formula:
-    """Return the derivative by the means alone, or by the log variances."""
-    return _right_and(lambda dy, y: dy * ((np.arange(y.shape[-1]) < y.shape[-1] // 2) == first))
+def _is_mean(y: np.ndarray) -> np.ndarray:
+    return np.arange(y.shape[-1]) < y.shape[-1] // 2
 
 
 def _with_epsilon(epsilon: float) -> Formula:
     return _terms(lambda y, t: (1 - t) / (1 - y + epsilon) - t / (y + epsilon))
 
 
-def _over_delta(loss: Loss, *operands) -> np.ndarray:
-    return loss_backward(loss, *operands) / loss.delta
-
-
 SLOPES: dict[str, dict[str, Formula]] = {
     "huber": {
         "a derivative that is not cut off at delta": _terms(lambda y, t: y - t),
-        "a cut at 1 of d / delta, in place of delta,": _over_delta,
+        "a cut at 1 of d / delta, in place of delta,": lambda loss, *of: (
+            loss_backward(loss, *of) / loss.delta
+        ),
     },
     "log_cosh": {"sigmoid(d) in place of tanh(d)": _terms(lambda y, t: expit(y - t))},
     "hinge": {"a forgotten mask": _terms(lambda y, t: -t)},
@@ -306,8 +300,8 @@ SLOPES: dict[str, dict[str, Formula]] = {
         "exp(y) - t, of the softmax's cross-entropy,": _terms(lambda y, t: np.exp(y) - t)
     },
     "gaussian_nll": {
-        "a variance that is taken for a constant": _half(first=True),
-        "a mean that is taken for a constant": _half(first=False),
+        "a variance that is taken for a constant": _right_and(lambda dy, y: dy * _is_mean(y)),
+        "a mean that is taken for a constant": _right_and(lambda dy, y: dy * ~_is_mean(y)),
     },
     "cosine": {
         "lengths that are taken for constants": _terms(lambda y, t: -t / (_length(y) * _length(t)))

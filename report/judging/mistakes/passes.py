@@ -18,25 +18,15 @@ from backproof.report.judging.mistakes.formulas import (
     OTHERS,
     Backward,
     in_place_of,
-    layer_backward,
     layer_forward,
+    others,
+    times,
 )
-from backproof.report.judging.mistakes.scene import (
-    Mistake,
-    Mistakes,
-    Scene,
-    end_to_end,
-    only,
-)
+from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, end_to_end, only
 
 DEEP = 8  # layers before the last one
 FEW, HALF = 1e-3, 0.5
 FEW_NUMBERS = 6
-
-
-def users(scene: Scene, name: str) -> list[Node]:
-    """Return the layers that take the value of that name."""
-    return [layer for layer in scene.problem.network if name in layer.inputs]
 
 
 def _suspects(scene: Scene) -> list[Node]:
@@ -46,19 +36,14 @@ def _suspects(scene: Scene) -> list[Node]:
     back, that is wrong; and skips, which pass something back to a layer far before them.
     """
     if scene.run.has_layers:
-        return users(scene, scene.tensor) if scene.phase == "cotangent" else []
+        return scene.users(scene.tensor) if scene.phase == "cotangent" else []
     back = list(reversed(scene.problem.network))
     trained = {path.rpartition(".")[0] for path in scene.problem.trained}
-    wrong = [i for i, layer in enumerate(back) if _has_wrong_gradient(scene, layer)]
-    first = min(wrong, default=len(back) - 1)
+    gradients = only("gradient", scene.found)
+    wrong = {key[1].rpartition(".")[0] for key in gradients if scene.is_wrong(key)}
+    first = next((i for i, layer in enumerate(back) if layer.name in wrong), len(back) - 1)
     right = max((i for i, layer in enumerate(back[:first]) if layer.name in trained), default=0)
     return [*(layer for layer in back[:right] if len(layer.inputs) > 1), *back[right : first + 1]]
-
-
-def _has_wrong_gradient(scene: Scene, layer: Node) -> bool:
-    """Tell whether one of the layer's own gradients is wrong."""
-    gradients = only("gradient", scene.found)
-    return any(scene.is_wrong(key) for key in gradients if key[1].rpartition(".")[0] == layer.name)
 
 
 @end_to_end
@@ -75,10 +60,8 @@ def settings(scene: Scene) -> Mistakes:
 
 def _others(layer: Node) -> Iterator[tuple[str, Node]]:
     yield from layers.other_settings(layer)
-    if layer.kind in OTHERS:
-        for kind, other in OTHERS.items():
-            if kind != layer.kind:
-                yield f"{kind} in the place of {layer.kind}", in_place_of(layer, other)
+    for other in others(layer) if layer.kind in OTHERS else ():
+        yield f"{other.kind} in the place of {layer.kind}", in_place_of(layer, other)
 
 
 def _other_operands(scene: Scene) -> Iterator[tuple[str, Arrays]]:
@@ -164,20 +147,12 @@ def of_factors(scene: Scene) -> Mistakes:
         look = f"look at the backward pass of the {layer.kind} layer {layer.name}"
         for words, factor in numbers.items():
             told = f"what {layer.name} passes back, {words}"
-            yield Mistake(told, scene.computed(rules={layer.name: _times(factor)}), look)
+            yield Mistake(told, scene.computed(rules={layer.name: times(factor)}), look)
     for kind in ("weight", "bias"):
         keys = [key for key in only("gradient", scene.truths) if key[1].endswith(f".{kind}")]
         for words, factor in numbers.items() if len(keys) > 1 else ():
             told = f"the gradient of every {kind}, {words}"
             yield Mistake(told, {key: factor * scene.truths[key] for key in keys})
-
-
-def _times(factor: float) -> Backward:
-    def rule(layer, numbers, x, y, dy):
-        dx, others = layer_backward(layer, numbers, x, y, dy)
-        return factor * dx, others
-
-    return rule
 
 
 @end_to_end
@@ -224,8 +199,7 @@ def forwards(scene: Scene) -> Mistakes:
     for place, layer in enumerate(scene.problem.network):
         look = f"look at the forward pass of the {layer.kind} layer {layer.name}"
         for words, value in [*layers.wrong_values(scene, layer), *layers.other_kinds(scene, layer)]:
-            values = {name: scene.values[name] for name in scene.names[: place + 1]}
-            values[layer.name] = value
+            values = scene.values | {layer.name: value}
             for later in scene.problem.network[place + 1 :]:
                 x = values[later.inputs[0]]
                 values[later.name] = layer_forward(later, ChainMap(values, scene.numbers), x)

@@ -16,23 +16,17 @@ import numpy as np
 from backproof.backends.trajectory import Arrays, Trajectory, cut
 from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
+from backproof.reference import training
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import Precision, precision_of
-from backproof.reference.training import (
-    backward,
-    forward,
-    loss_cotangent,
-    operands,
-    total_loss,
-    trained,
-)
 from backproof.report.judging.following import values_of
 from backproof.report.judging.mistakes.formulas import Backward, as_rule
 from backproof.report.judging.operations import Check, checks_of_steps
 
 Key = tuple[str, str]  # phase and tensor
 Tensors = dict[Key, np.ndarray]
+Words = Iterator[tuple[str, np.ndarray]]  # wrong arrays, and what has gone wrong in each
 
 
 class Mistake(NamedTuple):
@@ -121,8 +115,9 @@ class Scene:
     @cached_property
     def found(self) -> Tensors:
         """What is recorded."""
-        checks = self.checks.items()
-        return {key: floats(check.actual[0]) - self.start(key) for key, check in checks}
+        return {
+            key: floats(check.actual[0]) - self.start(key) for key, check in self.checks.items()
+        }
 
     @cached_property
     def truths(self) -> Tensors:
@@ -177,12 +172,12 @@ class Scene:
     @cached_property
     def numbers(self) -> Arrays:
         """All that layers take beside the value before them."""
-        return operands(self.problem, self.parameters, self.masks)
+        return training.operands(self.problem, self.parameters, self.masks)
 
     @cached_property
     def numbers_after(self) -> Arrays:
         """The same, of the parameters after the update."""
-        return operands(self.problem, self.after, self.masks)
+        return training.operands(self.problem, self.after, self.masks)
 
     @property
     def precision(self) -> Precision:
@@ -203,8 +198,8 @@ class Scene:
     def values(self) -> Arrays:
         """The value of `input` and of every layer."""
         if self.run.has_layers:
-            return {name: floats(self.run.values[name][0]) for name in self.names}
-        return forward(self.problem.network, self.numbers, self.inputs)[0]
+            return {name: floats(self.run.values[name][0]) for name in self.problem.shapes}
+        return training.forward(self.problem.network, self.numbers, self.inputs)[0]
 
     @cached_property
     def gradients(self) -> Arrays:
@@ -218,20 +213,9 @@ class Scene:
 
     # ------------------------------------------------------------ the network
 
-    @cached_property
-    def names(self) -> list[str]:
-        """`input` and the nodes of the network, in order."""
-        return [*self.problem.shapes]
-
-    @property
-    def last(self) -> str:
-        """The last layer."""
-        return self.problem.output
-
-    @property
-    def output(self) -> np.ndarray:
-        """The value of the last layer."""
-        return self.values[self.last]
+    def users(self, name: str) -> list[Node]:
+        """Return the layers that take the value of that name."""
+        return [layer for layer in self.problem.network if name in layer.inputs]
 
     def layer(self, name: str) -> Node | None:
         """Return the node of that name, if there is one."""
@@ -239,14 +223,9 @@ class Scene:
 
     # ------------------------------------------------------------ the formulas
 
-    def computed(self, problem: Problem | None = None, **operands) -> Tensors:
-        """Compute the wrong tensors by `passes`, of this problem unless another one is given."""
-        results = self.passes(problem or self.problem, **operands)
-        return {key: array for key, array in results.items() if key in self.checks}
-
-    def passes(
+    def computed(
         self,
-        problem: Problem,
+        problem: Problem | None = None,
         operands: Arrays | None = None,
         values: Arrays | None = None,
         targets: np.ndarray | None = None,
@@ -256,10 +235,10 @@ class Scene:
         by_the_loss: bool = False,
         **rules,
     ) -> Tensors:
-        """Compute the loss, cotangents and gradients of another problem.
+        """Compute what is checked of the loss, the cotangents and the gradients from other numbers.
 
         Args:
-            problem: its formulas.
+            problem: whose formulas are used, this one unless another one is given.
             operands: parameters and masks of both passes.
             numbers: the same of the backward pass alone.
             values: of every layer; by default those of this step, end to end of these operands.
@@ -269,26 +248,25 @@ class Scene:
                 which saves time.
             rules: those of `passed_back`.
         """
+        problem = problem or self.problem
         operands = self.numbers if operands is None else operands
         targets = self.targets if targets is None else targets
         numbers = operands if numbers is None else numbers
         if values is None:
             as_here = self.run.has_layers or (network is None and operands is self.numbers)
             network = network or problem.network
-            values = self.values if as_here else forward(network, operands, self.inputs)[0]
+            values = self.values if as_here else training.forward(network, operands, self.inputs)[0]
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
-            loss = total_loss(problem, operands, values[self.last], targets)
+            loss = training.total_loss(problem, operands, values[self.problem.output], targets)
             if by_the_loss and not np.isclose(loss, self.found["loss", "loss"], rtol=0.05):
                 return {}
             results["loss", "loss"] = np.asarray(loss, np.float64)
         if self.phase == "cotangent" or any(phase == "gradient" for phase, _ in self.checks):
-            cotangents, gradients = self.passed_back(
-                problem, values, numbers, targets, network, **rules
-            )
-            results |= {("cotangent", name): dy for name, dy in cotangents.items()}
-            results |= {("gradient", path): gradient for path, gradient in gradients.items()}
-        return results
+            found = self.passed_back(problem, values, numbers, targets, network, **rules)
+            for phase, arrays in zip(("cotangent", "gradient"), found, strict=True):
+                results |= {(phase, name): array for name, array in arrays.items()}
+        return {key: array for key, array in results.items() if key in self.checks}
 
     def passed_back(
         self,
@@ -311,13 +289,13 @@ class Scene:
             rules: other rules, by layer.
             slope: another derivative of the loss.
         """
-        dy = loss_cotangent(problem, values[self.last], targets, slope)
+        dy = training.loss_cotangent(problem, values[self.problem.output], targets, slope)
         recorded = self.cotangents if self.run.has_layers else None
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
-        cotangents, found = backward(
+        cotangents, found = training.backward(
             network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
         )
-        return cotangents, trained(problem, numbers, found, problem.trained)
+        return cotangents, training.trained(problem, numbers, found, problem.trained)
 
     def all_gradients(self) -> Arrays:
         """Compute the right gradients of all parameters, from what is recorded before them."""
@@ -327,7 +305,7 @@ class Scene:
     def cotangents(self) -> Arrays:
         """The cotangent of every layer and of `input`."""
         if self.run.has_layers:
-            return {name: floats(self.run.cotangents[name][0]) for name in self.names}
+            return {name: floats(self.run.cotangents[name][0]) for name in self.problem.shapes}
         return self.passed_back(self.problem, self.values, self.numbers, self.targets)[0]
 
     @cached_property

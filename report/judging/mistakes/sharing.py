@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from backproof.cases.format.losses import L1, L2, Penalty
 from backproof.cases.format.network import Node
-from backproof.report.judging.mistakes import passes
-from backproof.report.judging.mistakes.formulas import Backward, layer_backward
+from backproof.report.judging.mistakes.formulas import times
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, only
 
 LEFT_OUT = {"left out": 0, "halved": 1 / 2, "doubled": 2, "subtracted": -1}
@@ -27,9 +26,8 @@ def penalties(scene: Scene) -> Mistakes:
         yield Mistake(told, only("loss", both), look)
         told = words if local else f"{words} in the gradients, and in the loss as it should be,"
         yield Mistake(told, only("gradient", both), look)
-    if phase == "gradient" and any(
-        scene.tensor in one.parameters for one in scene.problem.penalties
-    ):
+    penalised = {path for one in scene.problem.penalties for path in one.parameters}
+    if phase == "gradient" and scene.tensor in penalised:
         without = scene.computed(replace(scene.problem, penalties=()))[scene.key]
         words = "the penalties alone, without the gradient of the loss,"
         yield scene.here(words, scene.truth - without, look="look at how shares are added up")
@@ -77,10 +75,10 @@ def users(scene: Scene) -> Mistakes:
         for words, factor in {"left out": 0, "taken twice": 2}.items():
             for user in sharing:
                 what = f"the {user.kind} layer {user.name}"
-                tensors = scene.computed(rules={user.name: _share_times(name, factor)})
+                tensors = scene.computed(rules={user.name: times(factor, name)})
                 look = f"look at what {what} passes back to {name}"
                 yield Mistake(f"the share of {what} in {name} {words}", tensors, look)
-        rules = {user.name: _share_times(name, 1 / len(sharing)) for user in sharing}
+        rules = {user.name: times(1 / len(sharing), name) for user in sharing}
         words = f"a mean of the shares of {name} in place of their sum"
         yield Mistake(words, scene.computed(rules=rules))
 
@@ -88,8 +86,8 @@ def users(scene: Scene) -> Mistakes:
 def _shared(scene: Scene) -> Iterator[tuple[str, list[Node]]]:
     """Yield what several layers use, with its users; locally only the wrong tensor itself."""
     local, problem = scene.run.has_layers, scene.problem
-    for name in scene.names:
-        using = passes.users(scene, name)
+    for name in problem.shapes:
+        using = scene.users(name)
         if len(using) > 1 and (not local or scene.key == ("cotangent", name)):
             yield name, using
     for path in problem.trained:
@@ -97,18 +95,3 @@ def _shared(scene: Scene) -> Iterator[tuple[str, list[Node]]]:
         if tied and (not local or scene.key == ("gradient", path)):
             layers = (scene.layer(one.rpartition(".")[0]) for one in (path, *tied))
             yield path, [layer for layer in layers if layer]
-
-
-def _share_times(name: str, factor: float) -> Backward:
-    """Return a layer's rule with what it passes back to a value or parameter times a factor."""
-    parameter = name.rpartition(".")[2]
-
-    def rule(layer, numbers, x, y, dy):
-        dx, others = layer_backward(layer, numbers, x, y, dy)
-        path = f"{layer.layer}.{parameter}"
-        shared = path if path in layer.parameters else name
-        if shared in others:
-            return dx, others | {shared: factor * others[shared]}
-        return factor * dx, others
-
-    return rule

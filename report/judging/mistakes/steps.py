@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import starmap
 from typing import Any
 
@@ -12,9 +11,8 @@ import numpy as np
 from backproof.backends.trajectory import Arrays
 from backproof.cases.format.optimizers import Optimizer
 from backproof.reference.numbers.balls import floats
-from backproof.report.judging.mistakes.scene import Mistakes, Scene
+from backproof.report.judging.mistakes.scene import Mistakes, Scene, Words
 
-Words = Iterator[tuple[str, np.ndarray]]
 DECAYS = {
     "first_moment": "beta1",
     "second_moment": "beta2",
@@ -111,9 +109,8 @@ def _rectifier(beta2: float, t: int) -> float:
     length = longest - 2 * t * beta2**t / (1 - beta2**t)
     if length <= 5:
         return math.nan
-    return math.sqrt(
-        (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-    )
+    share = (length - 4) * (length - 2) / ((longest - 4) * (longest - 2))
+    return math.sqrt(share * longest / length)
 
 
 def _other_states(o: Any, name: str, g: np.ndarray, before: Arrays, scene: Scene) -> Words:
