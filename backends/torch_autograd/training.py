@@ -51,7 +51,8 @@ def look(
     """
     tied = {path: tie.of(parameters) for path, tie in problem.tied.items()}
     values, buffers = forward(network, parameters | tied | others, inputs, taps, training=training)
-    loss = row(LOSSES, "loss", problem.loss.kind)(problem.loss, values[problem.output], targets)
+    output = values[network[-1][0].name]  # a compiled program can't look a cached property up
+    loss = row(LOSSES, "loss", problem.loss.kind)(problem.loss, output, targets)
     for penalty in problem.penalties:
         for path in penalty.parameters:
             loss = loss + penalty.coefficient * PENALTIES[penalty.kind](parameters[path]).sum()
