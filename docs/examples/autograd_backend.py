@@ -9,56 +9,37 @@ from autograd import value_and_grad
 
 from backproof import Unsupported
 
-ACTIVATIONS = {
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "tanh": np.tanh,
-    "relu": lambda x: np.where(x > 0, x, 0),
-}
+ACTIVATIONS = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "relu": lambda x: np.where(x > 0, x, 0)}
 
 
 def forward(problem, parameters, taps, x):
     """The values of all layers. A tap is a zero that is added: its derivative is the cotangent of the value."""
-    x = x + taps["input"]
-    values = {"input": x}
+    values = {"input": x + taps["input"]}
     for layer in problem.network:
+        x = values[layer.inputs[0]]
         if layer.kind == "dense":
-            x = np.dot(x, parameters[f"{layer.name}.weight"]) + parameters.get(
-                f"{layer.name}.bias", -0.0
-            )
+            weight, *bias = (parameters[path] for path in layer.parameters)
+            y = np.dot(x, weight) + (bias[0] if bias else -0.0)
         else:
-            x = ACTIVATIONS[layer.kind](x)
-        x = values[layer.name] = x + taps[layer.name]
+            y = ACTIVATIONS[layer.kind](x)
+        values[layer.name] = y + taps[layer.name]
     return values
 
 
 def run(problem):
     """Train: any mapping with a trajectory's arrays will do, each with a first axis of steps."""
-    kinds = {layer.kind for layer in problem.network} | {
-        problem.loss.kind,
-        getattr(problem.optimizer, "kind", "sgd"),
-    }
-    more = (
-        problem.tied,
-        problem.penalties,
-        problem.clip,
-        problem.schedule,
-        (problem.batches < 0).any(),
-    )
+    kinds = {layer.kind for layer in problem.network} | {problem.loss.kind, getattr(problem.optimizer, "kind", "sgd")}
+    more = problem.tied, problem.penalties, problem.clip, problem.schedule, (problem.batches < 0).any()
     if kinds - {"dense", *ACTIVATIONS, "squared_error", "sgd"} or any(more):
-        raise Unsupported(
-            "this example knows dense layers, three activations, squared error, sgd and full batches"
-        )
+        raise Unsupported("this example knows dense layers, three activations, squared error, sgd and full batches")
 
     def loss_of(parameters, taps, x, t):
-        y = forward(problem, parameters, taps, x)[problem.network[-1].name]
+        y = forward(problem, parameters, taps, x)[problem.output]
         terms = {"sum": 1, "batch_mean": len(x), "mean": t.size}[problem.loss.reduction]
         return problem.loss.factor * np.sum((y - t) ** 2) / terms
 
     def zeros(samples):
-        return {
-            name: numpy.full((samples, width), -0.0, problem.dtype)
-            for name, width in problem.widths.items()
-        }
+        return {name: numpy.full((samples, *shape), -0.0, problem.dtype) for name, shape in problem.shapes.items()}
 
     steps, parameters, size = [], dict(problem.parameters), problem.batches.shape[1]
     for rows in problem.batches:
@@ -66,27 +47,14 @@ def run(problem):
         loss, (gradients, cotangents) = value_and_grad(loss_of, (0, 1))(before, zeros(size), *batch)
         if problem.optimizer:
             rate = problem.dtype.type(problem.optimizer.learning_rate)
-            parameters = before | {
-                path: before[path] - rate * gradients[path] for path in problem.trained
-            }
-        step = {
-            "loss": {"": problem.dtype.type(loss)},
-            "values": forward(problem, before, zeros(size), batch[0]),
-        }
-        step |= {
-            "gradients": {path: gradients[path] for path in problem.trained},
-            "cotangents": cotangents,
-        }
+            parameters = before | {path: before[path] - rate * gradients[path] for path in problem.trained}
+        step = {"loss": {"": problem.dtype.type(loss)}, "values": forward(problem, before, zeros(size), batch[0])}
+        step |= {"gradients": {path: gradients[path] for path in problem.trained}, "cotangents": cotangents}
         steps.append(step | {"before": before, "after": parameters})
     stacked = {
-        f"{group}/{name}".rstrip("/"): numpy.stack([step[group][name] for step in steps])[
-            problem.recorded
-        ]
+        f"{group}/{name}".rstrip("/"): numpy.stack([step[group][name] for step in steps])[problem.recorded]
         for group in steps[0]
         for name in steps[0][group]
     }
     end = parameters, zeros(len(problem.inputs)), problem.inputs
-    return stacked | {
-        "final_loss": loss_of(*end, problem.targets),
-        "final_values": forward(problem, *end),
-    }
+    return stacked | {"final_loss": loss_of(*end, problem.targets), "final_values": forward(problem, *end)}

@@ -36,11 +36,7 @@ def gradients(parameters, inputs, targets):
 
     # Backward, from the loss to the first layer:
     output_error_term = error * output * (1 - output)
-    hidden_error_term = (
-        np.dot(output_error_term, readout_weight.T)
-        * hidden_layer_output
-        * (1 - hidden_layer_output)
-    )
+    hidden_error_term = np.dot(output_error_term, readout_weight.T) * hidden_layer_output * (1 - hidden_layer_output)
     return loss, {
         "hidden.weight": -np.dot(inputs.T, hidden_error_term),  # (3, 2)
         "readout.weight": -np.dot(hidden_layer_output.T, output_error_term),  # (2, 1)

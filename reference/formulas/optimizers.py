@@ -245,16 +245,25 @@ def _decay(optimizer: Optimizer) -> float:
     return vars(optimizer).get("weight_decay", 0)
 
 
+def decayed(optimizer: Optimizer, w, g):
+    """(1 - η λ) w in the place of w if the decay is decoupled, else g + λ w in the place of g."""
+    decay = optimizer.weight_decay
+    if optimizer.is_decoupled:
+        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
+    return w, g + decay * w
+
+
 def _coupled(optimizer, w, g, t, *memory):
     """The rule of w and g + λ w."""
-    return OPTIMIZERS[optimizer.kind](optimizer, w, g + optimizer.weight_decay * w, t, *memory)
+    w, g = decayed(optimizer, w, g)
+    return OPTIMIZERS[optimizer.kind](optimizer, w, g, t, *memory)
 
 
 def _decoupled(optimizer, w, g, t, *memory):
-    """(1 - η λ) w + d, where d is the rule's step from 0; or w + d - η λ w in any order."""
-    eta, decay = optimizer.learning_rate, optimizer.weight_decay
-    smaller, drop = (1 - number_like(w, eta) * decay) * w, eta * (decay * w)
+    """(1 - η λ) w + d, where d is the step that the rule makes from 0; or w + d - η λ w in any order."""
+    smaller, g = decayed(optimizer, w, g)
     d, memory = OPTIMIZERS[optimizer.kind](optimizer, 0 * w, g, t, *memory)
+    drop = optimizer.learning_rate * (optimizer.weight_decay * w)
     return by_any_form(w, lambda: smaller + d, lambda: protocol.sum_of_three(w, d, -drop)), memory
 
 
