@@ -20,16 +20,13 @@ from ruamel.yaml import events as yaml
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from backproof.cases.format.fields import KEY, describe, quoted
+from backproof.cases.format.message import KEY, Place, describe, quoted
 
 DEEPEST = 32
 LONGEST_NUMBER = 100
 
 Position = tuple[int, int]
 """Line and column, both from 1."""
-
-Place = tuple[int | str, ...]
-"""The keys and indices that lead to a value: `("network", 0, "dense", "units")`."""
 
 NOTHING = ("", "~", "null", "Null", "NULL")
 SCALARS: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from backproof.cases.format.concept import Concept, Unread
-from backproof.cases.format.fields import KEY, OneOf
+from backproof.cases.format.fields import OneOf
+from backproof.cases.format.message import KEY, Place
 from backproof.cases.format.objectives import lowered
 from backproof.cases.format.schema import Case, Parameter
 from backproof.cases.format.words import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from backproof.cases.reading.document import Place
-
 
 Made = TypeVar("Made", bound=Concept)
 

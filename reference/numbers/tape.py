@@ -64,10 +64,7 @@ def _walked_back(tape: list[_Operation], result: Traced, dy) -> dict:
             continue
         dy = cotangents[id(operation.result)]
         for operand, pull in operation.pulls:
-            more, before = pull(dy), cotangents.get(id(operand))
-            if before is not None:
-                more = protocol.in_any_order(before) + more
-            cotangents[id(operand)] = more
+            sums.add(cotangents, id(operand), pull(dy))
     return cotangents
 
 
