@@ -97,10 +97,9 @@ def _part(annotation: Any, value: Any, places: list[Place], context: dict) -> An
 
 def _inside(annotation: Any, metadata: list, value: Any, places: list[Place], context: dict) -> Any:
     """Return a choice, list, mapping or concept without the parts that are wrong."""
-    if any(isinstance(one, OneOf) for one in metadata):
+    for sort in (one for one in metadata if isinstance(one, OneOf)):
         kind, content = next(iter(value.items())) if isinstance(value, dict) else (value, {})
-        choices = {model.kind: model for model in get_args(annotation) or (annotation,)}
-        return _part(choices.get(kind), content, _below(places, kind), context)
+        return _part(sort.choices(annotation).get(kind), content, _below(places, kind), context)
     origin: Any = get_origin(annotation)
     match origin, get_args(annotation), value:
         case (kind, (of, *_), list()) if kind in (list, tuple):

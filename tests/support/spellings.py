@@ -34,7 +34,11 @@ class Source:
         self.text = "\n".join(file.read_text(encoding="utf-8") for file in files)
         tree = ast.parse(self.text)
         self.own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        self.assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+        tables = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        self.assigned = {
+            ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0]): node.value
+            for node in tables
+        }
 
     def table(self, name: str) -> dict[str, Spelling]:
         """A table's spellings by kind."""
