@@ -158,12 +158,10 @@ def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:
 
 
 def _refuse_references(event: Any) -> None:
-    if isinstance(event, yaml.AliasEvent):
-        raise Refused(_position(event), f"aliases are not allowed, found {quoted(event.anchor)}")
-    if event.anchor is not None:
-        raise Refused(_position(event), f"anchors are not allowed, found {quoted(event.anchor)}")
-    if event.tag is not None:
-        raise Refused(_position(event), f"tags are not allowed, found {quoted(event.tag)}")
+    references = "aliases" if isinstance(event, yaml.AliasEvent) else "anchors"
+    for what, found in ((references, event.anchor), ("tags", getattr(event, "tag", None))):
+        if found is not None:
+            raise Refused(_position(event), f"{what} are not allowed, found {quoted(found)}")
 
 
 def _scalar(event: yaml.ScalarEvent, key: Position | None = None) -> Any:
