@@ -11,11 +11,11 @@ import numpy as np
 from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas import layers, losses
+from backproof.reference.formulas.combining import add
 from backproof.reference.formulas.layers import Nodes, named, resolved
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.positions import rows
 from backproof.reference.formulas.schedules import learning_rates
-from backproof.reference.numbers.sums import add
 
 Backward = Callable[[Node, Mapping[str, Any], Any, Any], Iterable[tuple[str, Any]]]
 

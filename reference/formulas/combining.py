@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from backproof.reference.numbers.protocol import number_like
+from backproof.reference.numbers.protocol import in_any_order, number_like
+
+
+def add(sums: dict, name: str, derivative) -> None:
+    """Add a derivative to `sums[name]`; a value used twice has the sum of both, in any order."""
+    sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
 
 
 def skip_forward(x, other):

@@ -10,12 +10,6 @@ from typing import Any
 import numpy as np
 
 from backproof.reference.numbers.moves import Move, checked_index, index_of, move_of, split
-from backproof.reference.numbers.protocol import in_any_order
-
-
-def add(sums: dict, name, derivative) -> None:
-    """Add a derivative to `sums[name]`; a value used twice has the sum of both, in any order."""
-    sums[name] = in_any_order(sums[name]) + derivative if name in sums else derivative
 
 
 def mean(x, axis=None, *, keepdims: bool = False):

@@ -68,7 +68,10 @@ def _walked_back(tape: list[_Operation], result: Traced, dy) -> dict:
             continue
         dy = cotangents[id(operation.result)]
         for operand, pull in operation.pulls:
-            sums.add(cotangents, id(operand), pull(dy))
+            more, before = pull(dy), cotangents.get(id(operand))
+            if before is not None:
+                more = protocol.in_any_order(before) + more
+            cotangents[id(operand)] = more
     return cotangents
 
 

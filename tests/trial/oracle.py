@@ -26,9 +26,9 @@ from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.losses import Loss
 from backproof.cases.format.network import Network, Node
 from backproof.cases.problem import Problem
+from backproof.reference.formulas.combining import add
 from backproof.reference.formulas.layers import LAYERS, layer_backward, layer_forward
 from backproof.reference.numbers.balls import balls, working_precision
-from backproof.reference.numbers.sums import add
 from backproof.reference.training import backward, forward, loss_cotangent, operands, total_loss, trained
 from backproof.report.telling.cells import table
 from tests.trial.examples import problem_of
