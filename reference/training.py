@@ -81,7 +81,7 @@ def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> 
         else:
             y, buffers = layers.layer_forward(one, given, training=training)
             after |= buffers
-        given[one.name] = values[one.name] = y
+        given[one.node.name] = values[one.node.name] = y
     return values, after
 
 
@@ -142,20 +142,23 @@ def way_back(
         values, and by path the gradients of what nodes take. Those of the node itself, and of its
         value, are whole.
     """
-    sums: dict[str, Any] = {network[-1].name: dy}
+    operations = resolved(network)
+    sums: dict[str, Any] = {operations[-1].node.name: dy}
     taken, values, rules = recorded or sums, outputs or numbers, rules or {}
     at = numbers.__getitem__
-    for one in reversed(resolved(network)):
-        y, dy = values[one.name], taken[one.name]
-        if one.name in rules:
-            found = rules[one.name](one.node, numbers, y, dy)
+    for one in reversed(operations):
+        node = one.node
+        y, dy = values[node.name], taken[node.name]
+        if node.name in rules:
+            found = rules[node.name](node, numbers, y, dy)
         elif one.same:
-            found = named(one, one.backward(*map(at, one.inputs), y, dy, *map(at, one.parameters)))
+            found = one.backward(*map(at, node.inputs), y, dy, *map(at, node.parameters))
+            found = named(one, found)
         else:
             found = layers.layer_backward(one, numbers, y, dy, training=training)
         for name, derivative in found:
             add(sums, name, derivative)
-        yield one.node, sums
+        yield node, sums
 
 
 def backward(network: Nodes, numbers: dict, values: dict, dy, **how) -> tuple[dict, dict]:

@@ -41,9 +41,7 @@ def run_command(command: Callable[[], int]) -> int:
 
 def say(words: str, *, error: bool = False) -> None:
     """Print for whoever reads it; that it can't be printed changes nothing."""
-    stream = sys.stderr if error else sys.stdout
-    with _muted_on_failure(stream):
-        print(words, file=stream, flush=True)
+    print(words, file=Heedless(sys.stderr if error else sys.stdout), flush=True)
 
 
 class Heedless:

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from backproof.cases.format.added import REFUSED
+from backproof.cases.format.concept import Concept
 from backproof.cases.format.message import KEY, again, describe, hint, listed, mistake, quoted
 from backproof.cases.format.words import nearest
 
@@ -44,16 +45,22 @@ class OneOf:
     Attributes:
         one, many: what a member is called, `layer`, and what all are, `layers`.
         section: of the reference page.
+        members: of the union, where they are known at run time alone.
     """
 
     one: str
     many: str
     section: str
+    members: tuple[type[Concept], ...] = ()
+
+    def choices(self, union: Any) -> dict[str, type[Concept]]:
+        """Return the members by kind."""
+        return {member.kind: member for member in self.members or get_args(union) or (union,)}
 
     def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices: dict[Any, CoreSchema] = {
-            model.kind: core_schema.no_info_before_validator_function(_content, handler(model))
-            for model in get_args(union) or (union,)
+            kind: core_schema.no_info_before_validator_function(_content, handler(member))
+            for kind, member in self.choices(union).items()
         }
         chosen = core_schema.tagged_union_schema(choices, discriminator=_kind)
         read = partial(_with_known_kind, self, list(choices))

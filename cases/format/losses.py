@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -123,16 +123,14 @@ class Cosine(Criterion):
     by_sample: ClassVar[bool] = True
 
 
-OURS = (
+OURS: tuple[type[Criterion], ...] = (
     WeightedSum, WeightedSquares, SquaredError, AbsoluteError, Huber, SmoothL1, LogCosh,
     BinaryCrossEntropy, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, NegativeLogLikelihood,
     KlDivergence, Poisson, Hinge, SquaredHinge, GaussianNll, Cosine,
 )  # fmt: skip
 ADDED = added("backproof.losses", Criterion, OURS)
-if TYPE_CHECKING:
-    Loss = Criterion
-else:
-    Loss = Annotated[Union[(*OURS, *ADDED)], OneOf("loss", "losses", "losses")]
+KINDS: dict[str, type[Criterion]] = {loss.kind: loss for loss in (*OURS, *ADDED)}
+Loss = Annotated[Criterion, OneOf("loss", "losses", "losses", (*KINDS.values(),))]
 
 
 # ---------------------------------------------------------------- penalties

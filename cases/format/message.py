@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from backproof.cases.format.words import nearest
+
+Place = tuple[int | str, ...]
+"""The keys and indices that lead to a value: `("network", 0, "dense", "units")`."""
+
+Mistakes = Iterator[tuple[Place, str]]
+"""Where something is wrong, and what was expected there and found."""
 
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
 

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from backproof.cases.format.fields import hint, quoted
 from backproof.cases.format.layers.layer import LayerConcept, Shape
-
-Key = tuple[int | str, ...]
-"""Where a layer names what it takes: `("inputs", 1)`, `("source",)`; () for the one before it."""
+from backproof.cases.format.message import Mistakes, Place, hint, quoted
 
 
 class Node(NamedTuple):
@@ -52,19 +49,6 @@ class Node(NamedTuple):
         return named | ({"training": training} if self.buffers else {})
 
 
-class Misfit(NamedTuple):
-    """What does not fit in a list of layers.
-
-    Attributes:
-        place: the keys and indices that lead there: `(3, "skip", "source")`, `(4, "dense",
-            "inputs", 1)`.
-        message: what was expected there, and found.
-    """
-
-    place: tuple[int | str, ...]
-    message: str
-
-
 class Network:
     """The nodes of a list of layers, all named, and the shapes of what belongs to them.
 
@@ -74,7 +58,8 @@ class Network:
         shapes: of their values, of one sample.
         sources: by layer, the names of the values that it takes.
         taken: by layer, the shapes of these values.
-        misfits: what does not fit: names, numbers and shapes of the values that layers take. What
+        misfits: what does not fit: names, numbers and shapes of the values that layers take. Each
+            is the place, `(4, "dense", "inputs", 1)`, and what was expected there and found. What
             rests on such a mistake is not in `shapes` and `taken`.
     """
 
@@ -84,23 +69,23 @@ class Network:
         self.shapes: dict[str, Shape] = {"input": tuple(inputs)}
         self.sources: dict[str, tuple[str, ...]] = {}
         self.taken: dict[str, tuple[Shape, ...]] = {}
-        self.misfits: list[Misfit] = []
+        self.misfits: list[tuple[Place, str]] = []
         for place, layer in enumerate(self.layers):
             sources = self.sources[layer.name] = layer.sources(self.names[-1])
             for look in (self._unknown, _wrong_number, self._add):
                 if wrong := [*look(layer, sources)]:
                     break
-            self.misfits += [Misfit((place, layer.kind, *key), message) for key, message in wrong]
+            self.misfits += [((place, layer.kind, *key), message) for key, message in wrong]
             self.names += [*(f"{layer.name}.{part}" for part in layer.parts if part), layer.name]
 
-    def _unknown(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+    def _unknown(self, layer: LayerConcept, sources: tuple[str, ...]) -> Mistakes:
         """Yield which values a layer takes that are not there before it."""
         for key, name in zip(_keys(layer, sources), sources, strict=True):
             if name not in self.names:
                 meant = hint(name, self.names)
                 yield key, f"there is no layer {quoted(name)} before this one{meant}"
 
-    def _add(self, layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+    def _add(self, layer: LayerConcept, sources: tuple[str, ...]) -> Mistakes:
         """Add the shapes of a layer, or yield why they do not fit; neither if a source has none."""
         if not self.shapes.keys() >= {*sources}:
             return
@@ -175,14 +160,17 @@ class Network:
 # ---------------------------------------------------------------- what a layer takes
 
 
-def _keys(layer: LayerConcept, sources: tuple[str, ...]) -> list[Key]:
-    """Return where a layer names each of its sources: in `inputs`, or in a key of its own."""
-    keys: list[Key] = [("inputs", place) for place in range(len(layer.inputs))] or [()]
+def _keys(layer: LayerConcept, sources: tuple[str, ...]) -> list[Place]:
+    """Return where a layer names each of its sources: in `inputs`, or in a key of its own.
+
+    That is `("inputs", 1)`, `("source",)`, or () for the value of the layer before it.
+    """
+    keys: list[Place] = [("inputs", place) for place in range(len(layer.inputs))] or [()]
     own = {value: (key,) for key, value in layer if isinstance(value, str) and key != "name"}
     return [*keys, *(own.get(name, ()) for name in sources[len(keys) :])]
 
 
-def _wrong_number(layer: LayerConcept, sources: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+def _wrong_number(layer: LayerConcept, sources: tuple[str, ...]) -> Mistakes:
     """Yield that a layer is given more or fewer values than it is a function of."""
     if len(sources) == layer.takes:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Union
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -242,14 +242,13 @@ class Radam(OfMoments):
     decoupled: bool = False
 
 
-OURS = (
+OURS: tuple[type[Updating], ...] = (
     Sgd, Momentum, Asgd, Lion, Rprop, Adagrad, Adadelta, Rmsprop, Adam, Adamw, Adamax, Nadam, Radam,
 )  # fmt: skip
 ADDED = added("backproof.optimizers", Updating, OURS)
-if TYPE_CHECKING:
-    Optimizer = Updating
-else:
-    Optimizer = Annotated[Union[(*OURS, *ADDED)], OneOf("optimizer", "optimizers", "optimizers")]
+KINDS: dict[str, type[Updating]] = {optimizer.kind: optimizer for optimizer in (*OURS, *ADDED)}
+SORT = OneOf("optimizer", "optimizers", "optimizers", (*KINDS.values(),))
+Optimizer = Annotated[Updating, SORT]
 
 
 # ---------------------------------------------------------------- gradient clipping

@@ -6,26 +6,20 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_dtypes import finfo
 
 from backproof.cases.format.concept import Concept, Unread
-from backproof.cases.format.fields import KEY, hint, quoted
 from backproof.cases.format.losses import OF_SIGNS
+from backproof.cases.format.message import KEY, Mistakes, Place, hint, quoted
 from backproof.cases.format.optimizers import Asgd, Rprop
 from backproof.cases.format.schema import Case, Uniform
 from backproof.cases.reading import layers
 from backproof.cases.reading.partly import Unreadable, without
 from backproof.cases.reading.quotations import consistent, fitting
 
-if TYPE_CHECKING:
-    from backproof.cases.reading.document import Place
-
 MOST_STEPS = 10_000_000
-
-Mistakes = Iterator[tuple["Place", str]]
 
 
 def check(case: Case) -> list[tuple[Place, str]]:
@@ -204,7 +198,7 @@ def _range(case: Case) -> Mistakes:
                 yield path, f"{value:g} is too small for {dtype}"
 
 
-Numbers = Iterator[tuple["Place", float | np.ndarray, int]]
+Numbers = Iterator[tuple[Place, float | np.ndarray, int]]
 """Where numbers stand, what they are, and by how many terms a mean may divide them."""
 
 

@@ -20,16 +20,13 @@ from ruamel.yaml import events as yaml
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from backproof.cases.format.fields import KEY, describe, quoted
+from backproof.cases.format.message import KEY, Place, describe, quoted
 
 DEEPEST = 32
 LONGEST_NUMBER = 100
 
 Position = tuple[int, int]
 """Line and column, both from 1."""
-
-Place = tuple[int | str, ...]
-"""The keys and indices that lead to a value: `("network", 0, "dense", "units")`."""
 
 NOTHING = ("", "~", "null", "Null", "NULL")
 SCALARS: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [
@@ -161,12 +158,10 @@ def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:
 
 
 def _refuse_references(event: Any) -> None:
-    if isinstance(event, yaml.AliasEvent):
-        raise Refused(_position(event), f"aliases are not allowed, found {quoted(event.anchor)}")
-    if event.anchor is not None:
-        raise Refused(_position(event), f"anchors are not allowed, found {quoted(event.anchor)}")
-    if event.tag is not None:
-        raise Refused(_position(event), f"tags are not allowed, found {quoted(event.tag)}")
+    references = "aliases" if isinstance(event, yaml.AliasEvent) else "anchors"
+    for what, found in ((references, event.anchor), ("tags", getattr(event, "tag", None))):
+        if found is not None:
+            raise Refused(_position(event), f"{what} are not allowed, found {quoted(found)}")
 
 
 def _scalar(event: yaml.ScalarEvent, key: Position | None = None) -> Any:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backproof.cases.format.fields import KEY, hint, quoted
 from backproof.cases.format.losses import GaussianNll
+from backproof.cases.format.message import KEY, Mistakes, hint, quoted
 from backproof.cases.format.schema import Case
-
-if TYPE_CHECKING:
-    from backproof.cases.reading.document import Place
 
 MOST_PARAMETERS = 10_000_000
 MOST_INDICES = 100_000_000
 MATRIX = 2
-
-Mistakes = Iterator[tuple["Place", str]]
-
 
 # ---------------------------------------------------------------- the graph
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from backproof.cases.format.message import Place
 from backproof.cases.format.schema import CASES, Case
 from backproof.cases.reading.consistency import check
-from backproof.cases.reading.document import Document, Place, Refused, parse
+from backproof.cases.reading.document import Document, Refused, parse
 from backproof.cases.reading.messages import tell_all
 from backproof.cases.reading.partly import readable
 

@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from backproof.cases.format.concept import NAME, Concept
-from backproof.cases.format.fields import KEY, NUMBER, describe, hint, listed, quoted
+from backproof.cases.format.fields import NUMBER
+from backproof.cases.format.message import KEY, Mistakes, Place, describe, hint, listed, quoted
 from backproof.cases.format.schema import Case, Tie
 from backproof.cases.format.words import elsewhere
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from backproof.cases.reading.document import Place
-
 SPOKEN_BOOLEANS = dict.fromkeys(("no", "off", "false"), "false")
 SPOKEN_BOOLEANS |= dict.fromkeys(("yes", "on", "true"), "true")
 
 
-def tell_all(errors: list[ErrorDetails]) -> Iterator[tuple[Place, str]]:
+def tell_all(errors: list[ErrorDetails]) -> Mistakes:
     """Yield path and message of all errors, but of lists too short as their entries are wrong."""
     for error in errors:
         if not (error["type"] == "too_short" and error["input"]):

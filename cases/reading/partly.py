@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from backproof.cases.format.concept import Concept, Unread
-from backproof.cases.format.fields import KEY, OneOf
+from backproof.cases.format.fields import OneOf
+from backproof.cases.format.message import KEY, Place
 from backproof.cases.format.objectives import lowered
 from backproof.cases.format.schema import Case, Parameter
 from backproof.cases.format.words import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from backproof.cases.reading.document import Place
-
 
 Made = TypeVar("Made", bound=Concept)
 
@@ -99,10 +97,9 @@ def _part(annotation: Any, value: Any, places: list[Place], context: dict) -> An
 
 def _inside(annotation: Any, metadata: list, value: Any, places: list[Place], context: dict) -> Any:
     """Return a choice, list, mapping or concept without the parts that are wrong."""
-    if any(isinstance(one, OneOf) for one in metadata):
+    for sort in (one for one in metadata if isinstance(one, OneOf)):
         kind, content = next(iter(value.items())) if isinstance(value, dict) else (value, {})
-        choices = {model.kind: model for model in get_args(annotation) or (annotation,)}
-        return _part(choices.get(kind), content, _below(places, kind), context)
+        return _part(sort.choices(annotation).get(kind), content, _below(places, kind), context)
     origin: Any = get_origin(annotation)
     match origin, get_args(annotation), value:
         case (kind, (of, *_), list()) if kind in (list, tuple):

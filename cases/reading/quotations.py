@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
-from backproof.cases.format.fields import hint, quoted, slices
+from backproof.cases.format.fields import slices
 from backproof.cases.format.losses import OF_SIGNS
+from backproof.cases.format.message import Mistakes, hint, quoted
 from backproof.cases.format.schema import Case, Published
-
-if TYPE_CHECKING:
-    from backproof.cases.reading.document import Place
-
-Mistakes = Iterator[tuple["Place", str]]
 
 
 def fitting(case: Case) -> Mistakes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
+from functools import partial
 from types import ModuleType
 from typing import cast
 
@@ -37,24 +37,13 @@ def _of_parts(layer: type[LayerConcept], module: ModuleType) -> Iterator[tuple[s
 
 def taped(forward: Callable, takes: int) -> Callable:
     """Make the backward formula of a forward one, whose first operands are so many values."""
-    walk_back = derivative(_value_alone(forward))
+    walk_back = derivative(forward)
 
     def backward(*operands, **settings) -> tuple:
         xs, (y, dy, *parameters) = operands[:takes], operands[takes:]
         return walk_back(dy, y, *xs, *parameters, **settings)
 
     return backward
-
-
-def _value_alone(forward: Callable) -> Callable:
-    """Leave out the buffers after the step, which have no part in the derivative."""
-
-    @wraps(forward)
-    def value(*operands, **settings):
-        y = forward(*operands, **settings)
-        return y[0] if isinstance(y, tuple) else y
-
-    return value
 
 
 def added_losses() -> dict[str, Pair]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from backproof.cases.format.network import Node
 from backproof.reference.formulas import combining
@@ -38,16 +38,12 @@ class Operation(NamedTuple):
 
     Attributes:
         node: itself.
-        name, inputs, parameters: those of the node.
         taken: its inputs and parameters.
         forward, backward: its formulas, with its settings.
         same: its formulas take nothing else, so that they are the same at every step.
     """
 
     node: Node
-    name: str
-    inputs: tuple[str, ...]
-    parameters: tuple[str, ...]
     taken: tuple[str, ...]
     forward: Callable
     backward: Callable
@@ -57,10 +53,9 @@ class Operation(NamedTuple):
 Nodes = Sequence[Node | Operation]
 
 
-def resolved(network: Nodes) -> Sequence[Operation]:
-    """Look the formulas of all nodes up; a network that is resolved stays as it is."""
-    is_resolved = isinstance(network[0], Operation)
-    return cast("Sequence[Operation]", network if is_resolved else [*map(_resolved, network)])
+def resolved(network: Nodes) -> list[Operation]:
+    """Look the formulas of all nodes up, unless they are at hand."""
+    return [*map(_resolved, network)]
 
 
 def _resolved(node: Node | Operation) -> Operation:
@@ -69,8 +64,8 @@ def _resolved(node: Node | Operation) -> Operation:
     forward, backward = LAYERS[node.kind]
     if node.settings:
         forward, backward = partial(forward, **node.settings), partial(backward, **node.settings)
-    taken, same = (*node.inputs, *node.parameters), not (node.masks or node.buffers)
-    return Operation(node, node.name, node.inputs, node.parameters, taken, forward, backward, same)
+    taken = (*node.inputs, *node.parameters)
+    return Operation(node, taken, forward, backward, same=not (node.masks or node.buffers))
 
 
 def layer_forward(
@@ -105,7 +100,7 @@ def layer_backward(
         training: False after the last step.
     """
     one, at = _resolved(node), numbers.__getitem__
-    operands = *map(at, one.inputs), y, dy, *map(at, one.parameters)
+    operands = *map(at, one.node.inputs), y, dy, *map(at, one.node.parameters)
     return named(one, one.backward(*operands, **one.node.keywords(numbers, training=training)))
 
 

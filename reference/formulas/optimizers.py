@@ -240,11 +240,6 @@ def _correction(decay: float, t, w):
 # ---------------------------------------------------------------- weight decay
 
 
-def _decay(optimizer: Optimizer) -> float:
-    """λ; 0 where the optimizer knows no weight decay."""
-    return vars(optimizer).get("weight_decay", 0)
-
-
 def decayed(optimizer: Optimizer, w, g):
     """(1 - η λ) w in the place of w if the decay is decoupled, else g + λ w in the place of g."""
     decay = optimizer.weight_decay
@@ -283,22 +278,9 @@ def _momentum_with_decay(optimizer, w, g, t, velocity):
 
 # ---------------------------------------------------------------- any optimizer
 
-OPTIMIZERS: dict[str, Callable] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "asgd": asgd,
-    "lion": lion,
-    "rprop": rprop,
-    "adagrad": adagrad,
-    "adadelta": adadelta,
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "adamw": adam,
-    "adamax": adamax,
-    "nadam": nadam,
-    "radam": radam,
-    **added_optimizers(),
-}
+OURS = (sgd, momentum, asgd, lion, rprop, adagrad, adadelta, rmsprop, adam, adamax, nadam, radam)
+OPTIMIZERS: dict[str, Callable] = {rule.__name__: rule for rule in OURS}
+OPTIMIZERS |= {"adamw": adam, **added_optimizers()}
 # Other forms of a rule with weight decay, of the gradient without.
 WITH_DECAY: dict[str, Callable] = {"sgd": _sgd_with_decay, "momentum": _momentum_with_decay}
 
@@ -341,7 +323,7 @@ def update(
 
 def _rule(optimizer: Optimizer) -> Callable:
     """Look the optimizer's rule up; with weight decay, in all its forms."""
-    if not _decay(optimizer):
+    if not getattr(optimizer, "weight_decay", 0):
         return OPTIMIZERS[optimizer.kind]
     rules: list[Callable] = [_decoupled if optimizer.is_decoupled else _coupled]
     if optimizer.kind in WITH_DECAY:

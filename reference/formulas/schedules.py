@@ -65,14 +65,8 @@ def _cos_pi(x):
     return x.cos_pi() if isinstance(x, arb) else math.cos(math.pi * x)
 
 
-SCHEDULES = {
-    "step_decay": step_decay,
-    "exponential_decay": exponential_decay,
-    "linear_decay": linear_decay,
-    "cosine_decay": cosine_decay,
-    "one_cycle": one_cycle,
-    "warm_up": warm_up,
-}
+OURS = (step_decay, exponential_decay, linear_decay, cosine_decay, one_cycle, warm_up)
+SCHEDULES = {schedule.__name__: schedule for schedule in OURS}
 
 
 def factor(schedule: AnySchedule, k: int, real: Callable[[float], Any]):

@@ -9,7 +9,6 @@ midpoint-radius interval arithmetic*, IEEE Transactions on Computers, 2017), `ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import flint
 import numpy as np
@@ -19,15 +18,8 @@ from scipy.special import erfc, expit
 from backproof.reference.numbers.moves import Move
 from backproof.reference.numbers.sums import Answering, is_beyond, scattered
 
-
-@contextmanager
-def working_precision(bits: int) -> Iterator[None]:
-    """Compute with midpoints of so many bits."""
-    before, flint.ctx.prec = flint.ctx.prec, bits
-    try:
-        yield
-    finally:
-        flint.ctx.prec = before
+working_precision = flint.ctx.workprec
+"""`with working_precision(bits)` computes with midpoints of so many bits."""
 
 
 class Balls(Answering, np.ndarray):

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from math import prod
-from operator import matmul
 
 PATTERN = re.compile(r"([A-Za-z]*),([A-Za-z]*)->([A-Za-z]*)")
 
@@ -50,18 +49,7 @@ def contract(subscripts: str, a, b):
 def _plan(subscripts: str, axes_a: int, axes_b: int) -> Callable:
     """Choose how to contract operands with so many axes: as matrices, or else reshaped."""
     plan = _Contraction(subscripts, axes_a, axes_b)
-    if not plan.is_of_matrices:
-        return plan.reshaped
-    product = PRODUCTS[plan.of_a != sorted(plan.of_a), plan.of_b != sorted(plan.of_b)]
-    return product if axes_a == 2 else plan.checked(product)
-
-
-PRODUCTS: dict[tuple[bool, bool], Callable] = {
-    (False, False): matmul,
-    (True, False): lambda a, b: a.mT @ b,
-    (False, True): lambda a, b: a @ b.mT,
-    (True, True): lambda a, b: a.mT @ b.mT,
-}
+    return plan.of_matrices if plan.is_of_matrices else plan.reshaped
 
 
 def _letters(subscripts: str) -> tuple[str, str, str]:
@@ -115,6 +103,7 @@ class _Contraction:
         one_each = len(self.rows) == len(self.columns) == len(self.summed) == 1
         as_it_comes = self.lead == steps and self.of_result == sorted(self.of_result)
         self.is_of_matrices = one_each and as_it_comes
+        self.turns_a, self.turns_b = (order != sorted(order) for order in (self.of_a, self.of_b))
 
     def check(self, a, b) -> None:
         """Raise ValueError where the operands differ in the size of a letter, or in the steps."""
@@ -125,14 +114,11 @@ class _Contraction:
                     f"{a.shape[in_a]} and {b.shape[in_b]} in the shapes {a.shape} and {b.shape}"
                 ) from None
 
-    def checked(self, product: Callable) -> Callable:
-        """Check the operands of a product first, because NumPy would broadcast steps."""
-
-        def of_steps(a, b):
+    def of_matrices(self, a, b):
+        """Multiply the operands as they are, or transposed; NumPy would broadcast steps."""
+        if self.lead:
             self.check(a, b)
-            return product(a, b)
-
-        return of_steps
+        return (a.mT if self.turns_a else a) @ (b.mT if self.turns_b else b)
 
     def reshaped(self, a, b):
         """Multiply the operands as matrices, and give the result its axes."""

@@ -45,21 +45,13 @@ def _of_padding(function, x, widths, mode="constant", constant_values=0) -> Move
     return Move([x], lambda parts, zero: function(*parts, widths, constant_values=zero))
 
 
+RESHAPING = (np.reshape, np.ravel, np.squeeze, np.expand_dims, np.broadcast_to)
+REORDERING = (np.transpose, np.moveaxis, np.swapaxes, np.flip, np.take, np.take_along_axis)
+JOINING = (np.concatenate, np.stack)
 MOVES: dict[Callable, Callable[..., Move]] = {
-    np.reshape: _of_one,
-    np.ravel: _of_one,
-    np.transpose: _of_one,
-    np.moveaxis: _of_one,
-    np.swapaxes: _of_one,
-    np.expand_dims: _of_one,
-    np.squeeze: _of_one,
-    np.broadcast_to: _of_one,
-    np.take: _of_one,
-    np.take_along_axis: _of_one,
-    np.flip: _of_one,
+    **dict.fromkeys((*RESHAPING, *REORDERING), _of_one),
+    **dict.fromkeys(JOINING, _of_many),
     np.pad: _of_padding,
-    np.concatenate: _of_many,
-    np.stack: _of_many,
     np.where: _of_choice,
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,8 @@ def precision_of(dtype: np.dtype) -> Precision:
     for wider in (np.float64, np.longdouble):
         eps = float(np.finfo(wider).eps)
         if eps < float(finfo(dtype).eps) / 256:
-            return Precision(np.dtype(dtype), partial(_astype, wider), eps / 2)
+            return Precision(np.dtype(dtype), methodcaller("astype", wider), eps / 2)
     return Precision(np.dtype(dtype), balls, UNIT_ROUNDOFF_OF_BALLS)
-
-
-def _astype(dtype: type, values):
-    return values.astype(dtype)
 
 
 IN_BALLS = Precision(np.dtype(np.float64), balls, UNIT_ROUNDOFF_OF_BALLS)

@@ -12,6 +12,8 @@ import numpy as np
 
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.kinks import Kink
+from backproof.reference.numbers.protocol import first_largest as place_of_largest
+from backproof.reference.numbers.protocol import positive
 from backproof.reference.numbers.rules import Result
 
 
@@ -62,11 +64,7 @@ def first_largest(a, axis: int) -> Result:
     lead, uncertain, undecided = a.remember(("lead", axis), lambda: _lead(a, axis))
     kink = Kink(lead, uncertain, (-1.0, 1.0))
     is_finite = np.broadcast_to(np.isfinite(a.bound).all(axis=axis, keepdims=True), a.shape)
-    return _decided(kink, lead.value, _is_ahead, 1.0, is_finite, a.precision, undecided=undecided)
-
-
-def _is_ahead(sign):
-    return np.heaviside(sign, 0)
+    return _decided(kink, lead.value, positive, 1.0, is_finite, a.precision, undecided=undecided)
 
 
 def _lead(a, axis: int) -> tuple[Result, np.ndarray, bool]:
@@ -75,9 +73,10 @@ def _lead(a, axis: int) -> tuple[Result, np.ndarray, bool]:
     Returns:
         1 there and -1 elsewhere, where that is uncertain, and whether the exact result is, too.
     """
-    ahead = floats(a.value - np.take_along_axis(a.value, _place(floats(a.value), axis), axis))
-    lead = _at(_place(ahead, axis), ahead, axis)
-    result = Result(np.where(lead, 1.0, -1.0), np.zeros(a.shape), passed=a.passed)
+    likely = np.expand_dims(floats(a.value).argmax(axis=axis), axis)
+    ahead = floats(a.value - np.take_along_axis(a.value, likely, axis))
+    lead = 2 * place_of_largest(ahead, axis) - 1
+    result = Result(lead, np.zeros(a.shape), passed=a.passed)
     uncertain = _rivals(ahead, a.bound, np.zeros(a.shape, bool), axis)
     if not uncertain.any():
         return result, uncertain, False
@@ -93,18 +92,6 @@ def _rivals(ahead, bound, is_known, axis: int) -> np.ndarray:
     """
     bound = np.where(is_known, 0.0, bound)
     may_lead = ahead + bound >= (ahead - bound).max(axis=axis, keepdims=True)
-    first_known = _at(_place(np.where(is_known, ahead, -np.inf), axis), ahead, axis)
-    may_lead &= ~is_known | first_known
+    first_known = place_of_largest(np.where(is_known, ahead, -np.inf), axis)
+    may_lead &= ~is_known | (first_known == 1)
     return may_lead & (may_lead.sum(axis=axis, keepdims=True) > 1)
-
-
-def _place(numbers: np.ndarray, axis: int) -> np.ndarray:
-    """Find the place of the first largest along an axis, which is kept."""
-    return np.expand_dims(numbers.argmax(axis=axis), axis)
-
-
-def _at(place: np.ndarray, like: np.ndarray, axis: int) -> np.ndarray:
-    """Mark that place along the axis."""
-    hot = np.zeros(like.shape, bool)
-    np.put_along_axis(hot, place, values=True, axis=axis)
-    return hot

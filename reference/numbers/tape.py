@@ -30,6 +30,8 @@ from backproof.reference.numbers.sums import Movable
 def derivative(forward: Callable) -> Callable:
     """Make the backward formula of `forward(*operands, **settings)`.
 
+    A value may come with the buffers after the step, which have no part in the derivative.
+
     Returns:
         `backward(dy, y, *operands, **settings)`, which gives a tuple of the cotangents of the
         operands, each of its operand's shape, from dy, that of the value y. An operand that is None
@@ -40,7 +42,9 @@ def derivative(forward: Callable) -> Callable:
     def backward(dy, y, *operands, **settings) -> tuple:
         tape: list[_Operation] = []
         traced = [Traced(x, tape) if _is_differentiable(x) else x for x in operands]
-        cotangents = _walked_back(tape, forward(*traced, **settings), dy)
+        result = forward(*traced, **settings)
+        value = result[0] if isinstance(result, tuple) else result
+        cotangents = _walked_back(tape, value, dy)
         return tuple(_cotangent(cotangents, operand) for operand in traced)
 
     return backward

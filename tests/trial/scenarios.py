@@ -66,8 +66,8 @@ class Scenarios(NamedTuple):
 
 def members(choice: Any) -> list[type[Concept]]:
     """The concepts of a union of the schema."""
-    union, *_ = get_args(choice)
-    return list(get_args(union) or (union,))
+    union, sort = get_args(choice)
+    return list(sort.choices(union).values())
 
 
 def concept(kind: type[Concept]) -> SearchStrategy:

@@ -94,7 +94,7 @@ def test_a_wrong_value_is_refused():
 
 def test_a_derivative_that_is_missing_is_refused():
     def of_values_alone(one, found):
-        return [*named(one, found)][: len(one.inputs)]
+        return [*named(one, found)][: len(one.node.inputs)]
 
     named = layers.named
     with planted(named, of_values_alone), pytest.raises(LookupError, match=r"layer0\.weight"):

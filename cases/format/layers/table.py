@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+from typing import Annotated
 
 from backproof.cases.format.added import added
 from backproof.cases.format.fields import OneOf
@@ -19,7 +19,4 @@ OURS: tuple[type[LayerConcept], ...] = (
 )
 ADDED = added("backproof.layers", LayerConcept, OURS)
 KINDS: dict[str, type[LayerConcept]] = {layer.kind: layer for layer in (*OURS, *ADDED)}
-if TYPE_CHECKING:
-    Layer = LayerConcept
-else:
-    Layer = Annotated[Union[tuple(KINDS.values())], OneOf("layer", "layers", "layers")]  # noqa: UP007
+Layer = Annotated[LayerConcept, OneOf("layer", "layers", "layers", (*KINDS.values(),))]

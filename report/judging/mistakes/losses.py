@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 from scipy.special import expit
 
-from backproof.cases.format.losses import Loss
+from backproof.cases.format.losses import KINDS, Loss
 from backproof.reference.formulas.activations import (
     log_softmax_forward,
     softmax_backward,
@@ -22,7 +21,6 @@ from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, Wo
 
 Formula = Callable[..., np.ndarray]
 
-KINDS = {kind.kind: kind for kind in get_args(get_args(Loss)[0])}
 OTHER_SETTINGS = {"delta": 1.0, "beta": 1.0, "label_smoothing": 0.0, "class_weights": None}
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import get_args
 
 import numpy as np
 
 from backproof.backends.trajectory import Arrays
-from backproof.cases.format.optimizers import Norm, Optimizer, Value
+from backproof.cases.format.optimizers import KINDS, Momentum, Norm, Optimizer, Value
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.schedules import learning_rates
 from backproof.reference.numbers.balls import floats
@@ -18,7 +17,6 @@ from backproof.report.judging.mistakes import steps
 from backproof.report.judging.mistakes.digits import LESSER
 from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, Tensors
 
-KINDS = {kind.kind: kind for kind in get_args(get_args(Optimizer)[0])}
 AFTER = "epsilon after the correction of the bias"
 BEFORE = "epsilon before the correction of the bias"
 NESTEROV = "Nesterov's step in place of plain momentum"
@@ -306,7 +304,7 @@ def followed(scene: Scene) -> Mistakes:
 def _candidates(optimizer: Optimizer) -> Iterator[tuple[str, Optimizer]]:
     rate = optimizer.learning_rate
     for mu in (0.9, 0.5, 0.95, 0.99):
-        plain = KINDS["momentum"](learning_rate=rate, momentum=mu)
+        plain = Momentum(learning_rate=rate, momentum=mu)
         yield f"a momentum of {mu:g}", plain
         yield f"Nesterov's momentum of {mu:g}", plain.model_copy(update={"nesterov": True})
         yield f"a dampened momentum of {mu:g}", plain.model_copy(update={"dampening": mu})
