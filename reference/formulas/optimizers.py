@@ -255,7 +255,7 @@ def _coupled(optimizer, w, g, t, *memory):
 
 
 def _decoupled(optimizer, w, g, t, *memory):
-    """(1 - η λ) w + d, where d is the step that the rule makes from 0; or w + d - η λ w in any order."""
+    """(1 - η λ) w + d, d the step of the rule from 0; or w + d - η λ w in any order."""
     smaller, g = decayed(optimizer, w, g)
     d, memory = OPTIMIZERS[optimizer.kind](optimizer, 0 * w, g, t, *memory)
     drop = optimizer.learning_rate * (optimizer.weight_decay * w)
