@@ -187,12 +187,9 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
     for name in ("steps", "loss", "learning_rates"):
         array = getattr(trajectory, name)
         fields[name] = None if array is None else array[positions]
-    for group in BY_STEP:
-        arrays = getattr(trajectory, group)
-        fields[group] = {name: array[positions] for name, array in arrays.items()}
-    for group in BY_SAMPLE:
-        arrays = getattr(trajectory, group)
-        fields[group] = {name: array[positions, :samples] for name, array in arrays.items()}
+    for group in (*BY_STEP, *BY_SAMPLE):
+        rows = (positions, slice(samples)) if group in BY_SAMPLE else positions
+        fields[group] = {name: array[rows] for name, array in getattr(trajectory, group).items()}
     return replace(trajectory, **fields)
 
 
@@ -226,13 +223,12 @@ class Recorder:
         self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float
     ) -> Trajectory:
         """Return everything kept, with what is computed after the last step."""
-        rates = np.array(self.rates, np.float64) if problem.schedule else None
         return Trajectory(
             steps=problem.recorded,
             loss=np.stack(self.losses),
             final_values=final_values,
             final_loss=final_loss,
             seconds=seconds,
-            learning_rates=rates,
+            learning_rates=np.array(self.rates, np.float64) if problem.schedule else None,
             **self.groups,
         )
