@@ -202,9 +202,7 @@ class Recorder:
         self.groups: dict[str, Any] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
         # Where the values of a step go: behind a short batch zeros stay.
         sizes = (problem.batches[problem.recorded] >= 0).sum(axis=1)
-        self.rows = [
-            row if size == self.size else (row, slice(size)) for row, size in enumerate(sizes)
-        ]
+        self.rows = [(row, slice(size)) for row, size in enumerate(sizes)]
 
     def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
         """Keep one step: its loss, its rate, and arrays by name of each field of `Trajectory`."""

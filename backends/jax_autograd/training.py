@@ -162,12 +162,8 @@ def train(
     return records, values, final_loss
 
 
-compiled = jax.jit(
-    partial(train, Loops(lax.scan, lax.fori_loop)),
-    static_argnames="recipe",
-    compiler_options=COMPILER_OPTIONS,
-)
-
+in_one_scan = partial(train, Loops(lax.scan, lax.fori_loop))
+compiled = jax.jit(in_one_scan, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
 
 PROGRAMS: set[tuple] = set()
 MOST_PROGRAMS = 32  # each maps hundreds of pieces of memory, and a process may have 65,530 of them

@@ -283,10 +283,8 @@ def tell_case(exact: bool, case: Case, done: DoneByDtype) -> Told:  # noqa: FBT0
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
         figure = _unless_it_fails("the figure", notes, lambda: _figures().draw_run(comparisons))
     section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
-    results = {
-        one.dtype: [replace(result, trajectory=None) for result in one.results]
-        for one in comparisons
-    }
+    without = partial(replace, trajectory=None)
+    results = {one.dtype: [*map(without, one.results)] for one in comparisons}
     return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
 

@@ -145,12 +145,9 @@ def _training(case: Case) -> str:
 
 def _with_settings(concept: Concept) -> str:
     """Write its kind, and what the case sets in it; the rest is as the reference page says."""
-    settings = [
-        f"{name} {_with_settings(value) if isinstance(value, Concept) else value}"
-        for name, value in concept
-        if name in concept.model_fields_set
-    ]
-    return f"{concept.kind} ({', '.join(settings)})" if settings else concept.kind
+    given = [(name, value) for name, value in concept if name in concept.model_fields_set]
+    told = [f"{name} {_with_settings(x) if isinstance(x, Concept) else x}" for name, x in given]
+    return f"{concept.kind} ({', '.join(told)})" if told else concept.kind
 
 
 def _runs_table(comparisons: list[Comparison]) -> str:
@@ -248,13 +245,10 @@ def _trajectory(comparison: Comparison) -> str:
 
 def _accuracy(comparison: Comparison) -> str:
     """Say what share of all samples each backend puts into their class in the end."""
-    shares = [
-        f"{result.backend} {result.accuracy:.2%}"
-        for result in comparison.whole
-        if result.accuracy is not None
-    ]
+    classified = [result for result in comparison.whole if result.accuracy is not None]
+    shares = ", ".join(f"{result.backend} {result.accuracy:.2%}" for result in classified)
     samples = f"{len(comparison.problem.inputs):,} samples"
-    return f" Put into their class: {', '.join(shares)} of {samples}." if shares else ""
+    return f" Put into their class: {shares} of {samples}." if shares else ""
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:

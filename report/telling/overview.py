@@ -313,10 +313,8 @@ def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
     """Say how far free runs drift apart: the counts, what stands out, and all of them, folded."""
     pairs = _all_pairs(comparisons)
     counts = Counter(pair.status for _, pair in pairs)
-    yield (
-        f"{PAIRS_LEGEND} Of {len(pairs)} pairs {counts['within']} are within, "
-        f"{counts['explained']} explained, {counts['outside']} outside."
-    )
+    told = f"{counts['within']} are within, {counts['explained']} explained"
+    yield f"{PAIRS_LEGEND} Of {len(pairs)} pairs {told}, {counts['outside']} outside."
     if notable := [(comparison, pair) for comparison, pair in pairs if pair.status != "within"]:
         yield _pairs_table(notable)
     yield from ("<details><summary>all pairs</summary>", _pairs_table(pairs), "</details>")
