@@ -24,11 +24,6 @@ BESIDE_UPDATE = frozenset({"value", "loss", "cotangent", "gradient", "learning r
 NOT_GIVEN = "gradients(parameters, inputs, targets) is not given"
 
 
-def run(problem: Problem) -> Trajectory:
-    """Train by the hand-written backward pass."""
-    return _run(problem)
-
-
 def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False) -> Trajectory:
     """Train by somebody's own `gradients(parameters, inputs, targets)`.
 
@@ -61,12 +56,12 @@ def run_gradients(problem: Problem, gradients: Callable, *, masked: bool = False
     def of_all_samples(_: Problem, after: dict, __: dict) -> tuple:
         return {}, differentiate(problem, after, {}, problem.inputs, problem.targets, {}).loss
 
-    run = _run(problem, differentiate, of_all_samples)
-    run = replace(run, scope="gradients", borrowed=BESIDE_GRADIENTS)
+    found = run(problem, differentiate, of_all_samples)
+    found = replace(found, scope="gradients", borrowed=BESIDE_GRADIENTS)
     if any(has_loss) and not all(has_loss):
         step = has_loss.index(False)
         raise WrongReturn(f"a loss is returned at some steps, but none at step {step}")
-    return run if all(has_loss) else replace(run, loss=None, final_loss=None)
+    return found if all(has_loss) else replace(found, loss=None, final_loss=None)
 
 
 def run_update(problem: Problem, function: Callable) -> Trajectory:
@@ -93,9 +88,9 @@ def run_update(problem: Problem, function: Callable) -> Trajectory:
         has_state &= len(state) == len(names)
         return parameters | _halves(found), _halves(state)
 
-    run = _run(problem, advance=advance)
-    run = replace(run, learning_rates=None, borrowed=BESIDE_UPDATE)
-    return run if has_state else replace(run, state_before={}, state_after={})
+    trajectory = run(problem, advance=advance)
+    trajectory = replace(trajectory, learning_rates=None, borrowed=BESIDE_UPDATE)
+    return trajectory if has_state else replace(trajectory, state_before={}, state_after={})
 
 
 def _own(arrays: dict) -> dict[str, np.ndarray]:
@@ -108,13 +103,20 @@ def _halves(arrays: dict) -> dict:
     return {name: half(np.array(values)) for name, values in arrays.items()}
 
 
-def _run(
+def run(
     problem: Problem,
     differentiate: Callable | None = None,
     of_all_samples: Callable | None = None,
     advance: Callable | None = None,
 ) -> Trajectory:
-    """Train by the reference, where nothing else differentiates, looks at the end, or advances."""
+    """Train by the hand-written backward pass, or where they are given by other functions.
+
+    Args:
+        problem: what is run.
+        differentiate: gives the loss and the derivatives of a batch, as in `train`.
+        of_all_samples: gives the values and the loss behind the last step.
+        advance: gives the parameters and the state behind a step, as in `train`.
+    """
     start, record = time.perf_counter(), Recorder(problem)
     with np.errstate(all="ignore"), threadpool_limits(1):
         for number, step in enumerate(train(problem, half, float, differentiate, advance)):

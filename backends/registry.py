@@ -166,11 +166,5 @@ def _print_of(name: str) -> str:
 
 def versions(*packages: str) -> dict[str, str | None]:
     """Return the installed version of each package, None where it is missing."""
-    return {package: _version(package) for package in packages}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = ((name, [*importlib.metadata.distributions(name=name)]) for name in packages)
+    return {name: here[0].version if here else None for name, here in found}

@@ -23,8 +23,6 @@ BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows
 
 def as_array(found: Any, dtype: np.dtype) -> Any:
     """Return what was found as an array, or the thing itself where it is none."""
-    if isinstance(found, np.ndarray | np.generic):
-        return np.asarray(found)
     try:
         if hasattr(found, "detach"):
             return _of_tensor(found)
@@ -34,21 +32,19 @@ def as_array(found: Any, dtype: np.dtype) -> Any:
             arrays = [as_array(each, dtype) for each in found]
             are_arrays = all(isinstance(array, np.ndarray) for array in arrays)
             return np.stack(arrays) if are_arrays else found
-        if hasattr(found, "tolist"):
-            return rounded(np.asarray(found.tolist(), np.float64), dtype.name)
-        if isinstance(found, int | float | list | tuple):
-            return rounded(np.asarray(found, np.float64), dtype.name)
+        numbers = found.tolist() if hasattr(found, "tolist") else found
+        if isinstance(numbers, int | float | list | tuple):
+            return rounded(np.asarray(numbers, np.float64), dtype.name)
     except (TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
         return found
     return found
 
 
-def _is_of_numbers(found: list | tuple) -> bool:
+def _is_of_numbers(found: Any) -> bool:
     """Tell whether nested lists hold Python's own numbers, which have no dtype, or nothing."""
-    first: Any = found
-    while isinstance(first, list | tuple) and len(first):
-        first = first[0]
-    return isinstance(first, int | float | list | tuple)
+    if isinstance(found, list | tuple):
+        return not found or _is_of_numbers(found[0])
+    return isinstance(found, int | float)
 
 
 def _of_tensor(tensor: Any) -> np.ndarray:

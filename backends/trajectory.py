@@ -187,12 +187,9 @@ def cut(trajectory: Trajectory, positions: np.ndarray, samples: int) -> Trajecto
     for name in ("steps", "loss", "learning_rates"):
         array = getattr(trajectory, name)
         fields[name] = None if array is None else array[positions]
-    for group in BY_STEP:
-        arrays = getattr(trajectory, group)
-        fields[group] = {name: array[positions] for name, array in arrays.items()}
-    for group in BY_SAMPLE:
-        arrays = getattr(trajectory, group)
-        fields[group] = {name: array[positions, :samples] for name, array in arrays.items()}
+    for group in (*BY_STEP, *BY_SAMPLE):
+        rows = (positions, slice(samples)) if group in BY_SAMPLE else positions
+        fields[group] = {name: array[rows] for name, array in getattr(trajectory, group).items()}
     return replace(trajectory, **fields)
 
 
@@ -205,9 +202,7 @@ class Recorder:
         self.groups: dict[str, Any] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
         # Where the values of a step go: behind a short batch zeros stay.
         sizes = (problem.batches[problem.recorded] >= 0).sum(axis=1)
-        self.rows = [
-            row if size == self.size else (row, slice(size)) for row, size in enumerate(sizes)
-        ]
+        self.rows = [(row, slice(size)) for row, size in enumerate(sizes)]
 
     def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
         """Keep one step: its loss, its rate, and arrays by name of each field of `Trajectory`."""
@@ -226,13 +221,12 @@ class Recorder:
         self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float
     ) -> Trajectory:
         """Return everything kept, with what is computed after the last step."""
-        rates = np.array(self.rates, np.float64) if problem.schedule else None
         return Trajectory(
             steps=problem.recorded,
             loss=np.stack(self.losses),
             final_values=final_values,
             final_loss=final_loss,
             seconds=seconds,
-            learning_rates=rates,
+            learning_rates=np.array(self.rates, np.float64) if problem.schedule else None,
             **self.groups,
         )

@@ -21,6 +21,7 @@ from backproof.backends.trajectory import (
     of_arrays,
     seconds_of,
 )
+from backproof.cases.console.terminal import plain
 from backproof.cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
@@ -110,7 +111,7 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
     try:
         run = of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
     except ValueError as error:
-        raise NotARun(f"{path}: {_reason(error)}") from None
+        raise NotARun(f"{path}: {plain(error)}") from None
     return replace(run, borrowed=header.borrowed)
 
 
@@ -128,7 +129,7 @@ def _array(path: Path, file: Any, name: str) -> np.ndarray:
         return file.get_tensor(name)
     except Exception as error:  # noqa: BLE001, a dtype that NumPy lacks fails in many ways
         what = f"{name!r} is of dtype {file.get_slice(name).get_dtype()}"
-        raise NotARun(f"{path}: {what}, which NumPy can't read: {_reason(error)}") from None
+        raise NotARun(f"{path}: {what}, which NumPy can't read: {plain(error)}") from None
 
 
 def _opened(path: Path) -> tuple[Any, Header]:
@@ -136,7 +137,7 @@ def _opened(path: Path) -> tuple[Any, Header]:
     try:
         file = safe_open(path, framework="np")
     except (SafetensorError, OSError) as error:
-        raise NotARun(f"{path}: no safetensors file: {_reason(error)}") from None
+        raise NotARun(f"{path}: no safetensors file: {plain(error)}") from None
     return file, _header(path, file.metadata() or {})
 
 
@@ -159,8 +160,3 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
         raise NotARun(f"{path}: {expected}, not {min(unknown)!r}")
     seconds, problem = seconds_of(metadata.get("seconds", 0)), metadata.get("problem", "")
     return Header(metadata["case"], metadata["dtype"], scope, seconds, problem, borrowed)
-
-
-def _reason(error: Exception) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split())

@@ -79,7 +79,7 @@ def load(where: Place, reference: ModuleType) -> YourOwn:
     Raises:
         WrongReturn: if there is no such function, or it takes something else.
     """
-    run = _as_run(_function(_module(where), where), where, reference)
+    run = _as_run(_function(_module(where), where), where.function, reference)
     return YourOwn(run, lambda: {"function": f"{where.module}:{where.function}"})
 
 
@@ -89,8 +89,8 @@ def of_function(function: Callable, reference: ModuleType) -> YourOwn:
     Raises:
         WrongReturn: if it takes something else.
     """
-    where = Place(function.__module__, getattr(function, "__name__", type(function).__name__))
-    return YourOwn(_as_run(function, where, reference), dict)
+    name = getattr(function, "__name__", type(function).__name__)
+    return YourOwn(_as_run(function, name, reference), dict)
 
 
 def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
@@ -102,13 +102,13 @@ def of_module(module: ModuleType, reference: ModuleType) -> YourOwn:
     name = next((name for name in OF_A_MODULE if callable(getattr(module, name, None))), None)
     if name is None:
         raise WrongReturn(f"{module.__name__} has none of the functions {', '.join(OF_A_MODULE)}")
-    run = _as_run(getattr(module, name), Place(module.__name__, name), reference)
+    run = _as_run(getattr(module, name), name, reference)
     return YourOwn(run, getattr(module, "settings", dict), getattr(module, "PACKAGES", ()))
 
 
-def _as_run(function: Callable, where: Place, reference: ModuleType) -> Run:
+def _as_run(function: Callable, name: str, reference: ModuleType) -> Run:
     """Return `run(problem)` of a function, whichever of the three it is."""
-    takes = _takes(function, where)
+    takes = _takes(function, name)
     if takes == RUN:
         return partial(_run, function)
     if takes == UPDATE:
@@ -143,7 +143,7 @@ def _function(module: ModuleType, where: Place) -> Callable:
     raise WrongReturn(f"{where.module} has no function {where.function!r}; {hint}")
 
 
-def _takes(function: Callable, where: Place) -> tuple[str, ...]:
+def _takes(function: Callable, name: str) -> tuple[str, ...]:
     """Return which of the three it is, by the number of its arguments; one may be called masks."""
     try:
         signature = inspect.signature(function)
@@ -158,7 +158,7 @@ def _takes(function: Callable, where: Place) -> tuple[str, ...]:
             continue
         return names
     expected = ", or ".join(f"({', '.join(names)})" for names in (GRADIENTS, UPDATE, RUN))
-    raise WrongReturn(f"expected a function of {expected}, found {where.function}{signature}")
+    raise WrongReturn(f"expected a function of {expected}, found {name}{signature}")
 
 
 def _run(function: Callable, problem: Problem) -> Trajectory:

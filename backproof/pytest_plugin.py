@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.getgroup("backproof").addoption
     about = "run the cases on this backend only; NAME=FILE.py:FUNCTION is a function of your own"
     add("--backproof-backend", action="append", dest=BACKENDS, metavar="NAME", help=about)
-    about = (
-        "a missing backend fails instead of skipping, as one that is named does "
-        "(the default where CI is true)"
-    )
+    about = "a missing backend fails instead of skipping, as one that is named does "
+    about += "(the default where CI is true)"
     in_ci = os.environ.get("CI") == "true"
     name = "--backproof-require-backend"
     add(name, action="store_true", dest=REQUIRED, default=in_ci, help=about)
@@ -86,17 +85,16 @@ class CaseFile(pytest.File):
         try:
             case = load(self.path)
         except InvalidCase as error:
-            yield InvalidItem.from_parent(self, name="invalid", error=error)
+            yield InvalidItem.from_parent(self, name="invalid", about=error)
             return
         backends = self.config.getoption(BACKENDS) or list(DEFAULT)
         for dtype in case.dtypes:
-            about = {"case": case, "dtype": dtype}
             for each in backends:
-                name = f"{dtype}-{label(each)}"
-                yield CaseItem.from_parent(self, name=name, backends=[each], **about)
+                name, about = f"{dtype}-{label(each)}", (case, dtype, each)
+                yield CaseItem.from_parent(self, name=name, about=about)
             if dtype in case.tolerance and len(backends) > 1:
-                name = f"{dtype}-pairs"
-                yield PairsItem.from_parent(self, name=name, backends=backends, **about)
+                name, about = f"{dtype}-pairs", (case, dtype, backends)
+                yield PairsItem.from_parent(self, name=name, about=about)
 
 
 class Refused(Exception):  # noqa: N818, it is told without a traceback
@@ -104,6 +102,10 @@ class Refused(Exception):  # noqa: N818, it is told without a traceback
 
 
 class _Item(pytest.Item):
+    def __init__(self, *, about: Any, **kwargs):
+        super().__init__(**kwargs)
+        self.about = about
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo, style=None):
         """Return the judge's words; a traceback only where code broke, of the user's own alone."""
         from backproof.cases.reading.load import InvalidCase
@@ -127,22 +129,12 @@ class _Item(pytest.Item):
 class InvalidItem(_Item):
     """A file that is no case: fails with file:line:column: message."""
 
-    def __init__(self, *, error: Exception, **kwargs):
-        super().__init__(**kwargs)
-        self.error = error
-
     def runtest(self) -> None:
-        """Fail."""
-        raise self.error
+        """Fail with the exception that it is about."""
+        raise self.about
 
 
-class _Judged(_Item):
-    def __init__(self, *, case, dtype: str, backends: list[str], **kwargs):
-        super().__init__(**kwargs)
-        self.case, self.dtype, self.backends = case, dtype, backends
-
-
-class CaseItem(_Judged):
+class CaseItem(_Item):
     """One run: fails with the first failure that the judge names."""
 
     def runtest(self) -> None:
@@ -153,17 +145,17 @@ class CaseItem(_Judged):
         from backproof.cases.problem import materialise
         from backproof.report.judging.outcome import attempt_openly
 
-        problem, judging = materialise(self.case, self.dtype), _judge(self.config).of(self.case)
-        result = attempt_openly(problem, self.backends[0], judging)
+        case, dtype, name = self.about
+        result = attempt_openly(materialise(case, dtype), name, _judge(self.config).of(case))
         required = self.config.getoption(REQUIRED) or self.config.getoption(BACKENDS)
         if result.verdict == "unsupported" or (result.verdict == "missing" and not required):
             pytest.skip(plain(f"{result.verdict}: {result.message}"))
         if result.verdict != "certified":
-            what = f"{self.case.name} {self.dtype} {result.backend}: {result.verdict}"
+            what = f"{case.name} {dtype} {result.backend}: {result.verdict}"
             raise Refused(what, result.message)
 
 
-class PairsItem(_Judged):
+class PairsItem(_Item):
     """The free runs beside each other: fails with the first pair outside the case's tolerance."""
 
     def runtest(self) -> None:
@@ -171,13 +163,12 @@ class PairsItem(_Judged):
         from backproof.cases.problem import materialise
         from backproof.report.judging.outcome import Comparison, attempt, pairs_of
 
-        judging, where = _judge(self.config).of(self.case), f"{self.case.name} {self.dtype}"
-        comparison = Comparison(self.case, materialise(self.case, self.dtype))
-        comparison.results = [attempt(comparison.problem, name, judging) for name in self.backends]
-        pairs, none = (
-            list(pairs_of(comparison)),
-            "fewer than two backends finished: there is no pair",
-        )
+        case, dtype, backends = self.about
+        judging, problem = _judge(self.config).of(case), materialise(case, dtype)
+        results = [attempt(problem, name, judging) for name in backends]
+        pairs = list(pairs_of(Comparison(case, problem, results)))
+        where = f"{case.name} {dtype}"
+        none = "fewer than two backends finished: there is no pair"
         if not pairs and not self.config.getoption(REQUIRED):
             pytest.skip(none)
         if not pairs:

@@ -326,11 +326,9 @@ def _positive(text: str) -> float:
 
 def _progress() -> Progress:
     """Return the bar, which counts cases."""
-    bar = BarColumn(bar_width=16)
+    bar, console = BarColumn(bar_width=16), Console(file=cast(TextIO, Heedless(sys.stderr)))
     columns = TextColumn("cases"), bar, MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(
-        *columns, console=Console(file=cast(TextIO, Heedless(sys.stderr))), transient=True
-    )
+    return Progress(*columns, console=console, transient=True)
 
 
 if __name__ == "__main__":

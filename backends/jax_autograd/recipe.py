@@ -57,10 +57,6 @@ class Recipe(NamedTuple):
         clip = [clip_gradients(self.clip)] if self.clip else []
         return optax.chain(*clip, *coupled, row(OPTIMIZERS, "optimizer", optimizer.kind)(optimizer))
 
-    def with_tied(self, parameters: dict) -> dict:
-        """Add the parameters that are another one."""
-        return parameters | {path: tie.of(parameters) for path, tie in self.tied}
-
 
 def recipe_of(problem: Problem) -> Recipe:
     """Take from a problem what a program is compiled for.

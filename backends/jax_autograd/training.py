@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 from backproof.backends.jax_autograd.arithmetic import COMPILER_OPTIONS
 from backproof.backends.jax_autograd.losses import PENALTIES, of_real_samples, where_real
@@ -43,7 +44,8 @@ def loss_of(
         batch: (samples, *positions, features) of inputs, and targets.
         training: whether this is a step of training.
     """
-    numbers, (x, t, real) = recipe.with_tied(others | trained), batch
+    numbers, (x, t, real) = others | trained, batch
+    numbers |= {path: tie.of(numbers) for path, tie in recipe.tied}
     output, values, buffers = forward(recipe, numbers, x, taps, real, training=training)
     loss = of_real_samples(recipe.loss, output, t, real)
     for penalty in recipe.penalties:
@@ -75,10 +77,11 @@ def start_of(recipe: Recipe, parameters: Arrays, buffers: Arrays) -> Carry:
     return Carry(parameters, recipe.transformation.init(trained), buffers)
 
 
-def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple[Carry, dict]:
-    """Make update number k; return what the next one takes over, and a record by field and name.
+def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple[Carry, tuple]:
+    """Make update number k, of rows where -1 pads a short batch.
 
-    Rows of -1 pad a short batch.
+    Returns:
+        What the next step takes over; the record by field and name, and the scheduled rate or None.
     """
     rows, real = samples.batches[k], None
     if recipe.sizes:  # padding repeats a real sample: `where` lets the NaN of another one through
@@ -102,18 +105,14 @@ def take_step(recipe: Recipe, samples: Samples, carry: Carry, k: Array) -> tuple
         "gradients": gradients,
         **snapshot(recipe, carry, "before"),
         **snapshot(recipe, after, "after"),
-        RATES: recipe.rate(k) if recipe.schedule else None,
     }
-    return after, record
+    return after, (record, recipe.rate(k) if recipe.schedule else None)
 
 
 def snapshot(recipe: Recipe, carry: Carry, when: str) -> dict[str, Arrays]:
     """Name the parameters, the state and the buffers, `before` or `after` an update."""
     state = state_of(recipe.optimizer, carry.state)
     return {when: carry.parameters, f"state_{when}": state, f"buffers_{when}": carry.buffers}
-
-
-RATES = "learning_rates"
 
 
 class Loops(NamedTuple):
@@ -123,19 +122,12 @@ class Loops(NamedTuple):
     fori_loop: Callable
 
 
-def packed(record: dict) -> tuple[Array, Array | None]:
-    """Return one array of all numbers of a step, which compiles faster; and its learning rate."""
-    numbers = {name: value for name, value in record.items() if name != RATES}
-    return jnp.concatenate([value.ravel() for value in jax.tree.leaves(numbers)]), record[RATES]
-
-
-def unpacked(record: dict, numbers: np.ndarray, rates: np.ndarray | None) -> dict:
+def unpacked(record: dict, numbers: np.ndarray) -> dict:
     """Return the records of all steps, (R, numbers), by the names and shapes of one's."""
-    fields = {name: value for name, value in record.items() if name != RATES}
-    leaves, structure = jax.tree.flatten(fields)
+    leaves, structure = jax.tree.flatten(record)
     parts = np.split(numbers, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
     arrays = [part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-    return {**jax.tree.unflatten(structure, arrays), RATES: rates}
+    return jax.tree.unflatten(structure, arrays)
 
 
 def train(
@@ -157,8 +149,8 @@ def train(
         first, number = interval
         if len(recorded) < len(samples.batches):
             carry = loops.fori_loop(first, number, lambda k, carry: step(carry, k)[0], carry)
-        carry, record = step(carry, number)
-        return carry, packed(record)
+        carry, (record, rate) = step(carry, number)
+        return carry, (ravel_pytree(record)[0], rate)  # one array compiles faster
 
     first = jnp.append(0, recorded[:-1] + 1)
     start = start_of(recipe, parameters, buffers)
@@ -170,12 +162,8 @@ def train(
     return records, values, final_loss
 
 
-compiled = jax.jit(
-    partial(train, Loops(lax.scan, lax.fori_loop)),
-    static_argnames="recipe",
-    compiler_options=COMPILER_OPTIONS,
-)
-
+in_one_scan = partial(train, Loops(lax.scan, lax.fori_loop))
+compiled = jax.jit(in_one_scan, static_argnames="recipe", compiler_options=COMPILER_OPTIONS)
 
 PROGRAMS: set[tuple] = set()
 MOST_PROGRAMS = 32  # each maps hundreds of pieces of memory, and a process may have 65,530 of them
@@ -202,11 +190,12 @@ def run(problem: Problem, train: Callable = compiled) -> Trajectory:
     result = train(recipe, *given, samples, problem.recorded)
     (numbers, rates), values, final_loss = jax.tree.map(np.asarray, result)
     carry = jax.eval_shape(partial(start_of, recipe), *given)
-    _, record = jax.eval_shape(partial(traced_step, recipe), samples, carry, 0)
+    _, (record, _) = jax.eval_shape(partial(traced_step, recipe), samples, carry, 0)
     return Trajectory(
         steps=problem.recorded,
         final_values=values,
         final_loss=final_loss,
-        **unpacked(record, numbers, rates),
+        learning_rates=rates,
+        **unpacked(record, numbers),
         seconds=time.perf_counter() - start,
     )

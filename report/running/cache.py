@@ -19,11 +19,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib.machinery import PathFinder
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import backproof
 from backproof.backends.registry import BACKENDS
 from backproof.backends.trajectory_files import SUFFIX
 from backproof.cases.fingerprint import digest_of
@@ -94,8 +94,7 @@ class Cache:
     def keep_run(self, key: str, file: Path) -> KeptRun:
         """Move the file of a finished run into the folder."""
         path, digest = self.folder / f"{key}{SUFFIX}", _digest(file)
-        if file != path:
-            file.replace(path)
+        file.replace(path)
         self.put(key, digest)
         return KeptRun(path, digest)
 
@@ -164,8 +163,8 @@ def machine() -> str:
     """Return a key of the packages, Python, processor, and variables that frameworks read."""
     versions = sorted(f"{found.name} {found.version}" for found in distributions())
     variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
-    cores = os.cpu_count() or 1
-    return key_of(versions, variables, sys.version, platform.platform(), processor(), cores)
+    system = platform.platform(), processor(), os.cpu_count()
+    return key_of(versions, variables, sys.version, *system)
 
 
 @cache
@@ -228,13 +227,9 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 def _file(module: str) -> Path | None:
     """Find the file of a module of ours, importing neither it nor its packages."""
     name, *parts = module.split(".")
-    found = importlib.util.find_spec(name) if name == "backproof" else None
-    for part in parts:
-        if not (found and found.submodule_search_locations):
-            return None
-        name = f"{name}.{part}"
-        found = PathFinder.find_spec(name, found.submodule_search_locations)
-    return Path(found.origin) if found and found.origin else None
+    paths = [Path(place, *parts) for place in backproof.__path__] if name == "backproof" else []
+    files = (file for path in paths for file in (path / "__init__.py", path.with_suffix(".py")))
+    return next(filter(Path.is_file, files), None)
 
 
 @cache

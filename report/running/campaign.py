@@ -83,9 +83,7 @@ class Chapter(NamedTuple):
     """What is left of a case once it is told; its verdicts are without trajectories."""
 
     comparisons: list[Comparison]
-    section: str
-    layers: list[LayerGradient]
-    figure: bytes | None = None
+    told: Told
 
 
 # ---------------------------------------------------------------- all cases
@@ -108,14 +106,13 @@ class _Open:
             found.setdefault(self.units[position].dtype, []).append(done)
         return found
 
-    def comparisons(
-        self, results: ResultsByDtype, pairs: dict[str, list[Pair]]
-    ) -> list[Comparison]:
-        """Return what came of it at each dtype."""
-        return [
-            Comparison(self.case, materialise(self.case, dtype), found, pairs.get(dtype, []))
-            for dtype, found in results.items()
+    def chapter(self, told: Told) -> Chapter:
+        """Return the chapter with what came of it at each dtype."""
+        comparisons = [
+            Comparison(self.case, materialise(self.case, dtype), found, told.pairs.get(dtype, []))
+            for dtype, found in told.results.items()
         ]
+        return Chapter(comparisons, told)
 
 
 class Work:
@@ -203,7 +200,7 @@ class Work:
             key = key_of(self.plan.exact, dump(one.case), keys, *parts)
             told = self.cache.get(key, Told)
             if told and {*told.results} == {unit.dtype for unit in one.units}:
-                self.told[one.number] = _chapter(one, told)
+                self.told[one.number] = one.chapter(told)
                 return
         future = self.site.call(JUDGE, tell_case, self.plan.exact, one.case, one.done_by_dtype())
         pending[future] = partial(self._told, one, key)
@@ -214,7 +211,7 @@ class Work:
             told = future.result()
             if key:
                 self.cache.put(key, told)
-            self.told[one.number] = _chapter(one, told)
+            self.told[one.number] = one.chapter(told)
         except DiedError as death:
             self.told[one.number] = _untold(one, death)
         return one
@@ -256,12 +253,6 @@ def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, 
 # ---------------------------------------------------------------- one case
 
 
-def _chapter(one: _Open, told: Told) -> Chapter:
-    """Return the chapter of a case that was told."""
-    comparisons = one.comparisons(told.results, told.pairs)
-    return Chapter(comparisons, told.section, told.layers, told.figure)
-
-
 def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
     """Return the chapter of a case that is not told: what is done of it.
 
@@ -275,8 +266,8 @@ def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
         return Result(done.result.backend, death.verdict, why, output=death.output)
 
     results = {dtype: [*map(result, done)] for dtype, done in one.done_by_dtype().items()}
-    comparisons = one.comparisons(results, {})
-    return Chapter(comparisons, case_section(comparisons, []), [])
+    comparisons, told = one.chapter(Told(results, {}, "", []))
+    return Chapter(comparisons, told._replace(section=case_section(comparisons, [])))
 
 
 def tell_case(exact: bool, case: Case, done: DoneByDtype) -> Told:  # noqa: FBT001
@@ -292,10 +283,8 @@ def tell_case(exact: bool, case: Case, done: DoneByDtype) -> Told:  # noqa: FBT0
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
         figure = _unless_it_fails("the figure", notes, lambda: _figures().draw_run(comparisons))
     section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
-    results = {
-        one.dtype: [replace(result, trajectory=None) for result in one.results]
-        for one in comparisons
-    }
+    without = partial(replace, trajectory=None)
+    results = {one.dtype: [*map(without, one.results)] for one in comparisons}
     return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
 
@@ -367,12 +356,11 @@ def story(
     """
     comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
     files, depth = {}, {}
-    for chapter in chapters:
-        first = chapter.comparisons[0]
-        if chapter.figure:
-            files[figure_name(first)] = chapter.figure
-        if len(chapter.layers) > 1:
-            depth[first.case.name] = chapter.layers
+    for (first, *_), told in chapters:
+        if told.figure:
+            files[figure_name(first)] = told.figure
+        if len(told.layers) > 1:
+            depth[first.case.name] = told.layers
     notes: list[str] = []
     deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
     if deep:
@@ -380,6 +368,6 @@ def story(
         if picture:
             files[DEPTH_FIGURE] = picture
             notes = [f"![]({DEPTH_FIGURE})"]
-    sections = [chapter.section for chapter in chapters]
+    sections = [chapter.told.section for chapter in chapters]
     report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished, *notes)
     return files | {"report.md": report.encode()}

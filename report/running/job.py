@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -43,17 +42,19 @@ def do(workers: Workers | NoWorkers, unit: Unit, folder: Path) -> Done:
     name, file = label(unit.backend), unit.file
     try:
         if file is None:
-            handle, unfinished = tempfile.mkstemp(suffix=SUFFIX, dir=folder)
-            os.close(handle)
-            file = Path(unfinished)
+            file = new_file(folder)
             if failure := workers.call(unit.backend, run_unit, unit, file):
-                file.unlink(missing_ok=True)
                 return Done(_failure(name, failure))
         return Done(workers.call(JUDGE, judge_unit, unit, file), file)
     except DiedError as death:
         return Done(Result(name, death.verdict, death.message, output=death.output))
     except WrongReturn as words:
         return Done(Result(name, "error", str(words)))
+
+
+def new_file(folder: Path) -> Path:
+    """Return a name for the file of a run that no other has."""
+    return folder / f"{uuid.uuid4().hex}{SUFFIX}"
 
 
 def _failure(name: str, said: Result) -> Result:

@@ -15,7 +15,7 @@ from backproof.cases.format.schema import Case
 from backproof.cases.problem import Problem
 from backproof.report.judging.outcome import Result
 from backproof.report.running.isolation import JUDGE, Workers, limits
-from backproof.report.running.job import Unit, judge_unit
+from backproof.report.running.job import Unit, judge_unit, new_file
 
 
 class JudgeApart:
@@ -35,7 +35,7 @@ class JudgeApart:
         def judged(problem: Problem, name: str, trajectory: Trajectory) -> Result:
             unit = Unit(case, problem.dtype.name, name)
             with tempfile.TemporaryDirectory(prefix="backproof-") as folder:
-                file = Path(folder) / "run.safetensors"
+                file = new_file(Path(folder))
                 save_run(trajectory, file, problem)
                 result = self.workers.call(JUDGE, judge_unit, unit, file)
             return replace(result, trajectory=trajectory)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from backproof.backends.trajectory_files import SUFFIX
 from backproof.report.judging.outcome import Result
 from backproof.report.running.cache import sources
 from backproof.report.running.isolation import Limits, NoWorkers, Workers
-from backproof.report.running.job import Done, Unit, do
+from backproof.report.running.job import Done, Unit, do, new_file
 
 PROCESSES, INLINE, DASK = "processes", "inline", "dask://"
 PATIENCE = 5  # seconds until a scheduler must have answered
@@ -68,11 +65,8 @@ class Cluster(Site):
         """Finish our future with the result of theirs, and keep the run in a file of the folder."""
         try:
             result, content = theirs.result()
-            file = None
-            if content is not None:
-                handle, name = tempfile.mkstemp(suffix=SUFFIX, dir=self.folder)
-                os.close(handle)
-                file = Path(name)
+            file = None if content is None else new_file(self.folder)
+            if file:
                 file.write_bytes(content)
             ours.set_result(Done(result, file))
         except BaseException as error:  # noqa: BLE001, whoever waits for ours is told

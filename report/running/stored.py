@@ -176,6 +176,4 @@ def _hints(kind: Any) -> dict[str, Any]:
     """Return the types of the fields of a class."""
     if issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
-    hints = get_type_hints(kind, include_extras=True)
-    names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
-    return {name: hints[name] for name in names}
+    return get_type_hints(kind, include_extras=True)

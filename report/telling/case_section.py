@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from backproof.backends.trajectory import Trajectory, cut
+from backproof.backends.trajectory import cut
 from backproof.cases.format.concept import Concept
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.schema import Case
@@ -46,7 +46,8 @@ def case_section(
         if figure:
             whole.append(f"![]({quote(figure_of(comparisons[0].case))})")
         if len(layers) > 1:
-            whole += parts("the gradient size by layer", _folded_layers, layers)
+            what = "gradient size by layer"
+            whole += parts(f"the {what}", lambda: _folded(what, _layers_table(layers)))
         return "\n\n".join([*whole, *_end(comparisons)])
 
 
@@ -66,10 +67,6 @@ def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
 def _odd_one_out(comparison: Comparison) -> Iterator[str]:
     if who := suspect(comparison):
         yield f"**{comparison.dtype}: {text(who)}.**"
-
-
-def _folded_layers(layers: list[LayerGradient]) -> str:
-    return _folded("gradient size by layer", _layers_table(layers))
 
 
 def _folded(summary: str, content: str) -> str:
@@ -148,12 +145,9 @@ def _training(case: Case) -> str:
 
 def _with_settings(concept: Concept) -> str:
     """Write its kind, and what the case sets in it; the rest is as the reference page says."""
-    settings = [
-        f"{name} {_with_settings(value) if isinstance(value, Concept) else value}"
-        for name, value in concept
-        if name in concept.model_fields_set
-    ]
-    return f"{concept.kind} ({', '.join(settings)})" if settings else concept.kind
+    given = [(name, value) for name, value in concept if name in concept.model_fields_set]
+    told = [f"{name} {_with_settings(x) if isinstance(x, Concept) else x}" for name, x in given]
+    return f"{concept.kind} ({', '.join(told)})" if told else concept.kind
 
 
 def _runs_table(comparisons: list[Comparison]) -> str:
@@ -230,7 +224,8 @@ def _trajectory(comparison: Comparison) -> str:
         row = int(np.searchsorted(comparison.problem.recorded, step))
         gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
         digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
-        rows.append([f"{step:,}", _loss_at(first, row), f"{gradient:.3g}", *digits])
+        loss = "–" if first.loss is None else f"{first.loss[row]:.6g}"
+        rows.append([f"{step:,}", loss, f"{gradient:.3g}", *digits])
     columns = [f"digits, {result.backend}" for result in with_digits]
     output = first.final_values.get(comparison.problem.output)
     shown = "" if output is None else f", the output {some(output)}"
@@ -248,20 +243,12 @@ def _trajectory(comparison: Comparison) -> str:
     )
 
 
-def _loss_at(run: Trajectory, row: int) -> str:
-    """Write the loss of a recorded step; a dash where none is recorded."""
-    return "–" if run.loss is None else f"{run.loss[row]:.6g}"
-
-
 def _accuracy(comparison: Comparison) -> str:
     """Say what share of all samples each backend puts into their class in the end."""
-    shares = [
-        f"{result.backend} {result.accuracy:.2%}"
-        for result in comparison.whole
-        if result.accuracy is not None
-    ]
+    classified = [result for result in comparison.whole if result.accuracy is not None]
+    shares = ", ".join(f"{result.backend} {result.accuracy:.2%}" for result in classified)
     samples = f"{len(comparison.problem.inputs):,} samples"
-    return f" Put into their class: {', '.join(shares)} of {samples}." if shares else ""
+    return f" Put into their class: {shares} of {samples}." if shares else ""
 
 
 def digits_from_exact(comparison: Comparison, result: Result, step: int, row: int) -> str:

@@ -18,13 +18,9 @@ BARE_BAR = re.compile(r"(?<!\\)\|")
 
 def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
     """Return a table whose cells stand as they are, each on one line; Markdown escapes `|`."""
-    *lines, first = [[_line(cell, form) for cell in row] for row in (*rows, headers)]
+    bar = r"\|" if form == "pipe" else "|"
+    *lines, first = [[BARE_BAR.sub(bar, plain(cell)) for cell in row] for row in (*rows, headers)]
     return tabulate(lines, first, tablefmt=form, disable_numparse=True)
-
-
-def _line(cell: object, form: str) -> str:
-    line = plain(cell)
-    return BARE_BAR.sub(r"\|", line) if form == "pipe" else line
 
 
 def cell(result: Result) -> str:

@@ -56,12 +56,10 @@ def gradients_by_layer(problem: Problem, run: Trajectory) -> list[LayerGradient]
 
 def _is_chain(problem: Problem) -> bool:
     """Tell whether each layer takes the value before it, and has a bound or a trained weight."""
+    known, trained = {*ACTIVATIONS, *BOUNDS}, problem.trained
     return all(
         node.inputs == (before,)
-        and (
-            node.kind in (*ACTIVATIONS, *BOUNDS)
-            or (node.kind == "dense" and node.parameters[0] in problem.trained)
-        )
+        and (node.kind in known or (node.kind == "dense" and node.parameters[0] in trained))
         for node, before in zip(problem.network, problem.shapes, strict=False)
     )
 

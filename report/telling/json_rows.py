@@ -59,10 +59,9 @@ def _result(comparison: Comparison, result: Result) -> dict:
 
 
 def _where(result: Result) -> dict | None:
-    if (where := result.judgement.where) is None:
-        return None
-    index = {"index": list(where.index)}
-    return {name: getattr(where, name) for name in ("step", "phase", "tensor")} | index
+    where = result.judgement.where
+    names = ("step", "phase", "tensor", "index")
+    return {name: getattr(where, name) for name in names} if where else None
 
 
 def _prints(result: Result) -> dict:

@@ -75,14 +75,13 @@ def whole_report(
         depth_figure: the line that shows the figure.
     """
     facts = [[text(key), text(value)] for key, value in environment.items()]
-    remarks = [*_end_to_end(comparisons), *_not_recorded(comparisons)]
     whole = [
         "# backproof report",
         f"**{text(verdict_sentence(comparisons, mistakes, unfinished))}**",
         "## Verdicts",
         LEGEND,
         matrix(comparisons, backend_names(comparisons), link=True),
-        *map(text, remarks),
+        *map(text, _remarks(comparisons)),
         *_invalid(mistakes),
         "## What was compared",
         *parts("the table of what was compared", _ledger, comparisons),
@@ -192,26 +191,21 @@ def _caveat(comparisons: list[Comparison]) -> str:
 
 def summary(comparisons: list[Comparison]) -> str:
     """Write the matrix in plain text, with as many backends abreast as a terminal takes."""
+    names = backend_names(comparisons)
     for abreast in range(ABREAST, 0, -1):
-        tables = _summary_tables(comparisons, abreast)
+        groups = [names[at : at + abreast] for at in range(0, max(len(names), 1), abreast)]
+        tables = [matrix(comparisons, group, "simple") for group in groups]
         if all(len(line) <= WIDTH for lines in tables for line in lines.splitlines()):
             break
-    remarks = [*_end_to_end(comparisons), *_not_recorded(comparisons)]
-    return "\n\n".join([*tables, *map(wrapped, remarks)])
+    return "\n\n".join([*tables, *map(wrapped, _remarks(comparisons))])
 
 
-def _summary_tables(comparisons: list[Comparison], abreast: int) -> list[str]:
-    names = backend_names(comparisons)
-    starts = range(0, max(len(names), 1), abreast)
-    groups = [names[start : start + abreast] for start in starts]
-    return [matrix(comparisons, group, "simple") for group in groups]
-
-
-def _end_to_end(comparisons: list[Comparison]) -> Iterator[str]:
-    """Say what a star means, if there is one; and whose numbers are not counted."""
+def _remarks(comparisons: list[Comparison]) -> Iterator[str]:
+    """Say what a star means, if there is one; what is not counted, and what is not recorded."""
     if any(cell(result).endswith("*") for one in comparisons for result in one.finished):
         yield STARRED
     yield from _borrowed(comparisons)
+    yield from _not_recorded(comparisons)
 
 
 def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
@@ -319,10 +313,8 @@ def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
     """Say how far free runs drift apart: the counts, what stands out, and all of them, folded."""
     pairs = _all_pairs(comparisons)
     counts = Counter(pair.status for _, pair in pairs)
-    yield (
-        f"{PAIRS_LEGEND} Of {len(pairs)} pairs {counts['within']} are within, "
-        f"{counts['explained']} explained, {counts['outside']} outside."
-    )
+    told = f"{counts['within']} are within, {counts['explained']} explained"
+    yield f"{PAIRS_LEGEND} Of {len(pairs)} pairs {told}, {counts['outside']} outside."
     if notable := [(comparison, pair) for comparison, pair in pairs if pair.status != "within"]:
         yield _pairs_table(notable)
     yield from ("<details><summary>all pairs</summary>", _pairs_table(pairs), "</details>")
