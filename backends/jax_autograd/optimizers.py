@@ -128,8 +128,9 @@ def adagrad(optimizer: Optimizer) -> Transformation:
 def rmsprop(optimizer: Optimizer) -> Transformation:
     """Make RMSprop of optax' parts: optax.rmsprop takes the learning rate before the momentum."""
     scale = optax.scale_by_stddev if optimizer.centered else optax.scale_by_rms
-    names = ("rho", "epsilon", "initial_mean_square")
-    scaled = of_optax(scale, *names, eps_in_sqrt="epsilon_inside")(optimizer)
+    scaled = of_optax(scale, "rho", "epsilon", "initial_mean_square", eps_in_sqrt="epsilon_inside")(
+        optimizer
+    )
     trace = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
     return along(optimizer, scaled, *trace)
 

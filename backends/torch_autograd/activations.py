@@ -45,9 +45,11 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 
     F.gelu has no correct digit on the far negative side, where 1 + erf cancels; erfc doesn't.
     """
-    if approximate == "tanh":
-        return F.gelu(x, approximate="tanh")
-    return x * torch.erfc(-x * 0.5**0.5) / 2
+    return (
+        F.gelu(x, approximate="tanh")
+        if approximate == "tanh"
+        else x * torch.erfc(-x * 0.5**0.5) / 2
+    )
 
 
 ACTIVATIONS = {

@@ -19,7 +19,7 @@ from backproof.cases.format.optimizers import Optimizer
 MOMENTS = {"betas": "beta1 beta2", "eps": "epsilon"}
 
 
-def of_torch(kind: type[Made], **names: str) -> Callable[[Optimizer, list[Tensor]], Made]:
+def of_class(kind: type[Made], **names: str) -> Callable[[Optimizer, list[Tensor]], Made]:
     """Return a function that makes an optimizer of torch's class.
 
     Args:
@@ -37,15 +37,16 @@ def of_torch(kind: type[Made], **names: str) -> Callable[[Optimizer, list[Tensor
     return make
 
 
-sgd = of_torch(torch.optim.SGD)
+sgd = of_class(torch.optim.SGD)
 
 
 def momentum(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
     """Make a torch.optim.SGD; Nesterov's form only without dampening, as it insists."""
     if optimizer.nesterov and optimizer.dampening:
         raise Unsupported("torch.optim.SGD has no Nesterov momentum with dampening")
-    names = ("momentum", "dampening", "nesterov")
-    return of_torch(torch.optim.SGD, **{name: name for name in names})(optimizer, parameters)
+    return of_class(
+        torch.optim.SGD, momentum="momentum", dampening="dampening", nesterov="nesterov"
+    )(optimizer, parameters)
 
 
 class Lion(Made):
@@ -70,8 +71,9 @@ def adagrad(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
     """Make a torch.optim.Adagrad."""
     if optimizer.epsilon_inside:
         raise Unsupported("torch.optim.Adagrad adds epsilon outside the root")
-    names = {"eps": "epsilon", "initial_accumulator_value": "initial_accumulator"}
-    return of_torch(torch.optim.Adagrad, **names)(optimizer, parameters)
+    return of_class(
+        torch.optim.Adagrad, eps="epsilon", initial_accumulator_value="initial_accumulator"
+    )(optimizer, parameters)
 
 
 def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
@@ -80,8 +82,9 @@ def rmsprop(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
         raise Unsupported("torch.optim.RMSprop adds epsilon outside the root")
     if optimizer.initial_mean_square:
         raise Unsupported("the mean square of torch.optim.RMSprop begins at 0")
-    names = {"alpha": "rho", "eps": "epsilon", "centered": "centered", "momentum": "momentum"}
-    return of_torch(torch.optim.RMSprop, **names)(optimizer, parameters)
+    return of_class(
+        torch.optim.RMSprop, alpha="rho", eps="epsilon", centered="centered", momentum="momentum"
+    )(optimizer, parameters)
 
 
 class AdamOfEpsilonHat(torch.optim.Adam):
@@ -101,11 +104,14 @@ class AdamOfEpsilonHat(torch.optim.Adam):
 def adam(optimizer: Optimizer, parameters: list[Tensor]) -> Made:
     """Make a torch.optim.Adam, which is AdamW as well."""
     if optimizer.beta1_decay != 1:
-        why = "corrects the bias with the beta1 of the average, so it has no beta1_decay"
-        raise Unsupported(f"torch.optim.Adam {why}")
+        raise Unsupported(
+            "torch.optim.Adam corrects the bias with the beta1 of the average, "
+            "so it has no beta1_decay"
+        )
     kind = AdamOfEpsilonHat if optimizer.epsilon_hat else torch.optim.Adam
-    names = MOMENTS | {"amsgrad": "amsgrad", "decoupled_weight_decay": "is_decoupled"}
-    return of_torch(kind, **names)(optimizer, parameters)
+    return of_class(kind, amsgrad="amsgrad", decoupled_weight_decay="is_decoupled", **MOMENTS)(
+        optimizer, parameters
+    )
 
 
 class OfStep(Made):
@@ -146,24 +152,24 @@ class OfStep(Made):
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
-    "asgd": of_torch(torch.optim.ASGD, lambd="lambd", alpha="alpha", t0="t0"),
-    "lion": of_torch(Lion, betas="beta1 beta2"),
-    "rprop": of_torch(
+    "asgd": of_class(torch.optim.ASGD, lambd="lambd", alpha="alpha", t0="t0"),
+    "lion": of_class(Lion, betas="beta1 beta2"),
+    "rprop": of_class(
         torch.optim.Rprop, etas="decrease increase", step_sizes="smallest_step largest_step"
     ),
     "adagrad": adagrad,
-    "adadelta": of_torch(torch.optim.Adadelta, rho="rho", eps="epsilon"),
+    "adadelta": of_class(torch.optim.Adadelta, rho="rho", eps="epsilon"),
     "rmsprop": rmsprop,
     "adam": adam,
     "adamw": adam,
-    "adamax": of_torch(torch.optim.Adamax, **MOMENTS),
-    "nadam": of_torch(
+    "adamax": of_class(torch.optim.Adamax, **MOMENTS),
+    "nadam": of_class(
         torch.optim.NAdam,
         momentum_decay="momentum_decay",
         decoupled_weight_decay="decoupled",
         **MOMENTS,
     ),
-    "radam": of_torch(torch.optim.RAdam, decoupled_weight_decay="decoupled", **MOMENTS),
+    "radam": of_class(torch.optim.RAdam, decoupled_weight_decay="decoupled", **MOMENTS),
 } | {kind: partial(OfStep, step) for kind, step in added_optimizers("torch").items()}
 STATE = {  # torch's names for what an optimizer remembers, where they are others
     "velocity": "momentum_buffer",

@@ -18,10 +18,8 @@ def forward(problem, parameters, taps, x):
     for layer in problem.network:
         x = values[layer.inputs[0]]
         if layer.kind == "dense":
-            weight, *bias = (parameters[path] for path in layer.parameters)
-            y = np.dot(x, weight) + (bias[0] if bias else -0.0)
-        else:
-            y = ACTIVATIONS[layer.kind](x)
+            weight, bias = (*(parameters[path] for path in layer.parameters), -0.0)[:2]
+        y = np.dot(x, weight) + bias if layer.kind == "dense" else ACTIVATIONS[layer.kind](x)
         values[layer.name] = y + taps[layer.name]
     return values
 

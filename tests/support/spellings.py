@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
+
+from backproof.cases.format.optimizers import KINDS
 
 SETTINGS = {"optimizer", "loss", "schedule", "clip"}  # what a rule calls the concept whose settings it takes
 
@@ -42,7 +45,9 @@ class Source:
 
     def table(self, name: str) -> dict[str, Spelling]:
         """A table's spellings by kind."""
-        return {kind: self._entry(node) for kind, node in self._entries(self.assigned[name]).items()}
+        return {
+            kind: self._entry(self.made(node, kind), kind) for kind, node in self._entries(self.assigned[name]).items()
+        }
 
     def branch(self, function: str, test: str, *, taken: bool = True) -> Spelling:
         """What a function does where a test holds, or where it does not."""
@@ -76,27 +81,56 @@ class Source:
                 return {}
         return {key.value: value for key, value in zip(node.keys, node.values, strict=True)}
 
-    def _entry(self, node: ast.expr) -> Spelling:
+    def made(self, node: ast.expr, kind: str) -> ast.expr:
+        """The call of a class or a function that a factory makes of settings; other entries as they are."""
+        match node:
+            case ast.Name(name) if name in self.assigned:
+                return self.made(self.assigned[name], kind)
+            case ast.Call(ast.Name("of_class"), [made], names):
+                options = [ast.keyword("lr", ast.Name("learning_rate")), *self._options(names)]
+                if "weight_decay" in KINDS[kind].model_fields:
+                    options.append(ast.keyword("weight_decay", ast.Name("weight_decay")))
+                return ast.Call(made, [ast.Name("parameters")], options)
+            case ast.Call(ast.Name("of_optax"), [made, *names], keywords):
+                return ast.Call(made, [*self._settings(names)], [*self._options(keywords)])
+        return node
+
+    def _settings(self, names: list[ast.expr]) -> Iterator[ast.Name]:
+        """`"rho", *MOMENTS`: the settings of these names."""
+        for name in names:
+            of = ast.literal_eval(self.assigned[name.value.id]) if isinstance(name, ast.Starred) else [name.value]
+            yield from map(ast.Name, of)
+
+    def _options(self, names: list[ast.keyword]) -> Iterator[ast.keyword]:
+        """`betas="beta1 beta2", **MOMENTS`: the options that are a setting, or a tuple of some."""
+        for name in names:
+            pairs = {name.arg: name.value.value} if name.arg else ast.literal_eval(self.assigned[name.value.id])
+            for option, of in pairs.items():
+                first, *more = map(ast.Name, of.split())
+                yield ast.keyword(option, ast.Tuple([first, *more]) if more else first)
+
+    def _entry(self, node: ast.expr, kind: str) -> Spelling:
         match node:
             case ast.Name(name) if name in self.own:
-                return self._function(self.own[name])
+                return self._function(self.own[name], kind)
             case ast.Call(ast.Name(wrapper), [inner, *names]) if _makes_a_loss(self.own.get(wrapper)):
-                return self._wrapped(wrapper, inner, names)
+                return self._wrapped(wrapper, inner, names, kind)
         value = Unfolded(self).visit(deepcopy(node))
         if isinstance(value, ast.Lambda):
             value = Unfolded(self, {value.args.kwarg.arg: []} if value.args.kwarg else {}).visit(value.body)
         return self._told([value])
 
-    def _wrapped(self, wrapper: str, inner: ast.expr, names: list[ast.expr]) -> Spelling:
+    def _wrapped(self, wrapper: str, inner: ast.expr, names: list[ast.expr], kind: str) -> Spelling:
         """`of_torch(F.huber_loss, "delta")`: what is wrapped, called with the settings of these names."""
         if not isinstance(inner, ast.Name | ast.Lambda):
             settings = [ast.keyword(name.value, ast.Name(name.value)) for name in names]
             inner = ast.Call(inner, [ast.Name("output"), ast.Name("targets")], settings)
-        spelling = self._entry(inner)
+        spelling = self._entry(inner, kind)
         return spelling._replace(mentions=(wrapper, *spelling.mentions))
 
-    def _function(self, function: ast.FunctionDef) -> Spelling:
+    def _function(self, function: ast.FunctionDef, kind: str) -> Spelling:
         """Its result if there is nothing else, or its statements."""
+        function = Called(self, kind).visit(deepcopy(function))
         guards = {node: reason for node in function.body if (reason := _refusal(node))}
         statements = [Unfolded(self).visit(deepcopy(node)) for node in _statements(function) if node not in guards]
         return self._told(statements, function, {_written(node.test): reason for node, reason in guards.items()})
@@ -130,6 +164,19 @@ def _result(function: ast.FunctionDef) -> ast.Lambda | None:
         case [ast.FunctionDef() as inner, ast.Return(ast.Name(name))] if name == inner.name and _result(inner):
             return ast.Lambda(function.args, _result(inner))
     return None
+
+
+class Called(ast.NodeTransformer):
+    """Calls of what a factory makes, replaced by the call of the class or the function itself."""
+
+    def __init__(self, source: Source, kind: str):
+        self.source, self.kind = source, kind
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """`of_class(C, eps="epsilon")(optimizer, parameters)` is `C(parameters, ..., eps=epsilon)`."""
+        node = self.generic_visit(node)
+        made = self.source.made(node.func, self.kind)
+        return node if made is node.func else made
 
 
 class Unfolded(ast.NodeTransformer):

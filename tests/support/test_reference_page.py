@@ -42,7 +42,7 @@ SPELLED = {  # one for each way that a table has an entry
     ),
     "hard_sigmoid": ("F.relu6(x + 3) / 6", "jax.nn.hard_sigmoid"),
     "huber": ("F.huber_loss(output, targets, delta=delta)", "huber(output - targets, delta)"),
-    "hinge": ("F.relu(1 - targets * output)", "jax.nn.relu(1 - targets * output)"),
+    "hinge": ("F.relu(1 - t * y)", "jax.nn.relu(1 - targets * output)"),
     "adadelta": (
         "torch.optim.Adadelta(parameters, lr=learning_rate, rho=rho, eps=epsilon, weight_decay=weight_decay)",
         "optax.adadelta(learning_rate, rho, epsilon)",
