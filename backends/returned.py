@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ BY_SAMPLE = ("values/", "cotangents/")  # where a short batch has fewer rows
 
 def as_array(found: Any, dtype: np.dtype) -> Any:
     """Return what was found as an array, or the thing itself where it is none."""
-    try:
+    with suppress(TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
         if hasattr(found, "detach"):
             return _of_tensor(found)
         if hasattr(found, "__array__"):
@@ -35,8 +36,6 @@ def as_array(found: Any, dtype: np.dtype) -> Any:
         numbers = found.tolist() if hasattr(found, "tolist") else found
         if isinstance(numbers, int | float | list | tuple):
             return rounded(np.asarray(numbers, np.float64), dtype.name)
-    except (TypeError, ValueError, RuntimeError):  # no numbers, or not on this machine
-        return found
     return found
 
 

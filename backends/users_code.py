@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from difflib import get_close_matches
@@ -152,11 +153,9 @@ def _takes(function: Callable, name: str) -> tuple[str, ...]:
     if MASKS in signature.parameters:
         return (*GRADIENTS, MASKS)
     for names in (RUN, GRADIENTS, UPDATE):
-        try:
+        with suppress(TypeError):
             signature.bind(*names)
-        except TypeError:
-            continue
-        return names
+            return names
     expected = ", or ".join(f"({', '.join(names)})" for names in (GRADIENTS, UPDATE, RUN))
     raise WrongReturn(f"expected a function of {expected}, found {name}{signature}")
 

@@ -41,13 +41,10 @@ def _warm_up(schedule: WarmUp, optimizer: Optimizer) -> lr_scheduler.LRScheduler
 def _one_cycle(schedule: OneCycle, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
     """Return a OneCycleLR: its end is a share of its start, its phases are shares of all steps."""
     steps = schedule.rise + schedule.fall + 1
-    shares = {
-        "pct_start": (schedule.rise + 1) / steps,
-        "div_factor": 1 / schedule.start,
-        "final_div_factor": schedule.start / schedule.end,
-    }
-    rate = optimizer.param_groups[0]["lr"]
-    return lr_scheduler.OneCycleLR(optimizer, rate, steps, cycle_momentum=False, **shares)
+    shares = {"div_factor": 1 / schedule.start, "final_div_factor": schedule.start / schedule.end}
+    rate, rise = optimizer.param_groups[0]["lr"], (schedule.rise + 1) / steps
+    own = {"pct_start": rise, "cycle_momentum": False, **shares}
+    return lr_scheduler.OneCycleLR(optimizer, rate, steps, **own)
 
 
 def _cosine_decay(schedule: CosineDecay, optimizer: Optimizer) -> lr_scheduler.LRScheduler:

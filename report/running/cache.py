@@ -67,12 +67,11 @@ class Cache:
     def get(self, key: str, kind: Any) -> Any:
         """Return what was put there, of the type `kind`; None if nothing of it can be read."""
         path = self.folder / f"{key}{KEPT}"
-        try:
+        with suppress(OSError, NotStoredError):
             thing = load(opened(path.read_bytes()), kind)
-        except (OSError, NotStoredError):
-            return None
-        _touch(path)
-        return thing
+            _touch(path)
+            return thing
+        return None
 
     def put(self, key: str, thing: Any) -> None:
         """Keep a thing under this key; a full disk is no failure."""
@@ -121,11 +120,9 @@ def _touch(path: Path) -> None:
 
 def _digest(path: Path) -> str | None:
     """Return the SHA-256 of a file; None if there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None
 
 
 # ---------------------------------------------------------------- keys
@@ -201,10 +198,9 @@ def _texts(module: str) -> dict[str, str]:
 @cache
 def files_of(package: str) -> str:
     """Return a key of where a package would be imported from, and of the state of its files."""
-    try:
+    spec = None
+    with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
     places = [] if spec is None else spec.submodule_search_locations or [spec.origin]
     return key_of([(place, repr(sorted(_files(Path(place))))) for place in places])
 

@@ -38,7 +38,6 @@ KEPT = {"certified", "differs", "undecided", "out of range", "unsupported"}
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 DoneByDtype = dict[str, list[Done]]
-ResultsByDtype = dict[str, list[Result]]
 
 
 class Plan(NamedTuple):
@@ -72,7 +71,7 @@ class Plan(NamedTuple):
 class Told(NamedTuple):
     """What telling a case leaves, as data: results and pairs by dtype, and the rest."""
 
-    results: ResultsByDtype
+    results: dict[str, list[Result]]
     pairs: dict[str, list[Pair]]
     section: str
     layers: list[LayerGradient]

@@ -209,11 +209,10 @@ def _dig(file: int, length: int) -> bool:
 
     Linux can do it, on most file systems.
     """
-    try:
-        dug = ctypes.CDLL(None).fallocate(file, HOLE, ctypes.c_int64(0), ctypes.c_int64(length))
-    except (AttributeError, OSError, TypeError):
-        return False
-    return dug == 0
+    start, end = ctypes.c_int64(0), ctypes.c_int64(length)
+    with suppress(AttributeError, OSError, TypeError):
+        return ctypes.CDLL(None).fallocate(file, HOLE, start, end) == 0
+    return False
 
 
 class Family:
@@ -266,10 +265,9 @@ class Family:
 
 def _lives(process: psutil.Process) -> bool:
     """Return whether a process is there and no zombie."""
-    try:
+    with suppress(psutil.Error):
         return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    return False
 
 
 def _own_memory(process: psutil.Process) -> int:

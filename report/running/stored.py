@@ -11,6 +11,7 @@ import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -67,10 +68,9 @@ def opened(content: bytes) -> bytes:
 
 def returned_by(function: Callable) -> Any:
     """Return the type that a function says it returns; `Any`, all that JSON has, if it doesn't."""
-    try:
+    with suppress(TypeError, NameError):  # it is of C
         return get_type_hints(function).get("return", Any)
-    except (TypeError, NameError):  # it is of C
-        return Any
+    return Any
 
 
 # ---------------------------------------------------------------- to data
@@ -136,10 +136,8 @@ def _checked(data: Any, fits: bool, kind: Any) -> Any:  # noqa: FBT001
 def _first_that_fits(data: Any, kinds: tuple) -> Any:
     """Return a thing of the first of these kinds that the data are of."""
     for kind in kinds:
-        try:
+        with suppress(TypeError, ValueError, KeyError, AttributeError):
             return _thing(data, kind)
-        except (TypeError, ValueError, KeyError, AttributeError):
-            continue
     raise ValueError(f"expected one of {kinds}")
 
 

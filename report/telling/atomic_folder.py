@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -50,10 +51,9 @@ def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
 
 def _written(folder: Path) -> set[str]:
     """Return the names that the report before has written here; none if it does not say."""
-    try:
+    names = None
+    with suppress(OSError, ValueError, RecursionError):
         names = json.loads((folder / WRITTEN).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return set()
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 

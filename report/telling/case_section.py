@@ -15,7 +15,7 @@ from backproof.reference.numbers.balls import balls, floats, sizes, working_prec
 from backproof.report.judging.following import followed
 from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.outcome import Comparison, Result, suspect
-from backproof.report.telling.cells import cell, may_pass, printed, short, some, table
+from backproof.report.telling.cells import cell, may_pass, short, some, table
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.escape import block, parts, text
 from backproof.report.telling.gaps import not_judged
@@ -269,6 +269,6 @@ def _published(comparison: Comparison) -> str:
         entry = numbers[0].entry
         place = text(f"{entry.tensor} at {entry.step}")
         statuses = (number.status for number in numbers)
-        rows.append([text(entry.source), place, printed(entry.value), *statuses])
+        rows.append([text(entry.source), place, some(entry.value, str), *statuses])
     names = [result.backend for result in results]
     return table(rows, ["source", "tensor and step", "printed", *names])

@@ -49,16 +49,7 @@ def short(share: float) -> str:
     return f"{np.floor(share * 100) / 100:.2f}" if share < 100 else f"{share:.1e}"
 
 
-def some(values: np.ndarray) -> str:
-    """Write the first few numbers of an array."""
-    return _first_few(values, lambda value: f"{value:.6g}")
-
-
-def printed(values: np.ndarray) -> str:
-    """Write the first few of some printed numbers, digit by digit."""
-    return _first_few(values, str)
-
-
-def _first_few(values: np.ndarray, write: Callable[..., str]) -> str:
+def some(values: np.ndarray, write: Callable[..., str] = "{:.6g}".format) -> str:
+    """Write the first few numbers of an array, each as `write` does."""
     few = np.ravel(values)[:SHOWN_ELEMENTS]
     return ", ".join(map(write, few)) + (", …" if np.size(values) > SHOWN_ELEMENTS else "")

@@ -41,15 +41,13 @@ def _printable(line: str) -> str:
     return "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in line)
 
 
-def parts(
-    what: str, tell: Callable[..., str | Iterable[str]], *arguments, **settings
-) -> Iterator[str]:
+def parts(what: str, tell: Callable[..., str | Iterable[str]], *arguments) -> Iterator[str]:
     """Yield what `tell` writes, or a line that says why it is left out.
 
     Telling never changes a verdict, whatever goes wrong in it.
     """
     try:
-        told = tell(*arguments, **settings)
+        told = tell(*arguments)
         yield from [told] if isinstance(told, str) else [*told]
     except Exception as error:  # noqa: BLE001, whatever it is, everything else is told
         yield left_out(what, error)

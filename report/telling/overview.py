@@ -12,7 +12,7 @@ from backproof.cases.reading.load import Mistake
 from backproof.report.judging.judge import Ledger
 from backproof.report.judging.outcome import Comparison, Pair, Result, suspect
 from backproof.report.judging.published import Published
-from backproof.report.telling.cells import cell, printed, table
+from backproof.report.telling.cells import cell, some, table
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.escape import code, parts, text
 from backproof.report.telling.gaps import not_judged
@@ -303,7 +303,7 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
             entry = numbers[0].entry
             place, why = text(f"{entry.tensor} at {entry.step}"), text(entry.wrong.reason)
             case = f"[{text(name)}](#{anchor(name)})"
-            rows.append([case, text(entry.source), place, printed(entry.value), why])
+            rows.append([case, text(entry.source), place, some(entry.value, str), why])
     words = "Their cases say that they are wrong, and why; no run has met one of them."
     headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]
     return ["## Published numbers that are wrong", words, table(rows, headers)] if rows else []

@@ -133,7 +133,7 @@ def test_a_package_that_was_built_again_under_its_version_is_run_again(tmp_path,
     """In another folder too, which comes first now."""
     (tmp_path / "backends").mkdir()
     (tmp_path / "backends" / "one.py").write_text("import some_package.part\n")
-    monkeypatch.setattr(backproof.__spec__, "submodule_search_locations", [str(tmp_path)])
+    monkeypatch.setattr(backproof, "__path__", [str(tmp_path)])
     monkeypatch.setitem(BACKENDS, "numpy", "backproof.backends.one")
     keys = []
     for folder, content in [("a", "x = 1"), ("a", "x = 2, 3"), ("b", "x = 2, 3")]:
