@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from backproof.cases.format.optimizers import KINDS
 
-SETTINGS = {"optimizer", "loss", "schedule", "clip"}  # what a rule calls the concept whose settings it takes
+SETTINGS = {"of", "optimizer", "loss", "schedule", "clip"}  # what a rule calls the concept whose settings it takes
 
 
 class Spelling(NamedTuple):
