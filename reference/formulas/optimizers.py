@@ -240,6 +240,14 @@ def _correction(decay: float, t, w):
 # ---------------------------------------------------------------- weight decay
 
 
+def decayed(optimizer: Optimizer, w, g):
+    """(1 - η λ) w and g where the weight decay is decoupled, else w and g + λ w."""
+    decay = optimizer.weight_decay
+    if optimizer.is_decoupled:
+        return (1 - number_like(w, optimizer.learning_rate) * decay) * w, g
+    return w, g + decay * w
+
+
 def _decay(optimizer: Optimizer) -> float:
     """λ; 0 where the optimizer knows no weight decay."""
     return vars(optimizer).get("weight_decay", 0)
@@ -247,14 +255,14 @@ def _decay(optimizer: Optimizer) -> float:
 
 def _coupled(optimizer, w, g, t, *memory):
     """The rule of w and g + λ w."""
-    return OPTIMIZERS[optimizer.kind](optimizer, w, g + optimizer.weight_decay * w, t, *memory)
+    return OPTIMIZERS[optimizer.kind](optimizer, *decayed(optimizer, w, g), t, *memory)
 
 
 def _decoupled(optimizer, w, g, t, *memory):
     """(1 - η λ) w + d, where d is the rule's step from 0; or w + d - η λ w in any order."""
-    eta, decay = optimizer.learning_rate, optimizer.weight_decay
-    smaller, drop = (1 - number_like(w, eta) * decay) * w, eta * (decay * w)
+    smaller, g = decayed(optimizer, w, g)
     d, memory = OPTIMIZERS[optimizer.kind](optimizer, 0 * w, g, t, *memory)
+    drop = optimizer.learning_rate * (optimizer.weight_decay * w)
     return by_any_form(w, lambda: smaller + d, lambda: protocol.sum_of_three(w, d, -drop)), memory
 
 
