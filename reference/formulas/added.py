@@ -32,7 +32,8 @@ def _of_parts(layer: type[LayerConcept], module: ModuleType) -> Iterator[tuple[s
     for part, taken in layer.parts.items():
         values = sum(name in layer.parts or name.startswith("x") for name in taken)
         by_hand = (backward or {}).get(part)
-        yield f"{layer.kind}.{part}", (forward[part], by_hand or taped(forward[part], values))
+        kind = f"{layer.kind}.{part}" if part else layer.kind
+        yield kind, (forward[part], by_hand or taped(forward[part], values))
 
 
 def taped(forward: Callable, takes: int) -> Callable:

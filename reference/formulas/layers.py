@@ -106,4 +106,7 @@ def layer_backward(
 
 def named(one: Operation, found: Any) -> Iterable[tuple[str, Any]]:
     """Name the results of a backward formula; one alone may come without a tuple."""
-    return zip(one.taken, found if isinstance(found, tuple) else (found,), strict=True)
+    if isinstance(found, tuple):
+        return zip(one.taken, found, strict=True)
+    (name,) = one.taken
+    return ((name, found),)

@@ -280,15 +280,13 @@ def loss_forward(loss: Loss, y, t, positions: int = 1):
 
     A row is a sample, or one of so many `positions` of a sample.
     """
-    forward, _ = LOSSES[loss.kind]
-    total = loss.factor * forward(loss, y, t).sum(axis=(-2, -1))
+    total = loss.factor * LOSSES[loss.kind][0](loss, y, t).sum(axis=(-2, -1))
     return total if loss.reduction == "sum" else total / _number(loss, y, t, positions)
 
 
 def loss_backward(loss: Loss, y, t, positions: int = 1):
     """Compute the cotangent of y, of its shape."""
-    _, backward = LOSSES[loss.kind]
-    dy = loss.factor * backward(loss, y, t)
+    dy = loss.factor * LOSSES[loss.kind][1](loss, y, t)
     return dy if loss.reduction == "sum" else dy / _number(loss, y, t, positions, keepdims=True)
 
 

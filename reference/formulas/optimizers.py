@@ -315,8 +315,8 @@ def update(
         keys = [f"{name}/{path}" for name in names]
         if getattr(rate, "shape", ()):
             optimizer = at_rate(optimizer, _by_step(rate, g))
-        operands = parameters[path], g, _by_step(t, g), *[state[key] for key in keys]
-        after[path], memory = rule(optimizer, *operands)
+        remembered = [state[key] for key in keys]
+        after[path], memory = rule(optimizer, parameters[path], g, _by_step(t, g), *remembered)
         state_after |= zip(keys, memory, strict=True)
     return after, state_after
 

@@ -39,8 +39,8 @@ class Kinks:
 
     def meet(self, kink: Kink) -> np.ndarray | float | None:
         """Return the signs to take there. The same numbers are the same kink."""
-        places = [place for place, seen in enumerate(self.met) if seen.numbers is kink.numbers]
-        place = places[0] if places else len(self.met)
-        if not places:
+        same = (place for place, seen in enumerate(self.met) if seen.numbers is kink.numbers)
+        place = next(same, len(self.met))
+        if place == len(self.met):
             self.met.append(kink)
         return self.sides(place, kink)
