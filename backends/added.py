@@ -15,7 +15,8 @@ def added_layers(framework: str) -> dict[str, Callable]:
     found = {}
     for kind, functions in _functions(table.ADDED, f"{framework}_forward").items():
         if isinstance(functions, Mapping):
-            found |= {f"{kind}.{part}": function for part, function in functions.items()}
+            parts = functions.items()
+            found |= {f"{kind}.{part}".rstrip("."): function for part, function in parts}
         else:
             found[kind] = functions
     return found

@@ -54,7 +54,9 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
     kept, start = {}, time.process_time()
     with working_precision(bits):
         for number, step in enumerate(train(problem, balls, arb)):
-            if (number in at or number % 100 == 99) and not _widest(step) < RADIUS:
+            if (number in at or number % 100 == 99) and not max(
+                map(radius, (*step.after.values(), *step.gradients.values()))
+            ) < RADIUS:
                 raise _TooWideError
             if number in at:
                 kept[number] = step
@@ -62,7 +64,3 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
             if start + a_step * (problem.steps if number > 10 else number) > deadline:
                 raise TimeoutError
     return kept
-
-
-def _widest(step: Step) -> float:
-    return max(radius(values) for values in (*step.after.values(), *step.gradients.values()))

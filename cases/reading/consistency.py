@@ -186,7 +186,7 @@ def _range(case: Case) -> Mistakes:
 
     A setting turns subnormal too if it does so when a mean divides it.
     """
-    looks = (_of_layers, _of_inputs, _of_targets, _of_parameters, _of_loss, _of_training)
+    looks = (_of_layers, _of_data, _of_parameters, _of_loss, _of_training)
     for path, value, shares in _told(case, *looks):
         for dtype in case.dtypes:
             with np.errstate(all="ignore"):
@@ -207,11 +207,8 @@ def _of_layers(case: Case) -> Numbers:
         yield from _settings(layer, "network", i)
 
 
-def _of_inputs(case: Case) -> Numbers:
+def _of_data(case: Case) -> Numbers:
     yield ("data", "inputs"), case.data.inputs, 1
-
-
-def _of_targets(case: Case) -> Numbers:
     yield ("objective",) if case.objective else ("data", "targets"), case.data.targets, 1
 
 

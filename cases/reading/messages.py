@@ -33,11 +33,9 @@ def tell(error: ErrorDetails) -> tuple[Place, str]:
         return (*path, *error["ctx"]["inside"]), error["ctx"]["message"]
     if error["type"] == "extra_forbidden":
         path = (*path, KEY)
-    return path, MESSAGES.get(error["type"], _otherwise)(error)
-
-
-def _otherwise(error: ErrorDetails) -> str:
-    return f"{error['msg']}, found {describe(error['input'])}"
+    if error["type"] in MESSAGES:
+        return path, MESSAGES[error["type"]](error)
+    return path, f"{error['msg']}, found {describe(error['input'])}"
 
 
 # ---------------------------------------------------------------- keys

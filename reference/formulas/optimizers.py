@@ -186,7 +186,7 @@ def radam(optimizer, w, g, t, first_moment, second_moment):
     m = _average(optimizer.beta1, first_moment, g)
     v = _average(optimizer.beta2, second_moment, np.square(g))
     rectified = of_step(w, _rectification, t, optimizer.beta2)
-    alone = of_step(w, _is_not_rectified, t, optimizer.beta2)
+    alone = of_step(w, lambda *of: 1 - positive(_length(*of) - 5), t, optimizer.beta2)
     ahead = m / _correction(optimizer.beta1, t, w)
     adaptive = ahead * rectified / (np.sqrt(v) + optimizer.epsilon)
     return w - optimizer.learning_rate * (adaptive + alone * ahead), (m, v)
@@ -196,10 +196,6 @@ def _length(t, beta2):
     """l = L - 2 t β₂ᵗ / (1 - β₂ᵗ),  L = 2 / (1 - β₂) - 1."""
     power = beta2**t
     return 2 / (1 - beta2) - 1 - 2 * t * power / (1 - power)
-
-
-def _is_not_rectified(t, beta2):
-    return 1 - positive(_length(t, beta2) - 5)
 
 
 def _rectification(t, beta2):

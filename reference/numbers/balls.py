@@ -110,10 +110,6 @@ _ball = np.frompyfunc(lambda value: arb(float(value)), 1, 1)
 # ---------------------------------------------------------------- elementary functions
 
 
-def _sigmoid(x: arb) -> arb:
-    return 1 / (1 + (-x).exp())
-
-
 def _heaviside(x: arb, at_zero: arb | float) -> arb:
     if x > 0:
         return arb(1)
@@ -123,7 +119,7 @@ def _heaviside(x: arb, at_zero: arb | float) -> arb:
 
 
 BALL_FUNCTIONS = {
-    expit: np.frompyfunc(_sigmoid, 1, 1),
+    expit: np.frompyfunc(lambda x: 1 / (1 + (-x).exp()), 1, 1),
     np.heaviside: np.frompyfunc(_heaviside, 2, 1),
     np.sign: np.frompyfunc(lambda x: _heaviside(x, 0) - _heaviside(-x, 0), 1, 1),
     erfc: np.frompyfunc(lambda x: x.erfc(), 1, 1),

@@ -32,13 +32,13 @@ def code(words: object) -> str:
 
 def block(words: str) -> str:
     """Write words as a block of code; their lines stay."""
-    lines = "\n".join(map(_printable, words.splitlines()))
+    seen = (
+        "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in line)
+        for line in words.splitlines()
+    )
+    lines = "\n".join(seen)
     fence = _fence(lines, 3)
     return f"{fence}text\n{lines}\n{fence}"
-
-
-def _printable(line: str) -> str:
-    return "".join(x if x.isprintable() or x == "\t" else "\ufffd" for x in line)
 
 
 def parts(what: str, tell: Callable[..., str | Iterable[str]], *arguments) -> Iterator[str]:

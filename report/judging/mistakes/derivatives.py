@@ -109,18 +109,12 @@ def _of_mask(change: Callable[..., np.ndarray]) -> Backward:
     return rule
 
 
-def _in_two(layer: Node, _, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> tuple:
-    return dy / 2, {layer.inputs[1]: dy / 2}
-
-
-def _reshaped(W: np.ndarray) -> np.ndarray:
-    return W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W
-
-
 SLOPES: dict[str, dict[str, Backward]] = {
     "dense": {
         "the weight where its transpose belongs": _with_weight(lambda W: W.T),
-        "the reshaped weight in place of its transpose": _with_weight(_reshaped),
+        "the reshaped weight in place of its transpose": _with_weight(
+            lambda W: W.reshape(W.T.shape).T if len(W) != len(W.T) else np.nan * W
+        ),
         "the signs of the weight in its place": _with_weight(np.sign),
     },
     "dropout": {
@@ -130,7 +124,11 @@ SLOPES: dict[str, dict[str, Backward]] = {
         "a mask that is not scaled in the backward pass": _of_mask(lambda dy, mask, _: dy * mask),
         "dropout left out of the backward pass": _of_mask(lambda dy, *_: dy),
     },
-    "skip": {"a cotangent that is shared out between the two": _in_two},
+    "skip": {
+        "a cotangent that is shared out between the two": lambda layer, n, x, y, dy: (
+            (dy / 2, {layer.inputs[1]: dy / 2})
+        ),
+    },
 }
 
 # ---------------------------------------------------------------- activations
