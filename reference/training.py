@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,8 +16,6 @@ from backproof.reference.formulas.layers import Nodes, named, resolved
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.positions import rows
 from backproof.reference.formulas.schedules import learning_rates
-
-Backward = Callable[[Node, Mapping[str, Any], Any, Any], Iterable[tuple[str, Any]]]
 
 
 class Derivatives(NamedTuple):
@@ -117,14 +115,7 @@ def by_row(problem: Problem, x):
 
 
 def way_back(
-    network: Nodes,
-    numbers: Mapping[str, Any],
-    dy,
-    *,
-    recorded: Mapping[str, Any] | None = None,
-    outputs: Mapping[str, Any] | None = None,
-    rules: Mapping[str, Backward] | None = None,
-    training: bool = True,
+    network: Nodes, numbers, dy, *, recorded=None, outputs=None, rules=None, training: bool = True
 ) -> Iterator[tuple[Node, dict[str, Any]]]:
     """Walk the chain rule from the last node back to the first.
 
@@ -197,15 +188,7 @@ def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[st
 
 
 def derivatives(
-    problem: Problem,
-    parameters: dict,
-    masks: dict,
-    x,
-    t,
-    buffers: dict | None = None,
-    *,
-    training: bool = True,
-    network: Nodes | None = None,
+    problem: Problem, parameters, masks, x, t, buffers=None, *, training: bool = True, network=None
 ) -> Derivatives:
     """Go forward and backward on a batch.
 

@@ -169,13 +169,7 @@ def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
 
 
 def _forward_checks(
-    problem: Problem,
-    numbers: Numbers,
-    values: Numbers,
-    run: Trajectory,
-    targets: Bounded,
-    *,
-    training: bool = True,
+    problem: Problem, numbers, values, run: Trajectory, targets: Bounded, *, training: bool = True
 ) -> Generator[Check, None, Numbers]:
     """Yield each node's value from the recorded values before it, and the loss.
 
@@ -197,12 +191,7 @@ def _forward_checks(
 
 
 def _backward_checks(
-    problem: Problem,
-    numbers: Numbers,
-    values: Numbers,
-    truths: Numbers,
-    run: Trajectory,
-    targets: Bounded,
+    problem: Problem, numbers, values, truths, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
     """Yield each cotangent and gradient from the recorded ones behind it, the last node first.
 
