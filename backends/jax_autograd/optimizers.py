@@ -27,6 +27,9 @@ def of_optax(function: Callable, *names: str, **keywords: str) -> Callable:
     return make
 
 
+sgd = of_optax(optax.sgd, "learning_rate")
+
+
 class Memory(NamedTuple):
     """The state of a transformation that optax lacks.
 
@@ -236,7 +239,7 @@ def of_added(step: Callable, optimizer: Optimizer) -> Transformation:
 
 
 OPTIMIZERS = {
-    "sgd": of_optax(optax.sgd, "learning_rate"),
+    "sgd": sgd,
     "momentum": momentum,
     "asgd": asgd,
     "lion": of_optax(optax.lion, "learning_rate", "beta1", "beta2", weight_decay="weight_decay"),
