@@ -117,7 +117,8 @@ def checks_of_steps(
     if run.has_layers:
         values = _given(run.values, precision)
         truths = yield from _forward_checks(problem, numbers, values, run, targets)
-        yield from _backward_checks(problem, numbers, values, truths, run, targets)
+        cotangents = _given(run.cotangents, precision)
+        yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
     else:
         inputs = exact(problem.inputs[batches], precision)
         yield from _end_to_end_checks(problem, numbers, inputs, run, targets)
@@ -191,7 +192,7 @@ def _forward_checks(
 
 
 def _backward_checks(
-    problem: Problem, numbers, values, truths, run: Trajectory, targets: Bounded
+    problem: Problem, numbers, values, truths, cotangents, run: Trajectory, targets: Bounded
 ) -> Iterator[Check]:
     """Yield each cotangent and gradient from the recorded ones behind it, the last node first.
 
@@ -202,7 +203,6 @@ def _backward_checks(
     look = f"look at the derivative of the {problem.loss.kind} loss"
     looks = {problem.output: f"the output is taken as recorded: {look}"}
     users, own, given = first_users(problem), problem.graph.parameters, numbers | values
-    cotangents = _given(run.cotangents, targets.precision)
     for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
         name = node.name
         yield Check("cotangent", name, run.cotangents[name], sums[name], looks[name])

@@ -23,7 +23,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import backproof
 from backproof.backends.registry import BACKENDS
 from backproof.backends.trajectory_files import SUFFIX
 from backproof.cases.fingerprint import digest_of
@@ -223,7 +222,11 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 def _file(module: str) -> Path | None:
     """Find the file of a module of ours, importing neither it nor its packages."""
     name, *parts = module.split(".")
-    paths = [Path(place, *parts) for place in backproof.__path__] if name == "backproof" else []
+    paths = (
+        [Path(place, *parts) for place in sys.modules["backproof"].__path__]
+        if name == "backproof"
+        else []
+    )
     files = (file for path in paths for file in (path / "__init__.py", path.with_suffix(".py")))
     return next(filter(Path.is_file, files), None)
 

@@ -60,8 +60,9 @@ def test_spellings():
     assert {kind: (by_kind[kind].torch.code, by_kind[kind].jax.code) for kind in SPELLED} == SPELLED
     assert by_kind["adagrad"].torch.refused == {"epsilon_inside": "torch.optim.Adagrad adds epsilon outside the root"}
     moments = "lr=learning_rate, betas=(beta1, beta2), eps=epsilon, weight_decay=weight_decay"
+    with_decay = moments.replace("betas", "decoupled_weight_decay=decoupled, betas")
     assert by_kind["adamax"].torch.code == f"torch.optim.Adamax(parameters, {moments})"
-    assert by_kind["radam"].torch.code == f"torch.optim.RAdam(parameters, {moments}, decoupled_weight_decay=decoupled)"
+    assert by_kind["radam"].torch.code == f"torch.optim.RAdam(parameters, {with_decay})"
     assert by_kind["hard_sigmoid"].torch.about == "The derivative of F.hardsigmoid is a float32 1/6 in float64 too."
     assert by_kind["softmax_cross_entropy"].torch.mentions == ("by_class",)
 
