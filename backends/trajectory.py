@@ -198,24 +198,23 @@ class Recorder:
 
     def __init__(self, problem: Problem):
         self.wanted = frozenset(problem.recorded.tolist())
-        self.size, self.losses, self.rates = problem.batches.shape[1], [], []
+        self.count, self.size = len(problem.recorded), problem.batches.shape[1]
+        self.losses, self.rates = [], []
         self.groups: dict[str, Any] = {group: {} for group in (*BY_SAMPLE, *BY_STEP)}
-        # Where the values of a step go: behind a short batch zeros stay.
-        sizes = (problem.batches[problem.recorded] >= 0).sum(axis=1)
-        self.rows = [(row, slice(size)) for row, size in enumerate(sizes)]
 
     def add(self, loss, learning_rate: float | None, **groups: Arrays) -> None:
         """Keep one step: its loss, its rate, and arrays by name of each field of `Trajectory`."""
-        row, by_sample = len(self.losses), self.rows[len(self.losses)]
+        row = len(self.losses)
         self.losses.append(loss)
         self.rates.append(learning_rate)
         for group, arrays in groups.items():
-            buffers, place = self.groups[group], by_sample if group in BY_SAMPLE else row
+            buffers, by_sample = self.groups[group], group in BY_SAMPLE
             for name, array in arrays.items():
                 if name not in buffers:
-                    shape = (self.size, *array.shape[1:]) if group in BY_SAMPLE else array.shape
-                    buffers[name] = np.zeros((len(self.rows), *shape), array.dtype)
-                buffers[name][place] = array
+                    shape = (self.size, *array.shape[1:]) if by_sample else array.shape
+                    buffers[name] = np.zeros((self.count, *shape), array.dtype)
+                # Behind a short batch zeros stay.
+                buffers[name][(row, slice(len(array))) if by_sample else row] = array
 
     def trajectory(
         self, problem: Problem, final_values: Arrays, final_loss: np.ndarray, seconds: float

@@ -63,7 +63,9 @@ def test_spellings():
     with_decay = moments.replace("betas", "decoupled_weight_decay=decoupled, betas")
     assert by_kind["adamax"].torch.code == f"torch.optim.Adamax(parameters, {moments})"
     assert by_kind["radam"].torch.code == f"torch.optim.RAdam(parameters, {with_decay})"
-    assert by_kind["hard_sigmoid"].torch.about == "The derivative of F.hardsigmoid is a float32 1/6 in float64 too."
+    assert by_kind["hard_sigmoid"].torch.about == (
+        "Compute relu6(x + 3) / 6; the derivative of F.hardsigmoid is a float32 1/6 in float64 too."
+    )
     assert by_kind["softmax_cross_entropy"].torch.mentions == ("by_class",)
 
 

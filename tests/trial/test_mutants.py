@@ -1,7 +1,5 @@
 """The judge refuses every wrong rule and blames the right place, and it certifies what is only written otherwise."""
 
-from typing import get_args
-
 import pytest
 
 from backproof.backends.registry import DEFAULT, backend
@@ -16,6 +14,7 @@ from tests.trial.examples import problem_of
 from tests.trial.hints import HINTS
 from tests.trial.mutants import EQUIVALENT, MUTANTS
 from tests.trial.planting import DTYPES, gradients_only, outcome, planted
+from tests.trial.scenarios import members
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled", "loud_hints")
 
@@ -70,8 +69,7 @@ def test_without_a_wrong_rule_all_is_certified(example, name, dtype):
 
 def kinds(choice) -> set[str]:
     """The members of a union of the schema."""
-    union, *_ = get_args(choice)
-    return {member.kind for member in get_args(union) or (union,)}
+    return {member.kind for member in members(choice)}
 
 
 def test_every_kind_has_a_mutant():
