@@ -47,8 +47,9 @@ def certify_case(path: str | Path, mine: Callable | str | None = None) -> dict[s
             for result in comparison.finished:
                 judgements[f"{dtype}-{result.backend}"] = result.judgement
             failures += _failures(comparison, asked_for=mine is not None)
-    if failures:
-        raise NotCertified("\n".join(f"{case.name} {failure}" for failure in failures))
+    if failures or not judgements:
+        told = [f"{case.name} {failure}" for failure in failures]
+        raise NotCertified("\n".join(told) or f"{case.name}: nothing was judged: no backend ran it")
     return judgements
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import backproof
+from backproof import certify
 from backproof.report.judging.judge import Judgement
 from tests.report.running.test_isolation import CASE
 
@@ -61,6 +62,12 @@ def test_one_that_is_asked_for_must_be_there(case, monkeypatch):
     assert [*backproof.certify_case(case)] == ["float64-numpy"]
     with pytest.raises(backproof.NotCertified, match="neuron float64 torch: missing"):
         backproof.certify_case(case, "torch")
+
+
+def test_nothing_judged_is_nothing_certified(case, monkeypatch):
+    monkeypatch.setattr(certify, "DEFAULT", ())
+    with pytest.raises(backproof.NotCertified, match="nothing was judged: no backend ran it"):
+        backproof.certify_case(case)
 
 
 def test_two_runs_outside_the_tolerance(case):
