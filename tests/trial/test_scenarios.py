@@ -75,7 +75,7 @@ def test_drawn_cases_have_no_mistake(drawn):
 @pytest.fixture(scope="module")
 def structures() -> list[dict]:
     """Cases without their numbers, so many that a rare one is met whatever Hypothesis begins with."""
-    return examples(scenarios.structures(), 600)
+    return examples(scenarios.structures(), 400)
 
 
 def is_ragged(structure: dict) -> bool:
