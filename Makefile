@@ -52,7 +52,7 @@ fuzz: $(READY)
 	$(RUN) -m tests.trial.fuzz $(N)
 
 mutation: $(READY)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,mutation]"
+	$(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable ".[test,mutation]"
 	OMP_NUM_THREADS=1 $(RUN) -m tests.trial.mutation
 
 docs: report
@@ -61,7 +61,7 @@ docs: report
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	$(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
 	@touch $(READY)
 
 clean:
