@@ -1,4 +1,4 @@
-"""The order of work: run a case, judge it, draw it, write its section, let its trajectories go."""
+"""The order of work: run a case, judge it, tell it, let its trajectories go."""
 
 from __future__ import annotations
 
@@ -6,38 +6,27 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from backproof.backends.registry import BACKENDS, describe, label
-from backproof.backends.trajectory_files import load_run
-from backproof.cases.console.terminal import cut
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
-from backproof.cases.reading.load import Mistake
-from backproof.reference.exact_run import BITS, ExactRun, exact_run
-from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
+from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.running.cache import Cache, code, judgement_key, key_of, run_key
+from backproof.report.running.chapter import Chapter, DoneByDtype, Told, explain_case, tell_case
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import Done, Unit
 from backproof.report.running.saved_runs import Given, Saved
 from backproof.report.running.sites import Site
 from backproof.report.running.stored import dump
-from backproof.report.telling.case_section import case_section, figure_name, shown_steps
-from backproof.report.telling.depth import LayerGradient, gradients_by_layer
-from backproof.report.telling.escape import left_out
-from backproof.report.telling.overview import DEEP, whole_report
+from backproof.report.telling.case_page import case_page
 from backproof.report.telling.places import saved_run
 
-SECONDS_FOR_EXACT_RUN = 10.0
 # The verdicts that the same run would come to again.
 KEPT = {"certified", "differs", "undecided", "out of range", "unsupported"}
-DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
-
-DoneByDtype = dict[str, list[Done]]
 
 
 class Plan(NamedTuple):
@@ -57,6 +46,11 @@ class Plan(NamedTuple):
     runs: tuple[Given, ...] = ()
     saved: Saved | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the backends and the runs are called."""
+        return *map(label, self.backends), *dict.fromkeys(run.name for run in self.runs)
+
     def units(self, case: Case) -> Iterator[Unit]:
         """Yield the units of a case, in the order of the report."""
         for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
@@ -66,23 +60,6 @@ class Plan(NamedTuple):
             for run in self.runs:
                 if (run.header.case, run.header.dtype) == (case.name, dtype):
                     yield Unit(case, dtype, run.name, run.file)
-
-
-class Told(NamedTuple):
-    """What telling a case leaves, as data: results and pairs by dtype, and the rest."""
-
-    results: dict[str, list[Result]]
-    pairs: dict[str, list[Pair]]
-    section: str
-    layers: list[LayerGradient]
-    figure: bytes | None = None
-
-
-class Chapter(NamedTuple):
-    """What is left of a case once it is told; its verdicts are without trajectories."""
-
-    comparisons: list[Comparison]
-    told: Told
 
 
 # ---------------------------------------------------------------- all cases
@@ -196,12 +173,13 @@ class Work:
         if len(one.keys) == len(one.units):
             keys = [one.keys[position] for position in range(len(one.units))]
             parts = code("backproof.report.running.campaign")
-            key = key_of(self.plan.exact, dump(one.case), keys, *parts)
+            key = key_of(self.plan.exact, self.plan.names, dump(one.case), keys, *parts)
             told = self.cache.get(key, Told)
             if told and {*told.results} == {unit.dtype for unit in one.units}:
                 self.told[one.number] = one.chapter(told)
                 return
-        future = self.site.call(JUDGE, tell_case, self.plan.exact, one.case, one.done_by_dtype())
+        told = self.plan.exact, self.plan.names, one.case, one.done_by_dtype()
+        future = self.site.call(JUDGE, tell_case, *told)
         pending[future] = partial(self._told, one, key)
 
     def _told(self, one: _Open, key: str | None, future: Future[Told]) -> _Open:
@@ -218,6 +196,11 @@ class Work:
     def unfinished(self) -> list[Chapter]:
         """Return the chapters of cases that are not told, with the verdicts that there are."""
         return [_untold(one) for one in self.cases if one.done and one.number not in self.told]
+
+    def explained(self, step: int | None) -> Iterator[str]:
+        """Yield one step of the runs of each case, for the terminal."""
+        for one in self.cases:
+            yield self.site.call(JUDGE, explain_case, step, one.case, one.done_by_dtype()).result()
 
     def save_runs(self, output: Path) -> None:
         """Leave the runs beside the report, where `--from-runs` looks for them."""
@@ -265,108 +248,5 @@ def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
         return Result(done.result.backend, death.verdict, why, output=death.output)
 
     results = {dtype: [*map(result, done)] for dtype, done in one.done_by_dtype().items()}
-    comparisons, told = one.chapter(Told(results, {}, "", []))
-    return Chapter(comparisons, told._replace(section=case_section(comparisons, [])))
-
-
-def tell_case(exact: bool, case: Case, done: DoneByDtype) -> Told:  # noqa: FBT001
-    """Compare what the backends left of a case, draw it, and write its section."""
-    comparisons: list[Comparison] = []
-    for dtype, units in done.items():
-        bits = max((other.exact.bits for other in comparisons if other.exact), default=BITS)
-        comparisons.append(_compare(case, dtype, units, bits if exact else None))
-    notes: list[str] = []
-    make_layers = partial(_layers, comparisons[0])
-    layers = _unless_it_fails("the gradient size by layer", notes, make_layers) or []
-    figure = None
-    if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
-        figure = _unless_it_fails("the figure", notes, lambda: _figures().draw_run(comparisons))
-    section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
-    without = partial(replace, trajectory=None)
-    results = {one.dtype: [*map(without, one.results)] for one in comparisons}
-    return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
-
-
-def _figures() -> ModuleType:
-    """Import the module that draws, which needs matplotlib."""
-    from backproof.report.telling import figures
-
-    return figures
-
-
-def _unless_it_fails(what: str, notes: list[str], make: Callable[[], Any]) -> Any:
-    """Return what `make` returns; where it fails, None, and add a line on that to the notes."""
-    try:
-        return make()
-    except Exception as error:  # noqa: BLE001, telling never changes a verdict
-        notes.append(left_out(what, error))
-        return None
-
-
-def _compare(case: Case, dtype: str, done: list[Done], bits: int | None) -> Comparison:
-    """Compare the runs of a case at one dtype; `bits` are those of the exact run, if it is made."""
-    comparison = Comparison(case, materialise(case, dtype))
-    for result, file in done:
-        run = load_run(file, comparison.problem) if result.judgement else None
-        comparison.results.append(replace(result, trajectory=run))
-    comparison.pairs = list(pairs_of(comparison))
-    comparison.exact, comparison.no_exact = _exact(comparison, bits)
-    return comparison
-
-
-def _exact(comparison: Comparison, bits: int | None) -> tuple[ExactRun | None, str]:
-    """Return the exact run, or None and why there is none."""
-    if bits is None:
-        return None, "it was not asked for (--no-exact)"
-    if all(result.verdict != "certified" for result in comparison.results):
-        return None, "no run is certified"
-    steps = {*shown_steps(comparison)}
-    try:
-        exact = exact_run(comparison.problem, steps, SECONDS_FOR_EXACT_RUN, bits)
-    except Exception as error:  # noqa: BLE001, telling never changes a verdict
-        return None, cut(f"it failed: {type(error).__name__}: {error}", 400)
-    return exact, "" if exact else "it takes too long here"
-
-
-def _layers(comparison: Comparison) -> list[LayerGradient]:
-    """Return the gradients by layer of a certified run.
-
-    There are none where the last layer has no gradient to compare with.
-    """
-    certified = [result.trajectory for result in comparison.whole if result.verdict == "certified"]
-    runs = [run for run in certified if run.has_layers]
-    layers = gradients_by_layer(comparison.problem, runs[0]) if runs else []
-    return layers if layers and layers[-1].cotangent else []
-
-
-# ---------------------------------------------------------------- the whole
-
-
-def story(
-    chapters: list[Chapter], mistakes: list[Mistake], environment: dict[str, str], unfinished: str
-) -> dict[str, bytes]:
-    """Return the files of the report but for the JSON, by name.
-
-    Args:
-        chapters: of the cases.
-        mistakes: why files are no cases.
-        environment: the machine and the packages.
-        unfinished: what is missing in the report; empty if nothing is.
-    """
-    comparisons = [comparison for chapter in chapters for comparison in chapter.comparisons]
-    files, depth = {}, {}
-    for (first, *_), told in chapters:
-        if told.figure:
-            files[figure_name(first)] = told.figure
-        if len(told.layers) > 1:
-            depth[first.case.name] = told.layers
-    notes: list[str] = []
-    deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
-    if deep:
-        picture = _unless_it_fails("the figure", notes, lambda: _figures().draw_depth(deep))
-        if picture:
-            files[DEPTH_FIGURE] = picture
-            notes = [f"![]({DEPTH_FIGURE})"]
-    sections = [chapter.told.section for chapter in chapters]
-    report = whole_report(comparisons, sections, mistakes, depth, environment, unfinished, *notes)
-    return files | {"report.md": report.encode()}
+    comparisons, told = one.chapter(Told(results, {}, ""))
+    return Chapter(comparisons, told._replace(page=case_page(comparisons, [])))
