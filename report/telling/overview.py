@@ -16,6 +16,7 @@ from backproof.report.telling.cells import cell, some, table
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.escape import code, parts, text
 from backproof.report.telling.gaps import not_judged
+from backproof.report.telling.rows import filled
 
 DEEP = 4
 ABREAST, REASONS = 3, 3
@@ -194,10 +195,16 @@ def summary(comparisons: list[Comparison]) -> str:
     names = backend_names(comparisons)
     for abreast in range(ABREAST, 0, -1):
         groups = [names[at : at + abreast] for at in range(0, max(len(names), 1), abreast)]
-        tables = [matrix(comparisons, group, "simple") for group in groups]
-        if all(len(line) <= WIDTH for lines in tables for line in lines.splitlines()):
+        tables = [filled(comparisons, group) for group in groups]
+        if all(table.width <= WIDTH for table in tables):
             break
-    return "\n\n".join([*tables, *map(wrapped, _remarks(comparisons))])
+    written = [f"{table.head()}\n{table.rows(comparisons)}" for table in tables]
+    return "\n\n".join([*written, *remarks(comparisons)])
+
+
+def remarks(comparisons: list[Comparison]) -> list[str]:
+    """Return what is to be said below the table, each in lines that a terminal takes."""
+    return [*map(wrapped, _remarks(comparisons))]
 
 
 def _remarks(comparisons: list[Comparison]) -> Iterator[str]:
