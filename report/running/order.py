@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from backproof.cases.format.schema import Case
 
 TUTORIALS = ("neuron", "network", "xor", "depth")  # folders of shipped cases
-# A further worker of a kind is started where this many units wait for it, or so many seconds.
-PAYS, PATIENCE = 4, 4.0
+# A further worker of a kind is started where what waits for it costs as much, in seconds of the
+# machine that `cost` speaks of, or where it has waited for so many seconds.
+START, PATIENCE = 10.0, 4.0
 
 
 def in_order_of_work(opened: Sequence[Any]) -> list[Any]:
@@ -51,7 +52,7 @@ def cost(case: Case) -> float:
 
 
 def choose(
-    kinds: Sequence[str],
+    wanted: Sequence[tuple[str, float]],
     idle: AbstractSet[str],
     starting: AbstractSet[str],
     patient: bool,  # noqa: FBT001
@@ -63,14 +64,16 @@ def choose(
     backends rather than with one of them twice, which would import it, and compile, twice.
 
     Args:
-        kinds: of the workers for the units that wait.
+        wanted: for each unit that waits the kind of its worker, and what it costs.
         idle: kinds of which a worker is idle, or not there yet.
         starting: kinds of which one is being started.
         patient: whether something was finished lately.
     """
-    first = next((at for at, kind in enumerate(kinds) if kind in idle), None)
+    first = next((at for at, (kind, _) in enumerate(wanted) if kind in idle), None)
     if first is not None:
         return first
-    counts = Counter(kinds)
-    pays = {kind for kind in counts if not patient or counts[kind] >= PAYS} - starting
-    return next((at for at, kind in enumerate(kinds) if kind in pays), None)
+    waits: dict[str, float] = defaultdict(float)
+    for kind, taken in wanted:
+        waits[kind] += taken
+    pays = {kind for kind in waits if not patient or waits[kind] >= START} - starting
+    return next((at for at, (kind, _) in enumerate(wanted) if kind in pays), None)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from backproof.backends.registry import BACKENDS, describe, label
 from backproof.report.running.cache import Cache, code, key_of
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import ready
 from backproof.report.running.sites import Site
+
+
+@dataclass
+class Started:
+    """What is at work: what it is called, in which kind of worker, and since when."""
+
+    name: tuple[str, ...]
+    kind: str
+    since: float | None = None
 
 
 class Settings:
@@ -22,19 +32,24 @@ class Settings:
         kept = {name: cache.get(key, dict[str, str]) for name, key in self.keys.items()}
         self.rows = {name: row for name, row in kept.items() if row}
         new = [name for name in names if name not in self.rows]
-        self.judge = {site.call(JUDGE, ready): JUDGE} if new else {}
-        self.backends = {site.call(name, describe, name): name for name in new}
+        new = [JUDGE, *new] if new else []
+        asked = {kind: (describe, kind) if kind != JUDGE else (ready,) for kind in new}
+        calls = {kind: site.call(kind, *task) for kind, task in asked.items()}
+        self.tasks = {future: Started((kind, "started"), kind) for kind, future in calls.items()}
 
-    def asked(self) -> dict[Future, str]:
-        """Return what has not answered yet: the kinds of the workers that are being started."""
-        futures = self.judge | self.backends
-        return {future: kind for future, kind in futures.items() if not future.done()}
+    def unanswered(self) -> list[Future]:
+        """Return what has not answered yet."""
+        return [future for future in self.tasks if not future.done()]
+
+    def starting(self) -> set[str]:
+        """Return the kinds of which a worker is being started."""
+        return {self.tasks[future].kind for future in self.unanswered()}
 
     def told(self) -> list[dict[str, str]]:
         """Return the rows of the backends that have answered."""
-        for future, name in self.backends.items():
-            if future.done() and not future.cancelled():
-                self.rows[name] = self._answer(name, future)
+        for future, task in self.tasks.items():
+            if task.kind != JUDGE and future.done() and not future.cancelled():
+                self.rows[task.kind] = self._answer(task.kind, future)
         there = [name for name in self.names if name in self.rows]
         return [self.rows[name] | {"backend": label(name)} for name in there]
 

@@ -20,7 +20,7 @@ from backproof.report.running.campaign import Chapter, DoneByDtype, Plan, Told, 
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import Done, Unit
 from backproof.report.running.order import PATIENCE, choose, cost, in_order_of_work
-from backproof.report.running.settings import Settings
+from backproof.report.running.settings import Settings, Started
 from backproof.report.running.sites import Site
 from backproof.report.running.stored import dump
 from backproof.report.telling.case_section import case_section
@@ -64,13 +64,10 @@ class _Open:
 
 
 @dataclass
-class _Task:
-    """What is pending: what it is called, in which kind of worker it is, and what is done then."""
+class _Task(Started):
+    """What is pending, and what is done when it is not any more."""
 
-    name: tuple[str, ...]
-    kind: str
-    finish: Callable[[Future], _Open]
-    since: float | None = None
+    finish: Callable[[Future], _Open] = field(kw_only=True)
 
 
 class Work:
@@ -108,7 +105,7 @@ class Work:
             while (at := self._choose(waiting, patient)) is not None:
                 self._next(self._begin(*waiting.pop(at)))
                 patient = True
-            futures = {*self.pending, *self.settings.asked()}
+            futures = {*self.pending, *self.settings.unanswered()}
             done, _ = wait(futures, PATIENCE if waiting else None, FIRST_COMPLETED)
             patient = bool(done)
             for future in done & self.pending.keys():
@@ -116,12 +113,12 @@ class Work:
 
     def running(self) -> list[tuple[tuple[str, ...], float]]:
         """Return what is at work now, by what it is called, and for how many seconds."""
-        now, found = time.monotonic(), []
-        for future, task in self.pending.copy().items():
-            if future.running():
-                task.since = task.since or now
-                found.append((task.name, now - task.since))
-        return found
+        now = time.monotonic()
+        tasks = [*self.settings.tasks.items(), *self.pending.copy().items()]
+        at_work = [task for future, task in tasks if future.running()]
+        for task in at_work:
+            task.since = task.since or now
+        return [(task.name, now - task.since) for task in at_work]
 
     def done(self) -> tuple[int, int]:
         """Return how many units are done, and how many there are."""
@@ -136,14 +133,14 @@ class Work:
 
     def _choose(self, waiting: list[tuple[_Open, int]], patient: bool) -> int | None:  # noqa: FBT001
         """Return which of the waiting units is begun now; None if none is."""
-        starting = self.settings.asked().values()
+        starting = self.settings.starting()
         if JUDGE in starting or len(self.pending) + len(starting) >= self.site.ahead:
             return None
-        units = (one.units[position] for one, position in waiting)
-        kinds = [JUDGE if unit.file else unit.backend for unit in units]
+        units = [(one.units[position], one.cost) for one, position in waiting]
+        wanted = [(JUDGE if unit.file else unit.backend, cost) for unit, cost in units]
         busy = Counter(task.kind for task in self.pending.values())
-        idle = {kind for kind in kinds if busy[kind] < max(self.workers[kind], 1)}
-        return choose(kinds, idle - {*starting}, {*starting}, patient)
+        idle = {kind for kind, _ in wanted if busy[kind] < max(self.workers[kind], 1)}
+        return choose(wanted, idle - starting, starting, patient)
 
     def _submit(self, task: _Task, future: Future) -> None:
         """Note what is pending."""
@@ -159,7 +156,7 @@ class Work:
         if isinstance(found, Done):
             return self._done(one, position, found, kept=True)
         kind = JUDGE if found.file else unit.backend
-        task = _Task(unit.name, kind, partial(self._finish, one, position))
+        task = _Task(unit.name, kind, finish=partial(self._finish, one, position))
         self._submit(task, self.site.unit(found))
         return one
 
@@ -229,7 +226,9 @@ class Work:
                 self.told[one.number] = one.chapter(told)
                 return
         future = self.site.call(JUDGE, tell_case, self.plan.exact, one.case, one.done_by_dtype())
-        self._submit(_Task((one.case.name,), JUDGE, partial(self._told, one, key)), future)
+        self._submit(
+            _Task((one.case.name, "compared"), JUDGE, finish=partial(self._told, one, key)), future
+        )
 
     def _told(self, one: _Open, key: str | None, future: Future[Told]) -> _Open:
         """Keep how a case was told."""

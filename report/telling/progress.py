@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from backproof.cases.console.command import Heedless, say
@@ -47,7 +48,7 @@ class Progress:
         verbose: a line a unit too.
         lines: a line a case, on stderr.
         columns: of the table whose rows are printed on stdout, if they are.
-        live: what moves, on stderr; None where that is no terminal.
+        moving: makes what moves, on stderr; None where that is no terminal.
         printed: the cases whose rows were printed.
     """
 
@@ -55,6 +56,7 @@ class Progress:
     verbose: bool = False
     lines: bool = False
     columns: Columns | None = None
+    moving: Callable[[Progress], Live] | None = None
     live: Live | None = None
     work: Working | None = None
     printed: set[str] = field(default_factory=set)
@@ -79,11 +81,21 @@ class Progress:
 
     def _say(self, words: str, *, error: bool = True) -> None:
         """Print above what moves."""
+        self.stop()
+        say(words, error=error)
+        self.move()
+
+    def move(self) -> None:
+        """Show what moves, below all that is printed."""
+        if self.moving:
+            self.live = self.moving(self)
+            self.live.start()
+
+    def stop(self) -> None:
+        """Remove what moves."""
         if self.live:
             self.live.stop()
-        say(words, error=error)
-        if self.live:
-            self.live.start()
+            self.live = None
 
     def __rich__(self) -> Group:
         """Draw who is at work, and what is left."""
@@ -129,9 +141,8 @@ def lines_of(running: list[tuple[tuple[str, ...], float]]) -> Iterator[str]:
 
 
 def _named(name: tuple[str, ...]) -> tuple[str, ...]:
-    """Return case, dtype and backend; of a case that is being compared these words."""
-    case, *rest = map(plain, name)
-    return (case, *rest) if rest else (case, "compared", "")
+    """Return three parts of a name."""
+    return tuple(map(plain, (*name, "", "")))[:3]
 
 
 def clock(seconds: float) -> str:
@@ -208,7 +219,10 @@ def shown(
     from rich.live import Live
 
     console = Console(file=cast(TextIO, Heedless(sys.stderr)))
-    redirected = {"redirect_stdout": False, "redirect_stderr": False}
-    with Live(progress, console=console, transient=True, **redirected) as progress.live:
+    options = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
+    progress.moving = partial(Live, console=console, **options)
+    progress.move()
+    try:
         yield progress
-    progress.live = None
+    finally:
+        progress.stop()
