@@ -9,15 +9,19 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic.json_schema import GenerateJsonSchema
 from tabulate import tabulate
 
 from backproof.cases.console.command import as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain
-from backproof.cases.format.schema import Case
-from backproof.cases.reading.load import load_all
+from backproof.cases.format.basics import as_text
+from backproof.cases.reading.files import InvalidCase, named
+from backproof.cases.reading.kept import Kept, Row
+
+if TYPE_CHECKING:  # slow to import
+    from backproof.cases.format.schema import Case
 
 INVALID, NOTHING = 2, 5
 COLUMNS = ("case", "network", "steps", "dtypes", "title")
@@ -46,31 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# ---------------------------------------------------------------- the schema
-
-
-class _WithoutNull(GenerateJsonSchema):
-    """A key that may be left out is never null in a case, and needs no title beside its name."""
-
-    def nullable_schema(self, schema: Any) -> dict:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: Any) -> dict:
-        absent = schema.get("default") is None
-        return self.generate_inner(schema["schema"]) if absent else super().default_schema(schema)
-
-    def field_title_should_be_set(self, _: Any) -> bool:
-        return False
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a case file."""
-    schema = Case.model_json_schema(schema_generator=_WithoutNull)
-    draft = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": draft, **schema, "title": "A training scenario of backproof"}
-
-
 def _print_schema() -> int:
+    from backproof.cases.format.json_schema import json_schema
+
     print(json.dumps(json_schema(), indent=2))
     return 0
 
@@ -79,30 +61,47 @@ def _print_schema() -> int:
 
 
 def _validate(paths: list[str]) -> int:
-    cases, mistakes = load_all(paths)
-    if cases:
-        print(_table(cases))
+    """Print a row a valid case, and every mistake; what has not changed is not read again."""
+    names, mistakes = named(paths)
+    kept, rows = Kept(), []
+    for file, name in names.items():
+        try:
+            rows.append((plain(as_text(name)), *_row(kept, file)))
+        except InvalidCase as invalid:
+            mistakes += invalid.mistakes
+    kept.save()
+    if rows:
+        print(_table(rows))
     for mistake in mistakes:
         say(cut(plain(mistake)), error=True)
-    if not cases and not mistakes:
+    if not rows and not mistakes:
         say("no case found", error=True)
         return NOTHING
     return INVALID if mistakes else 0
 
 
-def _table(cases: list[Case]) -> str:
+def _row(kept: Kept, file: Path) -> Row:
+    """Return what a row says of a case behind its name; raise InvalidCase for a mistake."""
+    state = kept.state(file)
+    if row := kept.get(state):
+        return row
+    from backproof.cases.reading.load import load
+
+    case = load(file)
+    row = _network(case), str(case.steps), _dtypes(case), case.title
+    if kept.state(file) == state:  # it was not written anew meanwhile
+        kept.put(state, row)
+    return row
+
+
+def _table(rows: list[Row]) -> str:
     """Return one line a case; the title gets what the other columns leave of the width."""
-    rows = [_row(case) for case in cases]
+    rows = [(name, _cut(network, WIDEST_NETWORK), *rest) for name, network, *rest in rows]
     widths = [max(map(len, column)) for column in zip(*rows, COLUMNS, strict=True)]
     room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
     rows = [(*row, _cut(title, max(room, NARROWEST_TITLE))) for *row, title in rows]
     alignment = ("left", "left", "right", "left", "left")
     return tabulate([COLUMNS, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
-
-
-def _row(case: Case) -> tuple[str, ...]:
-    network = _cut(_network(case), WIDEST_NETWORK)
-    return plain(case.name), network, str(case.steps), _dtypes(case), case.title
 
 
 def _network(case: Case) -> str:

@@ -10,27 +10,27 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast, get_args
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from backproof.backends.registry import DEFAULT, chosen, free_name, label
-from backproof.cases.console.command import INTERRUPTED, Heedless, as_called, run_command, say
+from backproof.cases.console.command import INTERRUPTED, as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain, wrapped
-from backproof.cases.format.fields import listed
-from backproof.cases.format.schema import Case, Dtype
-from backproof.cases.reading.load import Mistake, load_all
+from backproof.cases.format.basics import DTYPES
 
 if TYPE_CHECKING:  # slow to import
+    from backproof.cases.format.schema import Case
+    from backproof.cases.reading.files import Mistake
+    from backproof.report.judging.outcome import Comparison
     from backproof.report.running.cache import Cache
-    from backproof.report.running.campaign import Plan, Work
+    from backproof.report.running.plan import Plan
+    from backproof.report.running.work import Work
+    from backproof.report.telling.progress import Progress
+    from backproof.report.telling.rows import Columns
 
 USAGE, NOTHING = 2, 5
-DTYPES = get_args(Dtype)
 FAIL_ON = ("difference", "incomplete", "unsupported")
 DESCRIPTION = (
     "Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
@@ -75,6 +75,10 @@ def parser() -> argparse.ArgumentParser:
     add("--step", type=_from_zero, metavar="K", help=first)
     least = "the least that fails (default: incomplete)"
     add("--fail-on", choices=FAIL_ON, default="incomplete", help=least)
+    add = parser.add_mutually_exclusive_group().add_argument
+    quiet = "print the verdict and where the report is, nothing else"
+    add("--quiet", action="store_true", help=quiet)
+    add("--verbose", action="store_true", help="a line on stderr for each case and run")
     add = parser.add_argument_group("what is judged").add_argument
     backend = f"run this backend only; repeatable. {OWN_BACKEND}"
     add("--backend", action="append", type=_backend, metavar="NAME", help=backend)
@@ -95,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _report(arguments: argparse.Namespace) -> int:
     """Read the cases, and report on those that are asked for."""
+    from backproof.cases.reading.load import load_all
+
     if arguments.step is not None and not arguments.explain:
         _complain("--step is of --explain CASE")
         return USAGE
@@ -121,7 +127,7 @@ def _report(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace, cases: list[Case]) -> Plan:
     """Return what to do with every case; raise UsageError where the arguments are at odds."""
     from backproof.backends.trajectory_files import NotARun, read_header
-    from backproof.report.running.campaign import Plan
+    from backproof.report.running.plan import Plan
     from backproof.report.running.saved_runs import Given, Saved, matched
 
     dtypes = tuple(arguments.dtype or DTYPES)
@@ -150,6 +156,8 @@ def _repeated(things: list) -> list:
 
 def _nothing(arguments: argparse.Namespace, cases: list[Case]) -> str:
     """Say why nothing is left to be run; empty if something is."""
+    from backproof.cases.format.message import listed
+
     if not cases:
         return f"no run in {arguments.from_runs / 'runs'} is of a case here"
     found = dict.fromkeys(dtype for case in cases for dtype in case.dtypes)
@@ -175,9 +183,9 @@ def run(
 
     The modules that are slow to import are imported here.
     """
-    from backproof.report.running.campaign import Work, descriptions
     from backproof.report.running.isolation import limits
     from backproof.report.running.sites import UnreachableError, site
+    from backproof.report.running.work import Work
 
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
@@ -189,15 +197,18 @@ def run(
     with _folder(arguments) as (cache, folder):
         interrupted, described = False, []
         try:
-            with site(arguments.executor, jobs, limit, folder) as place, _progress() as progress:
-                work = Work(plan, cases, place, cache)
+            with (
+                site(arguments.executor, jobs, limit, folder) as place,
+                _shown(arguments, plan, cases) as progress,
+            ):
+                work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
-                    described = descriptions(plan, place, cache)
-                    list(progress.track(work.chapters(), total=len(work.cases)))
+                    work.do()
                     if arguments.explain:
                         return _explain(arguments, work, mistakes)
                 except KeyboardInterrupt:
                     interrupted = True
+                described = work.described()
         except UnreachableError as error:
             raise UsageError(str(error)) from None
         return _write(arguments, work, mistakes, described, interrupted=interrupted)
@@ -211,6 +222,23 @@ def _explain(arguments: argparse.Namespace, work: Work, mistakes: list[Mistake])
         say(f"{words}\n")
     comparisons = [one for chapter in work.told.values() for one in chapter.comparisons]
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
+
+
+def _shown(
+    arguments: argparse.Namespace, plan: Plan, cases: list[Case]
+) -> AbstractContextManager[Progress]:
+    """Return what shows the progress."""
+    from backproof.report.telling.progress import shown
+    from backproof.report.telling.rows import planned
+
+    units = [unit.name for case in cases for unit in plan.units(case)]
+    backends = [*dict.fromkeys(name for *_, name in units)]
+
+    def columns(room: int) -> Columns | None:
+        return planned({unit[:2] for unit in units}, backends, room) if units else None
+
+    many = len({name for name, *_ in units})
+    return shown(many, quiet=arguments.quiet, verbose=arguments.verbose, columns=columns)
 
 
 def _write(
@@ -229,7 +257,6 @@ def _write(
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
     from backproof.report.telling.json_rows import exit_code, results_json
-    from backproof.report.telling.overview import summary
     from backproof.report.telling.sentence import headline, verdict_sentence
 
     chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
@@ -253,11 +280,24 @@ def _write(
     except OSError as error:
         where = f"{os.environ[SUMMARY]}, where {SUMMARY} expects the report"
         _complain(f"cannot write to {where}: {error.strerror}")
-    say(f"{summary(comparisons)}\n\n{wrapped(verdict)}")
+    for words in () if arguments.quiet else _table(work.progress, comparisons):
+        say(f"{words}\n")
+    say(wrapped(verdict))
     say(f"\nThe report is in {plain(output / 'report.md')}.")
     if interrupted:
         return INTERRUPTED
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
+
+
+def _table(progress: Progress, comparisons: list[Comparison]) -> list[str]:
+    """Return the table of verdicts, or what is not printed of it yet, and the remarks on it."""
+    from backproof.report.telling.overview import remarks, summary
+
+    if not progress.printed:
+        return [summary(comparisons)]
+    left = [one for one in comparisons if one.case.name not in progress.printed]
+    more = [progress.columns.rows(left)] if left else []
+    return ["\n".join(more), *remarks(comparisons)]
 
 
 @contextmanager
@@ -275,7 +315,8 @@ def _folder(arguments: argparse.Namespace) -> Iterator[tuple[Cache | None, Path]
 
 def _cache() -> Cache | None:
     """Return the cache; say why there is none where it can't be written."""
-    from backproof.report.running.cache import PLACE, Cache, cache_folder
+    from backproof.cases.reading.kept import PLACE, cache_folder
+    from backproof.report.running.cache import Cache
 
     try:
         cache = Cache(cache_folder())
@@ -352,13 +393,6 @@ def _positive(text: str) -> float:
         if 0 < float(text) < float("inf"):
             return float(text)
     raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
-
-
-def _progress() -> Progress:
-    """Return the bar, which counts cases."""
-    bar, console = BarColumn(bar_width=16), Console(file=cast(TextIO, Heedless(sys.stderr)))
-    columns = TextColumn("cases"), bar, MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console, transient=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import Problem, materialise
-from backproof.report.running.cache import PLACE
+from backproof.cases.reading.kept import PLACE
 
 SMALL = {
     "title": "small",

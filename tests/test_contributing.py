@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "CONTRIBUTING.md"
 PROGRAM = """
 import json, sys
-from backproof.cases.__main__ import json_schema
+from backproof.cases.format.json_schema import json_schema
 from backproof.cases.format.schema import CASES
 from backproof.cases.reading.load import load
 from backproof.cases.problem import materialise

@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from backproof.cases.format.basics import CASES, Dtype, as_text
 from backproof.cases.format.concept import Concept, Count, Line, Positive
 from backproof.cases.format.fields import Array, OneOf, Part, Printed, again
 from backproof.cases.format.layers.table import Layer
@@ -35,11 +36,6 @@ from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.network import Network
 from backproof.cases.format.objectives import Objective, lowered
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer
-
-CASES = Path(__file__).resolve().parents[1]
-
-Dtype = Literal["float64", "float32", "float16", "bfloat16"]
-
 
 # ---------------------------------------------------------------- parameters and data
 
@@ -280,8 +276,7 @@ class Case(Concept):
 
         Bytes in it that are no text are written as `\xff`.
         """
-        name = self._name or self._path.stem
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return as_text(self._name or self._path.stem)
 
     @property
     def is_shipped(self) -> bool:

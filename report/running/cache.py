@@ -30,23 +30,10 @@ from backproof.cases.problem import Problem
 from backproof.report.running.stored import NotStoredError, dump, load, opened, sealed
 from backproof.report.telling.environment import processor
 
-PLACE = "BACKPROOF_CACHE"
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
 KEPT = ".kept"
 OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
-
-
-def cache_folder() -> Path:
-    """Return where finished work is kept: `$BACKPROOF_CACHE`, or a folder among the user's caches.
-
-    Raises:
-        RuntimeError: if the user has no home.
-    """
-    if place := os.environ.get(PLACE):
-        return Path(place).expanduser()
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return (caches if caches.is_absolute() else Path.home() / ".cache") / "backproof"
 
 
 class KeptRun(NamedTuple):

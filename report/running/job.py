@@ -26,6 +26,11 @@ class Unit(NamedTuple):
     backend: str
     file: Path | None = None
 
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """Case, dtype and backend, as they are called in the report."""
+        return self.case.name, self.dtype, label(self.backend)
+
 
 class Done(NamedTuple):
     """What came of a unit, without its trajectory, and the file of that, if there is one."""
@@ -61,6 +66,11 @@ def _failure(name: str, said: Result) -> Result:
     """Take from a backend's process why there is no run, and nothing else that it may say."""
     verdict = said.verdict if said.verdict in FAILURES else "error"
     return replace(said, backend=name, verdict=verdict, judgement=None, trajectory=None)
+
+
+def ready() -> bool:
+    """Say that a worker has imported what it needs to judge."""
+    return True
 
 
 def run_unit(unit: Unit, file: Path) -> Result | None:

@@ -31,10 +31,12 @@ class Site:
         here: takes calls of `workers`, as many at a time as there are jobs.
         folder: for the runs of finished units.
         jobs: how many units are done at a time.
+        ahead: how many are handed over at a time.
     """
 
     def __init__(self, workers: Workers | NoWorkers, here: Executor, folder: Path, jobs: int):
         self.workers, self.here, self.folder, self.jobs = workers, here, folder, jobs
+        self.ahead = jobs
 
     def unit(self, unit: Unit) -> Future[Done]:
         """Run and judge a unit."""
@@ -50,13 +52,14 @@ class Cluster(Site):
 
     def __init__(self, site: Site, there: Executor, jobs: int, limits: Limits):
         super().__init__(site.workers, site.here, site.folder, jobs)
-        self.there, self.limits = there, limits
+        self.there, self.limits, self.ahead = there, limits, 2 * jobs
 
     def unit(self, unit: Unit) -> Future[Done]:
         """Run and judge a unit there, and take its run over."""
         if unit.file:
             return super().unit(unit)
         ours: Future[Done] = Future()
+        ours.set_running_or_notify_cancel()
         theirs = self.there.submit(do_there, unit, self.limits, sources(JOB))
         theirs.add_done_callback(lambda _: self._take_over(theirs, ours))
         return ours

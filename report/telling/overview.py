@@ -15,6 +15,7 @@ from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.escape import parts, text
 from backproof.report.telling.not_certified import not_certified
 from backproof.report.telling.pairs import drift_in_short
+from backproof.report.telling.rows import filled
 from backproof.report.telling.sentence import backend_names, counts_of, total
 
 DEEP = 4
@@ -101,7 +102,7 @@ def _by_folder(comparisons: list[Comparison]) -> str:
 
 def _every_run(comparisons: list[Comparison]) -> Iterator[str]:
     yield matrix_by_case(comparisons)
-    yield from map(text, remarks(comparisons))
+    yield from map(text, _remarks(comparisons))
 
 
 def matrix_by_case(comparisons: list[Comparison]) -> str:
@@ -140,13 +141,19 @@ def summary(comparisons: list[Comparison]) -> str:
     names = backend_names(comparisons)
     for abreast in range(ABREAST, 0, -1):
         groups = [names[at : at + abreast] for at in range(0, max(len(names), 1), abreast)]
-        tables = [matrix(comparisons, group) for group in groups]
-        if all(len(line) <= WIDTH for lines in tables for line in lines.splitlines()):
+        tables = [filled(comparisons, group) for group in groups]
+        if all(table.width <= WIDTH for table in tables):
             break
-    return "\n\n".join([*tables, *map(wrapped, remarks(comparisons))])
+    written = [f"{table.head()}\n{table.rows(comparisons)}" for table in tables]
+    return "\n\n".join([*written, *remarks(comparisons)])
 
 
-def remarks(comparisons: list[Comparison]) -> Iterator[str]:
+def remarks(comparisons: list[Comparison]) -> list[str]:
+    """Return what is to be said below the table, each in lines that a terminal takes."""
+    return [*map(wrapped, _remarks(comparisons))]
+
+
+def _remarks(comparisons: list[Comparison]) -> Iterator[str]:
     """Say what a star means, if there is one; what is not counted, and what is not recorded."""
     if any(cell(result).endswith("*") for one in comparisons for result in one.finished):
         yield STARRED
@@ -175,16 +182,6 @@ def _not_recorded(comparisons: list[Comparison]) -> list[str]:
                 missing = dict.fromkeys(result.message.split("; "))
                 told.setdefault(result.backend, {}).update(missing)
     return [f"{name}: {'; '.join(missing)}" for name, missing in told.items()]
-
-
-def matrix(comparisons: list[Comparison], names: list[str]) -> str:
-    """Write a row for each case and dtype in plain text: the verdict of these backends."""
-    rows = []
-    for comparison in comparisons:
-        cells = {result.backend: cell(result) for result in comparison.results}
-        row = [comparison.case.name, comparison.dtype]
-        rows.append([*row, *(cells.get(backend, "") for backend in names)])
-    return table(rows, ["case", "dtype", *names], "simple")
 
 
 def _ledger(comparisons: list[Comparison]) -> str:

@@ -38,7 +38,8 @@ def headline(comparisons: list[Comparison], mistakes: list[Mistake], unfinished:
     all_certified = all(result.verdict == "certified" for result in results)
     all_well = results and all_certified and len(told) == 1 and not unfinished
     sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(told)
-    return f"{unfinished}{sentence}{_gaps(comparisons)}.{_caveat(comparisons)}"
+    largest = f" {largest_share(comparisons)}" if all_well else ""
+    return f"{unfinished}{sentence}{_gaps(comparisons)}.{largest}{_caveat(comparisons)}"
 
 
 def counts_of(results: list[Result]) -> str:
@@ -69,19 +70,16 @@ def _all_certified(comparisons: list[Comparison], runs: int) -> str:
     ledger = total(comparisons)
     who = f"All {runs} runs are" if runs > 1 else "The only run is"
     compared = f"{counted(ledger.elements, 'number')} at {counted(ledger.steps, 'recorded step')}"
-    told = f"{who} certified: each of {compared} lies within the derived allowance of the truth"
-    return f"{told}; {largest_share(comparisons)}"
+    return f"{who} certified: each of {compared} lies within the derived allowance of the truth"
 
 
 def largest_share(comparisons: list[Comparison]) -> str:
     """Say how much of its allowance the number used that used most, of all certified runs."""
     runs = [(one, result) for one in comparisons for result in one.finished]
     certified = [(one, result) for one, result in runs if result.verdict == "certified"]
-    if not certified:
-        return ""
     comparison, result = max(certified, key=lambda run: run[1].judgement.budget)
     share = of_the_allowed(result.judgement.budget)
-    return f"the largest error is {share} ({where(comparison, result)})"
+    return f"The largest error is {share} ({where(comparison, result)})."
 
 
 def where(comparison: Comparison, result: Result) -> str:

@@ -79,7 +79,7 @@ def test_interrupted(monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "load_all", interrupted)
+    monkeypatch.setattr(command, "named", interrupted)
     assert command.main([]) == 130
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from backproof.cases.__main__ import json_schema
 from backproof.cases.console.command import run_command
 from backproof.cases.format.concept import Concept
+from backproof.cases.format.json_schema import json_schema
 from backproof.cases.format.layers.activations import Activation
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.layers.table import Layer

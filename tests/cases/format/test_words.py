@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from backproof.cases.__main__ import json_schema
+from backproof.cases.format.json_schema import json_schema
 from backproof.cases.format.layers.table import Layer
 from backproof.cases.format.losses import Loss, Penalty
 from backproof.cases.format.optimizers import AnySchedule, Clip, Optimizer

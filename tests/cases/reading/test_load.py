@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from backproof.cases.format.schema import CASES
 from backproof.cases.problem import materialise
-from backproof.cases.reading.load import InvalidCase, find, load, load_all, names_of
+from backproof.cases.reading.files import find, names_of
+from backproof.cases.reading.load import InvalidCase, load, load_all
 
 yaml = YAML(typ="safe")
 GOOD = """\

@@ -168,19 +168,6 @@ def test_files_of_a_package_are_told_apart(tmp_path, monkeypatch):
     assert not {"torch", "backends", "os", "__future__"} & named_packages("backproof.backends.jax_autograd.eager")
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(cache.PLACE, "here")
-    assert cache.cache_folder() == Path("here")
-    monkeypatch.setenv(cache.PLACE, "~/here")
-    assert cache.cache_folder() == tmp_path / "here"
-    monkeypatch.delenv(cache.PLACE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert cache.cache_folder() == tmp_path / "x" / "backproof"
-    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
-    assert cache.cache_folder() == tmp_path / ".cache" / "backproof"
-
-
 @pytest.mark.parametrize(("place", "cleaned"), [("{}/x", "x"), ("x", "home/.cache"), ("", "home/.cache")])
 def test_make_clean_removes_the_cache_that_is_used_and_no_other(tmp_path, place, cleaned):
     """Where XDG_CACHE_HOME is relative it is none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backproof.report.running.cache import PLACE
+from backproof.cases.reading.kept import PLACE
 
 ROOT = Path(__file__).parents[3]
 CASE = """\

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from backproof.cases.console.terminal import MOST
+from backproof.cases.reading.kept import PLACE
 from backproof.report.running import isolation, worker
-from backproof.report.running.cache import PLACE
 from backproof.report.running.isolation import DiedError, Limits, NoWorkers, Workers, limits, place
 from backproof.report.running.stored import NotStoredError
 

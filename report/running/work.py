@@ -1,17 +1,17 @@
-"""The order of work: run a case, judge it, tell it, let its trajectories go."""
+"""The order of work: units are run and judged some at a time, and each case is told at its end."""
 
 from __future__ import annotations
 
 import shutil
-from collections import deque
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
 
-from backproof.backends.registry import BACKENDS, describe, label
+from backproof.backends.registry import label
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.outcome import Comparison, Result
@@ -19,50 +19,17 @@ from backproof.report.running.cache import Cache, code, judgement_key, key_of, r
 from backproof.report.running.chapter import Chapter, DoneByDtype, Told, explain_case, tell_case
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import Done, Unit
-from backproof.report.running.saved_runs import Given, Saved
+from backproof.report.running.order import PATIENCE, choose, cost, in_order_of_work
+from backproof.report.running.plan import Plan
+from backproof.report.running.settings import Settings, Started
 from backproof.report.running.sites import Site
 from backproof.report.running.stored import dump
 from backproof.report.telling.case_page import case_page
 from backproof.report.telling.places import saved_run
+from backproof.report.telling.progress import Progress
 
 # The verdicts that the same run would come to again.
 KEPT = {"certified", "differs", "undecided", "out of range", "unsupported"}
-
-
-class Plan(NamedTuple):
-    """What to do with every case.
-
-    Attributes:
-        dtypes: those of the case that are among these.
-        backends: what to run.
-        exact: make the exact runs in ball arithmetic too.
-        runs: runs that somebody else made.
-        saved: the runs of an earlier report, which are judged in place of new ones.
-    """
-
-    dtypes: tuple[str, ...]
-    backends: tuple[str, ...]
-    exact: bool = True
-    runs: tuple[Given, ...] = ()
-    saved: Saved | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the backends and the runs are called."""
-        return *map(label, self.backends), *dict.fromkeys(run.name for run in self.runs)
-
-    def units(self, case: Case) -> Iterator[Unit]:
-        """Yield the units of a case, in the order of the report."""
-        for dtype in (dtype for dtype in case.dtypes if dtype in self.dtypes):
-            for name in self.backends:
-                file = self.saved.of(case, dtype, name) if self.saved else None
-                yield Unit(case, dtype, name, file)
-            for run in self.runs:
-                if (run.header.case, run.header.dtype) == (case.name, dtype):
-                    yield Unit(case, dtype, run.name, run.file)
-
-
-# ---------------------------------------------------------------- all cases
 
 
 @dataclass
@@ -74,6 +41,12 @@ class _Open:
     units: list[Unit]
     done: dict[int, Done] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
+    since: float = 0.0
+
+    @cached_property
+    def cost(self) -> float:
+        """What a unit of it was thought to cost."""
+        return cost(self.case)
 
     def done_by_dtype(self) -> DoneByDtype:
         """Return what is done, in the order of the units."""
@@ -91,54 +64,123 @@ class _Open:
         return Chapter(comparisons, told)
 
 
-class Work:
-    """The units of all cases, done some at a time; a case is told as soon as its units are done."""
+@dataclass
+class _Task(Started):
+    """What is pending, and what is done when it is not any more."""
 
-    def __init__(self, plan: Plan, cases: list[Case], site: Site, cache: Cache | None):
+    finish: Callable[[Future], _Open] = field(kw_only=True)
+
+
+class Work:
+    """The units of all cases, done some at a time; a case is told as soon as its units are done.
+
+    Attributes:
+        cases: those that have units, in the order of the report.
+        told: the chapters, by the number of their case.
+        settings: of the backends.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cases: list[Case],
+        site: Site,
+        cache: Cache | None,
+        progress: Progress | None = None,
+    ):
         self.plan, self.site, self.cache = plan, site, cache
+        self.progress = progress or Progress(0)
         opened = (_Open(number, case, [*plan.units(case)]) for number, case in enumerate(cases))
         self.cases = [one for one in opened if one.units]
         self.told: dict[int, Chapter] = {}
+        self.pending: dict[Future, _Task] = {}
+        self.workers: Counter[str] = Counter()  # how many of a kind were at work at a time
+        self.settings = Settings(plan.backends, site, cache)
 
-    def chapters(self) -> Iterator[Chapter]:
-        """Yield the chapters as they are finished; `told` has them by the number of their case."""
-        waiting = deque((one, position) for one in self.cases for position in range(len(one.units)))
-        pending: dict[Future, Callable[[Future], _Open]] = {}
-        while waiting or pending:
-            while waiting and len(pending) < 2 * self.site.jobs:
-                one, position = waiting.popleft()
-                if future := self._begin(one, position):
-                    pending[future] = partial(self._finish, one, position)
-                yield from self._next(one, pending)
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                one = pending.pop(future)(future)
-                yield from self._next(one, pending)
+    def do(self) -> None:
+        """Do it all."""
+        order = in_order_of_work(self.cases)
+        waiting = [(one, position) for one in order for position in range(len(one.units))]
+        patient = True
+        while waiting or self.pending:
+            while (at := self._choose(waiting, patient)) is not None:
+                self._next(self._begin(*waiting.pop(at)))
+                patient = True
+            futures = {*self.pending, *self.settings.unanswered()}
+            done, _ = wait(futures, PATIENCE if waiting else None, FIRST_COMPLETED)
+            patient = bool(done)
+            for future in done & self.pending.keys():
+                self._next(self.pending.pop(future).finish(future))
+
+    def running(self) -> list[tuple[tuple[str, ...], float]]:
+        """Return what is at work now, by what it is called, and for how many seconds."""
+        now = time.monotonic()
+        tasks = [*self.settings.tasks.items(), *self.pending.copy().items()]
+        at_work = [task for future, task in tasks if future.running()]
+        for task in at_work:
+            task.since = task.since or now
+        return [(task.name, now - task.since) for task in at_work]
+
+    def done(self) -> tuple[int, int]:
+        """Return how many units are done, and how many there are."""
+        return sum(len(one.done) for one in self.cases), sum(len(one.units) for one in self.cases)
+
+    def share(self) -> float:
+        """Return the share of the work that is done, by what it was thought to cost."""
+        total = sum(one.cost * len(one.units) for one in self.cases)
+        return sum(one.cost * len(one.done) for one in self.cases) / total
 
     # ------------------------------------------------------------ units
 
-    def _begin(self, one: _Open, position: int) -> Future[Done] | None:
+    def _choose(self, waiting: list[tuple[_Open, int]], patient: bool) -> int | None:  # noqa: FBT001
+        """Return which of the waiting units is begun now; None if none is."""
+        starting = self.settings.starting()
+        if JUDGE in starting or len(self.pending) + len(starting) >= self.site.ahead:
+            return None
+        units = [(one.units[position], one.cost) for one, position in waiting]
+        wanted = [(JUDGE if unit.file else unit.backend, cost) for unit, cost in units]
+        busy = Counter(task.kind for task in self.pending.values())
+        idle = {kind for kind, _ in wanted if busy[kind] < max(self.workers[kind], 1)}
+        return choose(wanted, idle - starting, starting, patient)
+
+    def _submit(self, task: _Task, future: Future) -> None:
+        """Note what is pending."""
+        self.pending[future] = task
+        busy = sum(other.kind == task.kind for other in self.pending.values())
+        self.workers[task.kind] = max(self.workers[task.kind], busy)
+
+    def _begin(self, one: _Open, position: int) -> _Open:
         """Begin a unit, unless it need not be done again or can't be."""
+        one.since = one.since or time.monotonic()
+        unit = one.units[position]
+        found = self._found(one, position)
+        if isinstance(found, Done):
+            return self._done(one, position, found, kept=True)
+        kind = JUDGE if found.file else unit.backend
+        task = _Task(unit.name, kind, finish=partial(self._finish, one, position))
+        self._submit(task, self.site.unit(found))
+        return one
+
+    def _found(self, one: _Open, position: int) -> Done | Unit:
+        """Return what came of a unit before, or what is left to be done of it."""
         unit = one.units[position]
         if unit.file and not unit.file.is_file():
-            missing = Result(label(unit.backend), "missing", f"there is no run {unit.file}")
-            one.done[position] = Done(missing)
-            return None
+            return Done(Result(label(unit.backend), "missing", f"there is no run {unit.file}"))
         if unit.file or not self.cache:
-            return self.site.unit(unit)
+            return unit
         problem = materialise(unit.case, unit.dtype)
         run = run_key(problem, unit.backend)
         if run is None:
-            return self.site.unit(unit)
+            return unit
         kept = self.cache.run(run)
         file, digest = kept or (None, "")
         key = judgement_key(run, digest, problem)
         result = self.cache.get(key, Result)
         if result and (file or result.judgement is None):
-            one.keys[position], one.done[position] = key, Done(result, file)
-            return None
+            one.keys[position] = key
+            return Done(result, file)
         one.keys[position] = run
-        return self.site.unit(unit._replace(file=file))
+        return unit._replace(file=file)
 
     def _finish(self, one: _Open, position: int, future: Future[Done]) -> _Open:
         """Keep what came of a unit."""
@@ -155,32 +197,40 @@ class Work:
             key = judgement_key(run, digest, materialise(one.case, unit.dtype))
             self.cache.put(key, done.result)
             one.keys[position] = key
+        return self._done(one, position, done)
+
+    def _done(self, one: _Open, position: int, done: Done, *, kept: bool = False) -> _Open:
+        """Note what came of a unit."""
         one.done[position] = done
+        self.progress.unit(one.units[position].name, done.result, kept=kept)
         return one
 
     # ------------------------------------------------------------ telling
 
-    def _next(self, one: _Open, pending: dict[Future, Callable]) -> Iterator[Chapter]:
-        """Yield the chapter of a case that is told; begin to tell one whose units are done."""
+    def _next(self, one: _Open) -> None:
+        """Begin to tell a case whose units are done, and show one that is told."""
         if one.number not in self.told and len(one.done) == len(one.units):
-            self._tell(one, pending)
+            self._tell(one)
         if one.number in self.told:
-            yield self.told[one.number]
+            seconds = time.monotonic() - one.since
+            self.progress.case(self.told[one.number].comparisons, seconds)
 
-    def _tell(self, one: _Open, pending: dict[Future, Callable]) -> None:
+    def _tell(self, one: _Open) -> None:
         """Tell a case: at once, if it has been told before."""
         key = None
         if len(one.keys) == len(one.units):
             keys = [one.keys[position] for position in range(len(one.units))]
-            parts = code("backproof.report.running.campaign")
+            parts = code("backproof.report.running.chapter")
             key = key_of(self.plan.exact, self.plan.names, dump(one.case), keys, *parts)
             told = self.cache.get(key, Told)
             if told and {*told.results} == {unit.dtype for unit in one.units}:
                 self.told[one.number] = one.chapter(told)
                 return
-        told = self.plan.exact, self.plan.names, one.case, one.done_by_dtype()
-        future = self.site.call(JUDGE, tell_case, *told)
-        pending[future] = partial(self._told, one, key)
+        what = self.plan.exact, self.plan.names, one.case, one.done_by_dtype()
+        future = self.site.call(JUDGE, tell_case, *what)
+        self._submit(
+            _Task((one.case.name, "compared"), JUDGE, finish=partial(self._told, one, key)), future
+        )
 
     def _told(self, one: _Open, key: str | None, future: Future[Told]) -> _Open:
         """Keep how a case was told."""
@@ -196,6 +246,12 @@ class Work:
     def unfinished(self) -> list[Chapter]:
         """Return the chapters of cases that are not told, with the verdicts that there are."""
         return [_untold(one) for one in self.cases if one.done and one.number not in self.told]
+
+    def described(self) -> list[dict[str, str]]:
+        """Return what each backend says of itself, if it has, and which runs were given."""
+        runs = ((run.name, f"the run in {run.file}") for run in self.plan.runs)
+        given = [{"backend": name, "packages": what} for name, what in runs]
+        return [*self.settings.told(), *given]
 
     def explained(self, step: int | None) -> Iterator[str]:
         """Yield one step of the runs of each case, for the terminal."""
@@ -213,26 +269,6 @@ class Work:
                 elif done.file != saved:
                     saved.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(done.file, saved)
-
-
-def descriptions(plan: Plan, site: Site, cache: Cache | None) -> list[dict[str, str]]:
-    """Return what each backend says of itself, in its own process; and which runs were given."""
-    ours = [name for name in plan.backends if cache and name in BACKENDS]
-    keys = {name: key_of("settings", name, *code(BACKENDS[name])) for name in ours}
-    rows = {name: cache.get(key, dict[str, str]) for name, key in keys.items()}
-    asked = {name: site.call(name, describe, name) for name in plan.backends if not rows.get(name)}
-    for name, future in asked.items():
-        try:
-            rows[name] = future.result()
-            if name in keys:
-                cache.put(keys[name], rows[name])
-        except DiedError as death:
-            rows[name] = {"backend": label(name), "packages": death.message}
-    given = [{"backend": run.name, "packages": f"the run in {run.file}"} for run in plan.runs]
-    return [*(rows[name] | {"backend": label(name)} for name in plan.backends), *given]
-
-
-# ---------------------------------------------------------------- one case
 
 
 def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
