@@ -9,7 +9,7 @@ const PANELS = {
   drift: "largest difference of a parameter",
 };
 const DASHES = { float64: null, float32: "6 3", float16: "6 3 1.5 3", bfloat16: "1.5 3" };
-const TOP = 1.2, HEIGHT = 250, MARKED = 9, TICKS = 5;
+const TOP = 1.2, HEIGHT = 250, MARKED = 9, TICKS = 5, BINS = 60;
 const PAIRS = 6; // colours of pairs, --pair-0 to --pair-5
 const around = (corners, inner = 1, turn = 0) => Array.from({ length: corners }, (_, i) => {
   const angle = turn + 2 * Math.PI * i / corners, far = i % 2 ? inner : 1;
@@ -56,8 +56,9 @@ function scaleOf(panel, lines) {
   if (!values.length) return { domain: [0, 1], ticks: [] };
   const positive = values.filter((value) => value > 0);
   const low = d3.min(positive), high = d3.max(positive);
-  const isLog = panel === "drift" ? positive.length > 0 : positive.length > 0 && positive.length === values.length && high > 100 * low;
-  if (!isLog) return { nice: true, zero: panel === "drift", ticks: TICKS };
+  if (panel === "drift" && !positive.length) return { domain: [0, 1], ticks: [], words: values.some((value) => value) ? "no difference is finite" : "all runs are equal to the bit" };
+  const isLog = panel === "drift" || (positive.length > 0 && positive.length === values.length && high > 100 * low);
+  if (!isLog) return { nice: true, ticks: TICKS };
   const [first, last] = [Math.floor(Math.log10(low)), Math.max(Math.ceil(Math.log10(high)), Math.floor(Math.log10(low)) + 1)];
   const ticks = d3.range(first, last + 1, Math.ceil((last - first) / TICKS) || 1).map((exponent) => 10 ** exponent);
   return { type: "log", domain: [10 ** first, 10 ** last], ticks, tickFormat: power };
@@ -78,19 +79,27 @@ function marked(line, shift) {
   return [...seen.values()];
 }
 
-// The points at which a line leaves the panel, or has no number: the first of each stretch.
-function clipped(line) {
-  const outside = (point) => point && (point.value === null || point.value > TOP);
-  return line.points.filter((point, i) => outside(point) && !outside(line.points[i - 1]));
+// Return, for each backend, the highest share of its dtypes in each part of the axis, and the lowest.
+function envelopes(lines, last) {
+  const share = (point) => point.value === null ? Infinity : point.value;
+  return d3.groups(lines, (line) => line.name).map(([, some]) => {
+    const bins = d3.groups(some.flatMap((line) => line.points), (point) => Math.floor(Math.log1p(point.step) / Math.log1p(last || 1) * BINS));
+    const points = bins.map(([, inside]) => {
+      const peak = d3.greatest(inside, share);
+      return { step: peak.step, value: Math.min(share(peak), TOP), low: Math.min(d3.min(inside, share), TOP), isOut: share(peak) > TOP };
+    });
+    return { ...some[0], dtype: null, points: d3.sort(points, (point) => point.step) };
+  });
 }
 
 function linesOf(panel, line, i, count, isLog) {
-  const y = (point) => point.value === null || (isLog && point.value <= 0) ? NaN : panel === "share" ? Math.min(point.value, TOP) : point.value;
-  const style = { x: "step", y, clip: false };
+  const y = (point) => point.value === null || (isLog && point.value <= 0) ? NaN : point.value;
+  const begins = line.points.filter((point, at) => point.isOut && !line.points[at - 1]?.isOut);
   return [
-    Plot.line(line.points, { ...style, stroke: line.colour, strokeWidth: panel === "share" ? 1.1 : 1.6, strokeDasharray: DASHES[line.dtype] }),
-    line.marker && Plot.dot(marked(line, i / count), { ...style, fill: line.colour, symbol: symbol(line.marker), r: 3.2 }),
-    panel === "share" && Plot.text(clipped(line), { x: "step", y: TOP, text: () => "▲", fill: line.colour, fontSize: 12, className: "clipped" }),
+    panel === "share" && Plot.areaY(line.points, { x: "step", y1: "low", y2: "value", fill: line.colour, fillOpacity: 0.13 }),
+    Plot.line(line.points, { x: "step", y, stroke: line.colour, strokeWidth: 1.6, strokeDasharray: DASHES[line.dtype] }),
+    line.marker && Plot.dot(marked(line, i / count), { x: "step", y, fill: line.colour, symbol: symbol(line.marker), r: 3.2 }),
+    begins.length && Plot.text(begins, { x: "step", y: TOP, text: () => "▲", fill: line.colour, fontSize: 13, className: "clipped" }),
   ].filter(Boolean);
 }
 
@@ -98,7 +107,7 @@ function linesOf(panel, line, i, count, isLog) {
 function tips(lines, failures) {
   const steps = d3.group(lines.flatMap((line) => line.points.map((point) => ({ ...point, line }))), (point) => point.step);
   return d3.sort(steps, ([step]) => step).map(([step, points]) => {
-    const failing = failures.filter((failure) => failure.step === step).map((failure) => `✗ ${named(failure)} fails`);
+    const failing = failures.filter((failure) => failure.step === step).map((failure) => `✗ ${named(failure)} ${failure.verdict ?? "differs"}`);
     const values = points.map(({ line, value }) => `${named(line)}  ${number(value)}`);
     return { step, words: [`step ${whole(step)}`, ...values, ...failing].join("\n") };
   });
@@ -108,18 +117,19 @@ function drawnPanel(panel, lines, failures, width, last) {
   const scale = scaleOf(panel, lines), steps = d3.groups(failures, (failure) => failure.step).map(([step]) => ({ step }));
   const isLate = (mark) => Math.log1p(mark.step) > 0.6 * Math.log1p(last);
   const label = (some, textAnchor, dx) => Plot.text(some, { x: "step", frameAnchor: "top", dy: -14, dx, textAnchor, text: (mark) => `✗ step ${whole(mark.step)}`, fill: "var(--bad)", fontWeight: 650, className: "failing" });
-  const told = tips(lines, failures);
+  const told = tips(lines, failures), drawn = panel === "share" ? envelopes(lines, last) : lines;
   const plot = Plot.plot({
     width, height: HEIGHT, marginLeft: 50, marginRight: 14, marginTop: 26, marginBottom: 36, style: { fontSize: "12px", color: "inherit" },
     x: { type: "symlog", constant: 1, domain: [0, Math.max(last, 1)], ticks: stepTicks(last), tickFormat: (step) => step >= 1e4 && Number.isInteger(Math.log10(step)) ? power(step) : whole(step), label: "step", labelArrow: "none", labelAnchor: "center" },
-    y: { ...scale, label: null },
+    y: { ...scale, words: undefined, label: null },
     marks: [
       Plot.gridY({ ticks: scale.ticks }),
       panel === "share" && Plot.ruleY([1], { stroke: "currentColor", strokeOpacity: 0.7 }),
-      panel === "share" && Plot.text(["all that rounding allows"], { frameAnchor: "top-left", dx: 4, dy: 20, y: undefined, fill: "currentColor", fillOpacity: 0.75 }),
+      panel === "share" && Plot.text(["all of it: above is wrong"], { frameAnchor: "top-left", dx: 4, dy: 20, y: undefined, fill: "currentColor", fillOpacity: 0.75 }),
       Plot.ruleX(steps, { x: "step", stroke: "var(--bad)", strokeDasharray: "4 3", strokeWidth: 1.5, className: "failing-rule" }),
       label(steps.filter((mark) => !isLate(mark)), "start", -2), label(steps.filter(isLate), "end", 2),
-      ...lines.flatMap((line, i) => linesOf(panel, line, i, lines.length, scale.type === "log")),
+      ...drawn.flatMap((line, i) => linesOf(panel, line, i, drawn.length, scale.type === "log")),
+      scale.words && Plot.text([scale.words], { frameAnchor: "middle", fontSize: 13 }),
       Plot.ruleX(told, Plot.pointerX({ x: "step", stroke: "currentColor", strokeOpacity: 0.5, maxRadius: Infinity })),
       Plot.tip(told, Plot.pointerX({ x: "step", frameAnchor: "middle", title: "words", preferredAnchor: "left", maxRadius: Infinity, fontSize: 12, lineHeight: 1.3 })),
     ].filter(Boolean),

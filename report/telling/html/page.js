@@ -46,7 +46,7 @@ for (const item of data.cases) {
 }
 const runs = rows.flatMap((row) => row.runs);
 const BACKENDS = unique(runs.map((run) => run.backend));
-const CASES = Object.fromEntries(data.cases.map((item) => [`=${item.name}`, item]));
+const CASES = new Map(data.cases.map((item) => [item.name, item])), PAGES = new Map(data.cases.map((item) => [item.page, item]));
 const state = { sort: "", open: new Set(), home: "#", scroll: 0 };
 
 const rank = (some) => Math.min(...some.map((run) => RANKS[tone(run.verdict)]));
@@ -186,13 +186,14 @@ function showCase(item) {
 function route() {
   const pairs = location.hash.slice(1).split("&").map((part) => part.split("=").map((text) => { try { return decodeURIComponent(text); } catch { return text; } }));
   const asked = Object.fromEntries(pairs.map(([name, ...value]) => [name, value.join("=")]));
-  const item = CASES[`=${asked.case}`], wasHome = !home.hidden;
+  const item = CASES.get(asked.case) ?? PAGES.get(asked.page), wasHome = !home.hidden;
   if (item && wasHome) state.scroll = scrollY;
   home.hidden = Boolean(item);
   article.hidden = !item;
   find("nav#sections").hidden = Boolean(item);
   document.title = item ? `${item.name} · backproof report` : "backproof report";
   if (item) {
+    history.replaceState(null, "", linkTo(item.name));
     showCase(item);
     scrollTo(0, 0);
     return article.querySelector("h1").focus({ preventScroll: true });
@@ -221,6 +222,8 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", () => { render(); remember(); });
 form.addEventListener("reset", () => setTimeout(() => { render(); remember(); }));
 
+const intro = find("div#overview"); // what stands before its headings belongs above the table
+while (intro.firstElementChild && intro.firstElementChild.tagName !== "H2") form.before(intro.firstElementChild);
 for (const heading of document.querySelectorAll("#runs > h2, #overview > h2")) {
   const go = (event) => { event.preventDefault(); heading.scrollIntoView(); };
   find("nav#sections").append(h("a", { href: `#${heading.id}`, on: { click: go } }, heading.textContent));

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # slow to import
 HERE = Path(__file__).parent
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "figure.js", "page.js")
 BARE_TAG = re.compile(r"(</?(?:details|summary|b|br|code|em|strong|sub|sup)>|<details open>)")
-CASE_PAGE = re.compile(r"(?:\.{1,2}/)*cases/([^#]+)\.md(?:#.*)?")
+CASE_PAGE = re.compile(r"(?:\.{1,2}/)*cases/(.+)\.md(?:#.*)?", re.DOTALL)
 REPORT_PAGE = re.compile(r"(?:\.{1,2}/)*report\.md(#.*)?")
 NO_PICTURES: Mapping[str, bytes] = MappingProxyType({})
 DIGITS = 5  # of a number in a figure
@@ -51,6 +51,7 @@ class CaseOnPage(NamedTuple):
         rows: one a dtype and backend.
         body: the HTML of its page, which `body_of` makes.
         curves: what its figure shows; None without one.
+        page: the file of its page, to which the overview links; empty for `cases/NAME.md`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class CaseOnPage(NamedTuple):
     rows: list[RunRow]
     body: str
     curves: Curves | None
+    page: str = ""
 
 
 def html_report(
@@ -126,12 +128,19 @@ def _data(cases: list[CaseOnPage], looks: dict[str, Look]) -> dict:
             {
                 "name": case.name,
                 "title": case.title,
+                "page": _page(case.page or f"cases/{case.name}.md"),
                 "runs": [row._asdict() | {"share": _short(row.share)} for row in case.rows],
                 "figure": _figure(case.curves) if case.curves else None,
             }
             for case in cases
         ],
     }
+
+
+def _page(file: str) -> str | None:
+    """Return what links call the page of a case in this file: `xor-a` for `cases/xor-a.md`."""
+    found = CASE_PAGE.fullmatch(file)
+    return found and found[1]
 
 
 def _figure(curves: Curves) -> dict:
@@ -194,8 +203,8 @@ def _anchor(heading: str) -> str:
 
 def _in_page(link: str) -> str:
     """Return where a link to a page of the report leads in this one."""
-    if page := CASE_PAGE.fullmatch(link):
-        return f"#case={quote(unquote(page[1]))}"
+    if name := _page(unquote(link)):
+        return f"#page={quote(name)}"
     page = REPORT_PAGE.fullmatch(link)
     return (page[1] or "#") if page else link
 

@@ -60,9 +60,9 @@ def test_escaped_words_are_read_as_they_were(words):
 @pytest.mark.parametrize(
     ("link", "target"),
     [
-        ("cases/xor/two_four_one.md", "#case=xor/two_four_one"),
-        ("../cases/a%20b.md#float64-step-0", "#case=a%20b"),
-        ("cases/a&b.md", "#case=a%26b"),
+        ("cases/xor/two_four_one.md", "#page=xor/two_four_one"),
+        ("../cases/a%20b.md#float64-step-0", "#page=a%20b"),
+        ("cases/a&b.md", "#page=a%26b"),
         ("../../report.md", "#"),
         ("../report.md#environment", "#environment"),
         ("#environment", "#environment"),
