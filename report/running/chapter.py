@@ -22,7 +22,7 @@ from backproof.report.telling.depth import LayerGradient, gradients_by_layer
 from backproof.report.telling.escape import left_out
 from backproof.report.telling.explain import explained
 from backproof.report.telling.html.page import CaseOnPage, RunRow, body_of, html_report
-from backproof.report.telling.overview import DEEP, EVERY_RUN, Page, overview, whole_report
+from backproof.report.telling.overview import DEEP, EVERY_RUN, Page, body, overview, whole_report
 from backproof.report.telling.palette import looks
 from backproof.report.telling.places import page_of
 
@@ -186,30 +186,30 @@ def files_of(
             notes = [f"![{DEPTH_ALT}]({DEPTH_FIGURE})"]
     page = overview(comparisons, mistakes, deep, environment, *notes)
     failed: list[str] = []
-    html = _unless_it_fails(
-        "the report in HTML", lambda: html_of(chapters, page, sentence, names), failed
-    )
+    whole = partial(html_of, chapters, page, sentence, names, files)
+    html = _unless_it_fails("the report in HTML", whole, failed)
     page[""] = "\n\n".join([page[""], *failed])
     files["report.md"] = whole_report(sentence, page).encode()
     return files | ({"report.html": html} if html else {})
 
 
-def html_of(chapters: list[Chapter], page: Page, sentence: str, names: tuple[str, ...]) -> bytes:
+def html_of(
+    chapters: list[Chapter],
+    page: Page,
+    sentence: str,
+    names: tuple[str, ...],
+    pictures: dict[str, bytes],
+) -> bytes:
     """Write all of it as one HTML file, which has a table of its own of every run."""
-    words = "\n\n".join(
-        f"## {heading}\n\n{told}"
-        for heading, told in page.items()
-        if heading not in ("", EVERY_RUN)
-    )
     cases = [_on_page(*chapter) for chapter in chapters]
-    return html_report(sentence, f"{page['']}\n\n{words}", cases, looks(names))
+    return html_report(sentence, body(page, without=EVERY_RUN), cases, looks(names), pictures)
 
 
 def _on_page(comparisons: list[Comparison], told: Told) -> CaseOnPage:
     """Take what the HTML file shows of a case."""
     case = comparisons[0].case
     rows = [_row(one.dtype, result) for one in comparisons for result in one.results]
-    return CaseOnPage(case.name, case.title, rows, told.body, told.curves)
+    return CaseOnPage(case.name, case.title, rows, told.body, told.curves, page_of(case))
 
 
 def _row(dtype: str, result: Result) -> RunRow:

@@ -44,8 +44,13 @@ Page = dict[str, str]  # what stands under each heading
 
 def whole_report(sentence: str, page: Page) -> str:
     """Write the page."""
-    told = [f"## {heading}\n\n{words}" for heading, words in page.items() if heading]
-    return "\n\n".join(["# backproof report", f"**{text(sentence)}**", page[""], *told]) + "\n"
+    return f"# backproof report\n\n**{text(sentence)}**\n\n{body(page)}\n"
+
+
+def body(page: Page, without: str = "") -> str:
+    """Write what the page has under all headings, or all but one."""
+    headings = [heading for heading in page if heading and heading != without]
+    return "\n\n".join([page[""], *(f"## {heading}\n\n{page[heading]}" for heading in headings)])
 
 
 def overview(
