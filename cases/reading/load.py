@@ -121,6 +121,15 @@ def load(path: str | Path, name: str = "") -> Case:
     return case
 
 
+def document_of(case: Case) -> Document:
+    """Read the file of a case once more, for where everything stands in it.
+
+    Raises:
+        Refused: if it can't be read any more.
+    """
+    return parse(_text(case.file))
+
+
 def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
     """Return the case, or what can be read of it, and its mistakes against the schema."""
     try:

@@ -18,13 +18,13 @@ CUT = (
 )
 
 
-def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
+def write_all(folder: Path, files: dict[str, bytes], *stale: str) -> None:
     """Write the files of a folder, and remove those of an earlier call that are not among them.
 
     Args:
         folder: it is made if need be.
         files: content by name, which may lead into folders below.
-        stale: the pattern of the names that may be removed.
+        stale: the patterns of the names that may be removed.
 
     Raises:
         OSError: if one can't be written; then all is as it was.
@@ -44,7 +44,8 @@ def write_all(folder: Path, files: dict[str, bytes], stale: str) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     for name in before - files.keys():
-        is_stale = fnmatchcase(name, stale) and name.count("/") == stale.count("/")
+        depth = name.count("/")
+        is_stale = any(fnmatchcase(name, one) and depth == one.count("/") for one in stale)
         if is_stale and ".." not in name.split("/"):
             (folder / name).unlink(missing_ok=True)
 
