@@ -10,7 +10,7 @@ import pytest
 from backproof.backends import numpy_reference
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import Mistake, load
-from backproof.report.__main__ import main
+from backproof.report.__main__ import FORMATS, main
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.judge import PUBLISHED, judge
 from backproof.report.judging.outcome import Comparison, Result
@@ -82,7 +82,7 @@ def of(content: bytes) -> list[dict]:
     return run["results"]
 
 
-def tests_of(content: bytes) -> ET.Element:
+def suites_of(content: bytes) -> ET.Element:
     """The root of a JUnit file."""
     return ET.fromstring(content)  # noqa: S314, it is our own
 
@@ -150,7 +150,7 @@ def test_words_of_others_do_no_harm(comparison):
     (result,) = of(sarif([comparison], []))
     assert "](" not in result["message"]["text"]
     assert not re.search("[\x00-\x08\x1b\udc80-\udcff]", result["message"]["text"])
-    (crash,) = tests_of(junit([comparison], [])).iter("error")
+    (crash,) = suites_of(junit([comparison], [])).iter("error")
     shown = "]]><a> & \ufffd[31m \ufffd \ufffd [link](http://example.org)"
     assert (crash.get("message"), crash.text) == (shown, shown)
 
@@ -195,7 +195,7 @@ def test_junit_counts_what_came_of_the_runs(comparison):
     comparison.results += [
         Result(verdict, verdict, "why") for verdict in ("differs", "crash", "missing", "unsupported")
     ]
-    root = tests_of(junit([comparison], [Mistake("a.yaml", 2, 3, "one")]))
+    root = suites_of(junit([comparison], [Mistake("a.yaml", 2, 3, "one")]))
     counts = [[element.get(name) for name in ("tests", "failures", "errors", "skipped", "time")] for element in root]
     assert counts == [["5", "1", "2", "1", "1.500000"], ["1", "0", "1", "0", "0.000000"]]
     assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["6", "1", "3", "1"]
@@ -223,7 +223,7 @@ def test_the_option_writes_them_and_removes_those_of_an_earlier_report():
     Path("mine.py").write_text("def gradients(parameters, inputs, targets):\n    return parameters\n", encoding="utf-8")
     command = ["mine", "--no-exact", "--executor=inline", "--backend=numpy", "--backend=own=mine.py:gradients"]
     assert main([*command, "--format=junit", "--format", "sarif"]) == 1
-    names = [test.get("name") for test in tests_of(Path("results/report.junit.xml").read_bytes()).iter("testcase")]
+    names = [test.get("name") for test in suites_of(Path("results/report.junit.xml").read_bytes()).iter("testcase")]
     assert names == ["float64-numpy", "float64-own", "float64-numpy-own"]
     rules = [result["ruleId"] for result in of(Path("results/report.sarif").read_bytes())]
     assert rules == ["differs", "differs", "outside"]
@@ -232,5 +232,6 @@ def test_the_option_writes_them_and_removes_those_of_an_earlier_report():
     assert [*Path("results").glob("report.junit.xml"), *Path("results").glob("report.sarif")] == []
 
 
-def test_no_format_is_no_file():
+def test_every_format_that_may_be_asked_for_is_a_file():
     assert files_for_ci([], [], []) == {}
+    assert [*files_for_ci(FORMATS, [], [])] == ["report.junit.xml", "report.sarif"]
