@@ -121,13 +121,13 @@ def load(path: str | Path, name: str = "") -> Case:
     return case
 
 
-def document_of(case: Case) -> Document:
-    """Read the file of a case once more, for where everything stands in it.
+def document_of(path: Path) -> Document:
+    """Read the data of a file, and where everything stands in it.
 
     Raises:
-        Refused: if it can't be read any more.
+        Refused: if it can't be read.
     """
-    return parse(_text(case.file))
+    return parse(_text(path))
 
 
 def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +23,7 @@ from backproof.report.judging.judge import Judgement
 from backproof.report.judging.outcome import Comparison, Pair, Result
 
 OUTSIDE, INVALID = "outside", "invalid case"
+Read = Callable[[Path], Document | None]
 RULES = {  # by verdict: the level in SARIF, the element of JUnit, and what it means
     "differs": ("error", "failure", "Some number is not within its derived allowance."),
     OUTSIDE: ("error", "failure", "Two free runs are outside the case's tolerance."),
@@ -115,7 +117,9 @@ class _Annotation(NamedTuple):
 
 def sarif(comparisons: list[Comparison], mistakes: list[Mistake]) -> bytes:
     """Return SARIF 2.1.0: a result for every run that is not certified, and for every mistake."""
-    found = [*_mistaken(mistakes), *(one for each in comparisons for one in _not_certified(each))]
+    read = cache(_document)
+    runs = (one for comparison in comparisons for one in _not_certified(comparison, read))
+    found = [*_mistaken(mistakes), *runs]
     driver = {"name": "backproof", "rules": [_rule(verdict) for verdict in RULES]}
     run = {
         "tool": {"driver": driver},
@@ -132,12 +136,12 @@ def _mistaken(mistakes: list[Mistake]) -> Iterator[_Annotation]:
         yield _Annotation(INVALID, mistake.file, mistake.message, *place)
 
 
-def _not_certified(comparison: Comparison) -> Iterator[_Annotation]:
+def _not_certified(comparison: Comparison, read: Read) -> Iterator[_Annotation]:
     """Yield the runs of a case that are not certified, and the pairs outside the tolerance."""
     case, of = comparison.case, f"{comparison.case.name} {comparison.dtype}"
     for result in comparison.results:
         if result.verdict in RULES:
-            position = _position(case, result.judgement)
+            position = _position(case, result.judgement, read)
             names = result.verdict, f"{of} {result.backend}"
             yield _Annotation(*names, result.message, case.file, position)
     for pair in _outside(comparison):
@@ -184,22 +188,22 @@ def _artifact(file: Path) -> dict[str, str]:
 # ---------------------------------------------------------------- the line of a case
 
 
-def _position(case: Case, judgement: Judgement | None) -> Position:
-    """Return where the case names what is not certified; its beginning where that is not known."""
-    if judgement is None or judgement.where is None:
-        return START
+def _document(file: Path) -> Document | None:
+    """Read a case once more; None if it can't be read any more."""
     try:
-        document = document_of(case)
-    except (Refused, OSError):
-        return START  # it was there when the case was read
+        return document_of(file)
+    except Refused:
+        return None
+
+
+def _position(case: Case, judgement: Judgement | None, read: Read) -> Position:
+    """Return where the case names what is not certified; its beginning where that is not known."""
+    if judgement is None or judgement.where is None or not (document := read(case.file)):
+        return START
     place = _place(case, judgement, judgement.where)
     if case.objective and place[:1] not in document.values:
         place = ("objective", KEY)
-    return document.position(place) if _is_in(document, place) else START
-
-
-def _is_in(document: Document, place: Place) -> bool:
-    return bool(place) and place[:1] in document.values
+    return document.position(place) if place and place[:1] in document.values else START
 
 
 def _place(case: Case, judgement: Judgement, where: Finding) -> Place:
