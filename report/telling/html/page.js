@@ -66,15 +66,18 @@ function chosen() {
 function sorted(list, shown) {
   const by = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
   const share = (run) => run.share ?? -1;
-  const compare = {
-    "": (a, b) => rank(shown(a)) - rank(shown(b)),
-    case: (a, b) => sign * a.item.name.localeCompare(b.item.name, "en", { numeric: true }),
-    dtype: (a, b) => sign * a.dtype.localeCompare(b.dtype, "en", { numeric: true }),
-  }[by] ?? ((a, b) => {
+  const byWords = (words) => (a, b) => sign * words(a).localeCompare(words(b), "en", { numeric: true });
+  const byRun = (a, b) => {
     const [one, other] = [a, b].map((row) => row.runs.find((run) => run.backend === by));
     if (!one || !other) return Boolean(other) - Boolean(one);
     return sign * (rank([other]) - rank([one]) || share(one) - share(other));
-  });
+  };
+  const known = new Map([
+    ["", (a, b) => rank(shown(a)) - rank(shown(b))],
+    ["case", byWords((row) => row.item.name)],
+    ["dtype", byWords((row) => row.dtype)],
+  ]);
+  const compare = known.get(by) ?? byRun;
   return [...list].sort((a, b) => compare(a, b) || a.order - b.order);
 }
 
