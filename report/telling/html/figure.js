@@ -207,8 +207,9 @@ function legendOf(lines, hidden, redraw) {
 function failuresOf(failures) {
   const list = element("ul", "failures");
   for (const failure of failures) {
-    const item = element("li"), where = element("b", "", `✗ step ${whole(failure.step)}, ${named(failure)}`);
-    item.append(where, `: ${failure.words}`);
+    const step = `step ${whole(failure.step)}`, told = failure.words.startsWith(step) ? "" : `${step}, `;
+    const item = element("li");
+    item.append(element("b", "", `✗ ${named(failure)}`), `: ${told}${failure.words}`);
     list.append(item);
   }
   return list;

@@ -46,7 +46,7 @@ def curves(name: str, dtypes: list[str]) -> Curves:
 
 def case(name: str, title: str, **dtypes: list[RunRow]) -> CaseOnPage:
     rows = [row._replace(dtype=dtype) for dtype, rows in dtypes.items() for row in rows]
-    parts = [f"# {text(name)}", text(title), "![losses](f.svg)", "| verdict |\n|:-|\n| differs 7.5 |"]
+    parts = [f"# {text(name)}", text(title), "![losses](f.svg)", "| a | b |\n|:-|:-|\n| differs 7.5 | wrong 1/8 |"]
     page = f"cases/{name.replace('/', '-')}.md"
     return CaseOnPage(name, title, rows, body_of("\n\n".join(parts)), curves(name, [*dtypes]), page)
 
@@ -280,7 +280,7 @@ def test_to_a_case_and_back(page):
     assert page.shows(FAILS)
     assert page.driver.title == f"{FAILS} · backproof report"
     assert not page.one("#home").is_displayed()
-    assert page.words("#case td .verdict") == ["✗ differs 7.5"]
+    assert page.words("#case td .verdict") == ["✗ differs 7.5", "✗ wrong 1/8"]
     page.one("#case nav span a").click()
     assert page.shows("mine")
     page.driver.back()
@@ -293,7 +293,7 @@ def test_to_a_case_and_back(page):
 
 def test_links_of_the_overview(page):
     page.open()
-    assert page.words("#runs > p")[1] == "Beforehand."
+    assert page.words("#runs > p")[0] == "Beforehand."
     assert page.words("#sections a") == ["Runs", "What was compared", "Environment"]
     page.all("#sections a")[2].click()
     assert page.run("scrollY") > 0
@@ -326,7 +326,7 @@ def test_the_step_of_a_failure_is_marked(page):
     page.wait(".panel svg")
     assert page.words(".panel .failing text") == ["✗ step 120"] * 3
     assert page.words(".clipped text") == ["▲"]
-    assert page.words(".failures li") == [f"✗ step 120, torch float64: {WRONG}"]
+    assert page.words(".failures li") == [f"✗ torch float64: step 120, {WRONG}"]
     assert page.words(".panel:first-child [aria-label='y-axis tick label'] text")[:2] == ["10⁻³", "10⁻²"]
     page.open("#case=depth/relu_16")
     page.wait(".panel svg")
