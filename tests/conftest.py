@@ -36,6 +36,7 @@ LINUX = {
     "test_a_report_that_nobody_reads_is_written",
     "test_no_name_of_a_file_reaches_a_terminal_as_a_command",
     "test_nothing_is_left_running",
+    "test_progress",
     "test_progress_that_cannot_be_shown_changes_nothing",
 }
 UNIX = {
