@@ -219,8 +219,9 @@ def shown(
     from rich.live import Live
 
     console = Console(file=cast(TextIO, Heedless(sys.stderr)))
-    options = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
-    progress.moving = partial(Live, console=console, **options)
+    progress.moving = partial(
+        Live, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
     progress.move()
     try:
         yield progress

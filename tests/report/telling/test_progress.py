@@ -1,13 +1,12 @@
 """What is seen while a report is made: on a terminal, in a log, with --quiet and with --verbose."""
 
-import fcntl
 import os
 import re
 import select
 import struct
 import subprocess
 import sys
-import termios
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,8 +145,16 @@ def test_what_is_left_is_said_where_somebody_can_know_and_where_it_fits(monkeypa
     assert shown.left(room) == told
 
 
-def seen(folder: Path, columns: int, *options: str) -> tuple[int, str, str]:
-    """Run a report whose stdout and stderr are a terminal each; return the exit code and what came there."""
+@pytest.fixture
+def seen(folder):
+    """Runs a report whose stdout and stderr are a terminal each; returns the exit code and what came there."""
+    return partial(run_on_terminals, folder)
+
+
+def run_on_terminals(folder: Path, columns: int, *options: str) -> tuple[int, str, str]:
+    import fcntl
+    import termios
+
     terminals = [os.openpty() for _ in range(2)]
     for _, inside in terminals:
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -175,8 +182,8 @@ def seen(folder: Path, columns: int, *options: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("columns", [80, 40])
-def test_on_a_terminal_rows_are_printed_once_and_what_moves_is_gone(folder, columns):
-    code, out, err = seen(folder, columns)
+def test_on_a_terminal_rows_are_printed_once_and_what_moves_is_gone(seen, columns):
+    code, out, err = seen(columns)
     assert code == 0
     assert "\x1b" not in out
     assert len(re.findall(r"^[ab] +float(64|32) +certified", out, re.MULTILINE)) == 4
@@ -189,14 +196,14 @@ def test_on_a_terminal_rows_are_printed_once_and_what_moves_is_gone(folder, colu
     assert err.count("\x1b[?25l") == err.count("\x1b[?25h") > 0
 
 
-def test_on_a_terminal_quiet_moves_nothing(folder):
-    code, out, err = seen(folder, 80, "--quiet")
+def test_on_a_terminal_quiet_moves_nothing(seen):
+    code, out, err = seen(80, "--quiet")
     assert (code, err) == (0, "")
     assert "dtype" not in out
 
 
-def test_on_a_terminal_verbose_prints_lines_above_what_moves(folder):
-    code, out, err = seen(folder, 80, "--verbose")
+def test_on_a_terminal_verbose_prints_lines_above_what_moves(seen):
+    code, out, err = seen(80, "--verbose")
     assert code == 0
     assert out.count("dtype") == 1
     assert "\x1b" not in out
