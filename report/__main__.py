@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # slow to import
     from backproof.cases.reading.files import Mistake
     from backproof.report.judging.outcome import Comparison
     from backproof.report.running.cache import Cache
-    from backproof.report.running.campaign import Plan
+    from backproof.report.running.plan import Plan
     from backproof.report.running.work import Work
     from backproof.report.telling.progress import Progress
     from backproof.report.telling.rows import Columns
@@ -69,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
     into = "folder to write to (default: results)"
     add("--output", type=Path, default=Path("results"), help=into)
     add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
+    explain = "print every tensor of a step of this case, and write no report; repeatable"
+    add("--explain", action="append", type=Path, metavar="CASE", help=explain)
+    first = "the step that --explain prints (default: the first wrong one)"
+    add("--step", type=_from_zero, metavar="K", help=first)
     least = "the least that fails (default: incomplete)"
     add("--fail-on", choices=FAIL_ON, default="incomplete", help=least)
     add = parser.add_mutually_exclusive_group().add_argument
@@ -97,7 +101,10 @@ def _report(arguments: argparse.Namespace) -> int:
     """Read the cases, and report on those that are asked for."""
     from backproof.cases.reading.load import load_all
 
-    cases, mistakes = load_all(arguments.cases)
+    if arguments.step is not None and not arguments.explain:
+        _complain("--step is of --explain CASE")
+        return USAGE
+    cases, mistakes = load_all(arguments.explain or arguments.cases)
     for mistake in mistakes:
         say(cut(plain(mistake)), error=True)
     if not cases:
@@ -120,7 +127,7 @@ def _report(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace, cases: list[Case]) -> Plan:
     """Return what to do with every case; raise UsageError where the arguments are at odds."""
     from backproof.backends.trajectory_files import NotARun, read_header
-    from backproof.report.running.campaign import Plan
+    from backproof.report.running.plan import Plan
     from backproof.report.running.saved_runs import Given, Saved, matched
 
     dtypes = tuple(arguments.dtype or DTYPES)
@@ -138,7 +145,8 @@ def _plan(arguments: argparse.Namespace, cases: list[Case]) -> Plan:
         raise UsageError(f"{twice[0]} is given twice")
     if saved and not (saved.folder / "runs").is_dir():
         raise UsageError(f"there is no folder {saved.folder / 'runs'}; --save-runs makes it")
-    return Plan(dtypes, tuple(backends), not arguments.no_exact, runs, saved)
+    exact = not (arguments.no_exact or arguments.explain)
+    return Plan(dtypes, tuple(backends), exact, runs, saved)
 
 
 def _repeated(things: list) -> list:
@@ -182,9 +190,10 @@ def run(
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _writing(arguments.output):  # now, rather than when everything is done
-        (arguments.output / "figures").mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=arguments.output).close()
+    if not arguments.explain:
+        with _writing(arguments.output):  # now, rather than when everything is done
+            (arguments.output / "figures").mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=arguments.output).close()
     with _folder(arguments) as (cache, folder):
         interrupted, described = False, []
         try:
@@ -195,12 +204,24 @@ def run(
                 work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
                     work.do()
+                    if arguments.explain:
+                        return _explain(arguments, work, mistakes)
                 except KeyboardInterrupt:
                     interrupted = True
                 described = work.described()
         except UnreachableError as error:
             raise UsageError(str(error)) from None
         return _write(arguments, work, mistakes, described, interrupted=interrupted)
+
+
+def _explain(arguments: argparse.Namespace, work: Work, mistakes: list[Mistake]) -> int:
+    """Print a step of every run; return the exit code that a report would have."""
+    from backproof.report.telling.json_rows import exit_code
+
+    for words in work.explained(arguments.step):
+        say(f"{words}\n")
+    comparisons = [one for chapter in work.told.values() for one in chapter.comparisons]
+    return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
 def _shown(
@@ -232,11 +253,11 @@ def _write(
 
     An unfinished report goes into a folder of its own, beside a whole one.
     """
-    from backproof.report.running.campaign import story
+    from backproof.report.running.chapter import files_of
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
     from backproof.report.telling.json_rows import exit_code, results_json
-    from backproof.report.telling.overview import verdict_sentence
+    from backproof.report.telling.sentence import headline, verdict_sentence
 
     chapters = [work.told[one.number] for one in work.cases if one.number in work.told]
     output, unfinished = arguments.output, ""
@@ -249,8 +270,9 @@ def _write(
     verdict = verdict_sentence(comparisons, mistakes, unfinished)
     rows = results_json(comparisons, verdict, environment, complete=not interrupted)
     with _writing(output):
-        files = story(chapters, mistakes, environment, unfinished) | {"report.json": rows}
-        write_all(output, files, "figures/*.svg")
+        told = headline(comparisons, mistakes, unfinished)
+        files = files_of(chapters, mistakes, environment, told, work.plan.names)
+        write_all(output, files | {"report.json": rows}, ("figures/*.svg", "cases/*.md"))
         if arguments.save_runs:
             work.save_runs(output)
     try:
@@ -353,6 +375,13 @@ def _whole(text: str) -> int:
     """Return a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def _from_zero(text: str) -> int:
+    """Return a whole number, 0 or above."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
     return int(text)
 
 

@@ -16,6 +16,7 @@ Mistakes = Iterator[tuple[Place, str]]
 """Where something is wrong, and what was expected there and found."""
 
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's word
+LONGEST_QUOTE = 40
 
 
 def mistake(message: str, *inside: int | str) -> PydanticCustomError:
@@ -37,8 +38,11 @@ def again(error: ErrorDetails) -> InitErrorDetails:
 
 
 def quoted(text: str) -> str:
-    """Return the text in quotes, on one line, cut if it is long."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    """Return the text in quotes, on one line; of a long one whole words, if it has any."""
+    if len(text) > LONGEST_QUOTE:
+        words, space, _ = text[: LONGEST_QUOTE - 1].rpartition(" ")
+        text = f"{words} …" if space else f"{text[: LONGEST_QUOTE - 1]}…"
+    return repr(text)
 
 
 def describe(value: Any) -> str:

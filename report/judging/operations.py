@@ -33,6 +33,7 @@ from backproof.reference.training import (
     way_back,
 )
 from backproof.report.judging.following import rates
+from backproof.report.judging.share import of_the_allowed
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
 TOO_MANY_SIDES = (
@@ -91,7 +92,7 @@ class Check(NamedTuple):
             low, high = float(truth) - allowance, float(truth) + allowance
             return "undecided", f"{found} something from {low:.6g} to {high:.6g}; {TOO_MANY_SIDES}"
         expected = f"{digits(truth, allowance)} ± {allowance:.2g}"
-        return "differs", f"{found} {expected} (budget {budget:.3g})"
+        return "differs", f"{found} {expected} ({of_the_allowed(budget)})"
 
 
 def checks_of_steps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,14 +16,15 @@ from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.running.cache import Cache, code, judgement_key, key_of, run_key
-from backproof.report.running.campaign import Chapter, DoneByDtype, Plan, Told, tell_case
+from backproof.report.running.chapter import Chapter, DoneByDtype, Told, explain_case, tell_case
 from backproof.report.running.isolation import JUDGE, DiedError
 from backproof.report.running.job import Done, Unit
 from backproof.report.running.order import PATIENCE, choose, cost, in_order_of_work
+from backproof.report.running.plan import Plan
 from backproof.report.running.settings import Settings, Started
 from backproof.report.running.sites import Site
 from backproof.report.running.stored import dump
-from backproof.report.telling.case_section import case_section
+from backproof.report.telling.case_page import case_page
 from backproof.report.telling.places import saved_run
 from backproof.report.telling.progress import Progress
 
@@ -219,13 +220,14 @@ class Work:
         key = None
         if len(one.keys) == len(one.units):
             keys = [one.keys[position] for position in range(len(one.units))]
-            parts = code("backproof.report.running.campaign")
-            key = key_of(self.plan.exact, dump(one.case), keys, *parts)
+            parts = code("backproof.report.running.chapter")
+            key = key_of(self.plan.exact, self.plan.names, dump(one.case), keys, *parts)
             told = self.cache.get(key, Told)
             if told and {*told.results} == {unit.dtype for unit in one.units}:
                 self.told[one.number] = one.chapter(told)
                 return
-        future = self.site.call(JUDGE, tell_case, self.plan.exact, one.case, one.done_by_dtype())
+        what = self.plan.exact, self.plan.names, one.case, one.done_by_dtype()
+        future = self.site.call(JUDGE, tell_case, *what)
         self._submit(
             _Task((one.case.name, "compared"), JUDGE, finish=partial(self._told, one, key)), future
         )
@@ -250,6 +252,11 @@ class Work:
         runs = ((run.name, f"the run in {run.file}") for run in self.plan.runs)
         given = [{"backend": name, "packages": what} for name, what in runs]
         return [*self.settings.told(), *given]
+
+    def explained(self, step: int | None) -> Iterator[str]:
+        """Yield one step of the runs of each case, for the terminal."""
+        for one in self.cases:
+            yield self.site.call(JUDGE, explain_case, step, one.case, one.done_by_dtype()).result()
 
     def save_runs(self, output: Path) -> None:
         """Leave the runs beside the report, where `--from-runs` looks for them."""
@@ -277,5 +284,5 @@ def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
         return Result(done.result.backend, death.verdict, why, output=death.output)
 
     results = {dtype: [*map(result, done)] for dtype, done in one.done_by_dtype().items()}
-    comparisons, told = one.chapter(Told(results, {}, "", []))
-    return Chapter(comparisons, told._replace(section=case_section(comparisons, [])))
+    comparisons, told = one.chapter(Told(results, {}, ""))
+    return Chapter(comparisons, told._replace(page=case_page(comparisons, [])))

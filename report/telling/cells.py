@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 import numpy as np
 from tabulate import tabulate
 
+from backproof.cases.format.schema import Case
 from backproof.report.judging.judge import Resolution
 from backproof.report.judging.outcome import Result
-from backproof.report.telling.escape import plain
+from backproof.report.telling.escape import plain, text
+from backproof.report.telling.places import page_of
 
 SHOWN_ELEMENTS = 4
 BARE_BAR = re.compile(r"(?<!\\)\|")
@@ -24,17 +27,21 @@ def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
 
 
 def cell(result: Result) -> str:
-    """Write a verdict with its budget, and a star if it was judged from gradients alone."""
-    if (judgement := result.judgement) is None or result.verdict == "incomplete":
+    """Write a verdict and the step that it is about, and a star if only gradients were judged."""
+    if (judgement := result.judgement) is None or result.verdict in ("incomplete", "undecided"):
         return result.verdict
     if judgement.only_print_missed:
         return f"{result.verdict} (print)"
     if result.verdict == "out of range":
-        return f"out of range at {judgement.where.step}"
-    if result.verdict == "undecided":
-        return "undecided"
+        return f"out of range at {judgement.where.step:,}"
+    at = f" at step {judgement.where.step:,}" if result.verdict == "differs" else ""
     end_to_end = f" ({may_pass(judgement.resolution)})*" if judgement.scope == "gradients" else ""
-    return f"{result.verdict} {short(judgement.budget)}{end_to_end}"
+    return f"{result.verdict}{at}{end_to_end}"
+
+
+def linked(case: Case) -> str:
+    """Write the name of a case as a link to its page, seen from the report."""
+    return f"[{text(case.name)}]({quote(page_of(case))})"
 
 
 def may_pass(resolution: Resolution) -> str:
@@ -42,11 +49,6 @@ def may_pass(resolution: Resolution) -> str:
     if resolution.absolute > resolution.relative:
         return f"±{resolution.absolute:.0e}"
     return f"{resolution.relative:.0e}" if resolution.relative else "0"
-
-
-def short(share: float) -> str:
-    """Write two decimals of a share, never rounded up to 1; powers of ten for what is far off."""
-    return f"{np.floor(share * 100) / 100:.2f}" if share < 100 else f"{share:.1e}"
 
 
 def some(values: np.ndarray, write: Callable[..., str] = "{:.6g}".format) -> str:

@@ -1,193 +1,144 @@
-"""The report as Markdown: the verdict and the tables over all cases, around their own sections."""
+"""The report as one page of Markdown: what came of all cases, with a link to the page of each."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from backproof.backends.trajectory import PHASES
-from backproof.cases.console.terminal import WIDTH, cut, wrapped
+from backproof.cases.console.terminal import WIDTH, wrapped
 from backproof.cases.reading.load import Mistake
-from backproof.report.judging.judge import Ledger
-from backproof.report.judging.outcome import Comparison, Pair, Result, suspect
+from backproof.report.judging.outcome import Comparison
 from backproof.report.judging.published import Published
-from backproof.report.telling.cells import cell, some, table
+from backproof.report.telling.cells import cell, linked, some, table
 from backproof.report.telling.depth import LayerGradient
-from backproof.report.telling.escape import code, parts, text
-from backproof.report.telling.gaps import not_judged
+from backproof.report.telling.escape import parts, text
+from backproof.report.telling.not_certified import not_certified
+from backproof.report.telling.pairs import drift_in_short
 from backproof.report.telling.rows import filled
+from backproof.report.telling.sentence import backend_names, counts_of, total
 
 DEEP = 4
-ABREAST, REASONS = 3, 3
+ABREAST = 3
+EVERY_RUN = "Every run"
 DEPTH_LEGEND = (
     "Step 0, Euclidean sizes, in the case's first dtype. Behind every layer the cotangent of the "
     "preactivation is at most the activation's steepest slope times ‖W‖ times as large: 0.25·|w| "
-    "for a sigmoid chain, 1·|w| for relu and tanh. The case's own section has the table by layer."
+    "for a sigmoid chain, 1·|w| for relu and tanh. The page of a case has the table by layer."
 )
 LEGEND = (
-    "Each cell: the verdict, and the largest share of its derived rounding allowance that any "
-    "number of the run used (1 is all of it; of a run that differs, the share of the first "
-    "failure). *Certified* means that every recorded value, loss, cotangent, gradient and update "
-    "is right for the backend's own recorded inputs."
-)
-CASES_LEGEND = (
-    "*Resolution*: the largest error of a gradient that may have passed, of the worst tensor at "
-    "the worst judged step, relative to the tensor's largest element; absolute, with ±, where the "
-    "truth is no larger than it; and the relative one at the median step. *Resolved*: elements "
-    "whose allowance is smaller than they are. In the tables of step 0 the truth is what the "
-    "reference's formula gives for the first backend's own inputs, and a backend's column is its "
-    "difference from its truth in units of the allowance."
-)
-PAIRS_LEGEND = (
-    "The same run on two backends, each left to itself. *Within*: never outside rtol and atol "
-    "(1e-9 in float64, 1e-4 in float32, 0.02 in float16, 0.06 in bfloat16, unless the case sets "
-    "them). *Explained*: outside, while all steps of both runs are recorded and certified: "
-    "rounding, amplified by the training itself."
+    "*Certified*: every recorded value, loss, cotangent, gradient and update is right for the "
+    "backend's own recorded inputs. *The rounding allowed* is how far a correct program may stray "
+    "from the proved truth: derived for each number from its inputs, chosen by nobody. An error of "
+    "0.99 of the rounding allowed is as right as one of 0.1: 1 is all of it, and more is wrong."
 )
 STARRED = (
     "* judged end to end, from gradients alone; in brackets the largest error of a gradient that "
     "may have passed, relative to the largest element of its tensor, or absolute (±) where the "
     "truth is no larger than it"
 )
-ONLY_THE_REFERENCE = (
-    " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
-)
 
 
-def whole_report(
+Page = dict[str, str]  # what stands under each heading
+
+
+def whole_report(sentence: str, page: Page) -> str:
+    """Write the page."""
+    return f"# backproof report\n\n**{text(sentence)}**\n\n{body(page)}\n"
+
+
+def body(page: Page, without: str = "") -> str:
+    """Write what the page has under all headings, or all but one."""
+    headings = [heading for heading in page if heading and heading != without]
+    return "\n\n".join([page[""], *(f"## {heading}\n\n{page[heading]}" for heading in headings)])
+
+
+def overview(
     comparisons: list[Comparison],
-    sections: list[str],
     mistakes: list[Mistake],
-    depth: dict[str, list[LayerGradient]],
+    depth: dict[str, Sequence[LayerGradient]],
     environment: dict[str, str],
-    unfinished: str = "",
     depth_figure: str = "",
-) -> str:
-    """Write the report.
+) -> Page:
+    """Write what the page has under each heading, and under none what stands before them.
 
     Args:
         comparisons: of all cases.
-        sections: of the cases.
         mistakes: in case files.
-        depth: the gradients by layer of each network.
+        depth: the gradients by layer of each deep network.
         environment: facts by name.
-        unfinished: what is not in the report.
         depth_figure: the line that shows the figure.
     """
     facts = [[text(key), text(value)] for key, value in environment.items()]
-    whole = [
-        "# backproof report",
-        f"**{text(verdict_sentence(comparisons, mistakes, unfinished))}**",
-        "## Verdicts",
-        LEGEND,
-        matrix(comparisons, backend_names(comparisons), link=True),
-        *map(text, _remarks(comparisons)),
-        *_invalid(mistakes),
-        "## What was compared",
-        *parts("the table of what was compared", _ledger, comparisons),
-        *parts("the section on wrong published numbers", _wrong_prints, comparisons),
-        "## Free-running differences",
-        *parts("the section on pairs", _pairs, comparisons),
-        *parts("the section on gradient size by layer", _depth, depth, depth_figure),
-        "## Cases",
-        CASES_LEGEND,
-        *sections,
-        "## Environment",
-        table(facts, ["", ""]),
+    page = {
+        "": LEGEND,
+        "Not certified": parts("what is not certified", not_certified, comparisons, mistakes),
+        "By folder": parts("the table by folder", _by_folder, comparisons),
+        EVERY_RUN: parts("the table of every run", _every_run, comparisons),
+        "What was compared": parts("the table of what was compared", _ledger, comparisons),
+        "Free-running differences": parts("the section on pairs", drift_in_short, comparisons),
+        "Published numbers that are wrong": parts(
+            "the section on wrong published numbers", _wrong_prints, comparisons
+        ),
+        "Gradient size by layer": parts(
+            "the section on gradient size by layer", _depth, depth, depth_figure
+        ),
+        "Environment": [table(facts, ["", ""])],
+    }
+    written = {heading: "\n\n".join(told) for heading, told in page.items() if heading}
+    return {"": LEGEND} | {heading: words for heading, words in written.items() if words}
+
+
+# ---------------------------------------------------------------- all runs
+
+
+def _by_folder(comparisons: list[Comparison]) -> str:
+    """Count what came of the cases in each folder."""
+    folders: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        folders.setdefault(comparison.case.name.rpartition("/")[0] or ".", []).append(comparison)
+    rows = []
+    for folder, ones in folders.items():
+        results = [result for one in ones for result in one.results]
+        cases = len({one.case.name for one in ones})
+        rows.append([text(folder), f"{cases}", counts_of(results), f"{total(ones).elements:,}"])
+    return table(rows, ["folder", "cases", "runs", "numbers compared"])
+
+
+def _every_run(comparisons: list[Comparison]) -> Iterator[str]:
+    yield matrix_by_case(comparisons)
+    yield from map(text, _remarks(comparisons))
+
+
+def matrix_by_case(comparisons: list[Comparison]) -> str:
+    """Write a row for each case: what came of it on every backend, of all its dtypes."""
+    names, cases = backend_names(comparisons), {}
+    for comparison in comparisons:
+        cases.setdefault(comparison.case.name, []).append(comparison)
+    rows = [
+        [
+            linked(ones[0].case),
+            " ".join(one.dtype for one in ones),
+            *(_all_dtypes(ones, name) for name in names),
+        ]
+        for ones in cases.values()
     ]
-    return "\n\n".join(whole) + "\n"
+    return table(rows, ["case", "dtypes", *map(text, names)])
 
 
-# ---------------------------------------------------------------- all cases
-
-
-def verdict_sentence(
-    comparisons: list[Comparison], mistakes: list[Mistake], unfinished: str = ""
-) -> str:
-    """Say the result, the first failure, and what the result does not say, a sentence each.
-
-    A report that is not finished says so before anything else.
-    """
-    results = [(comparison, result) for comparison in comparisons for result in comparison.results]
-    outside = [(one, pair) for one, pair in _all_pairs(comparisons) if pair.status == "outside"]
-    counts = Counter(result.verdict for _, result in results)
-    told = [f"{counts.pop('certified', 0)} of {_counted(len(results), 'run')} certified"]
-    for verdict, count in counts.items():
-        told.append(f"{count} {'differ' if verdict == 'differs' and count > 1 else verdict}")
-    if outside:
-        told.append(f"{_counted(len(outside), 'pair')} outside the tolerance")
-    if mistakes:
-        told.append(f"{_counted(len(mistakes), 'mistake')} in case files")
-    all_well = results and len(told) == 1 and not unfinished
-    sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(told)
-    failure = _first_failure(results) or _first_outside(outside)
-    more = f"{failure}{_unsupported(results)}{_caveat(comparisons)}"
-    return f"{unfinished}{sentence}{_gaps(comparisons)}.{more}"
-
-
-def _all_pairs(comparisons: list[Comparison]) -> list[tuple[Comparison, Pair]]:
-    return [(comparison, pair) for comparison in comparisons for pair in comparison.pairs]
-
-
-def _gaps(comparisons: list[Comparison]) -> str:
-    """Name the steps that were not judged, of the first case and dtype that has some."""
-    thinned = [comparison for comparison in comparisons if not_judged(comparison.problem)]
-    if not thinned:
-        return ""
-    first, *others = thinned
-    more = f", and steps of {len(others):,} other case and dtype" if others else ""
-    return f"; but {not_judged(first.problem)} ({first.case.name} {first.dtype}{more})"
-
-
-def _all_certified(comparisons: list[Comparison], runs: int) -> str:
-    ledger = total(comparisons)
-    who = f"All {runs} runs are" if runs > 1 else "The only run is"
-    compared = f"{_counted(ledger.elements, 'number')} at {_counted(ledger.steps, 'recorded step')}"
-    return f"{who} certified: each of {compared} lies within the derived allowance of the truth"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _first_failure(results: list[tuple[Comparison, Result]]) -> str:
-    for comparison, result in results:
-        if result.verdict not in ("certified", "unsupported"):
-            who = suspect(comparison)
-            where = f"{comparison.case.name} {comparison.dtype} {result.backend}"
-            end = "" if result.message.endswith("?") else "."
-            blamed = f" {who[0].upper()}{who[1:]}." if who else ""
-            return f" First: {where}: {result.message}{end}{blamed}"
-    return ""
-
-
-def _unsupported(results: list[tuple[Comparison, Result]]) -> str:
-    """Say why backends can't express cases, each reason once."""
-    unsupported = [result for _, result in results if result.verdict == "unsupported"]
-    reasons = Counter(f"{result.backend}: {result.message}" for result in unsupported)
-    if not reasons:
-        return ""
-    most = reasons.most_common(REASONS)
-    shown = [f"{reason} ({_counted(number, 'run')})" for reason, number in most]
-    if len(reasons) > REASONS:
-        shown.append(f"{len(reasons) - REASONS} more reasons are in the report")
-    return f" Unsupported by {'; '.join(shown)}."
-
-
-def _first_outside(outside: list[tuple[Comparison, Pair]]) -> str:
-    if not outside:
-        return ""
-    (comparison, pair), *_ = outside
-    where = f"{comparison.case.name} {comparison.dtype} {'-'.join(pair.names)}"
-    gaps = len(comparison.problem.recorded) < comparison.problem.steps
-    why = "; steps that are not recorded are not judged, and may be the cause" if gaps else ""
-    return f" First pair outside: {where}: {pair.drift}{why}."
-
-
-def _caveat(comparisons: list[Comparison]) -> str:
-    is_alone = backend_names(comparisons) == ["numpy"]
-    return ONLY_THE_REFERENCE if is_alone and any(one.finished for one in comparisons) else ""
+def _all_dtypes(comparisons: list[Comparison], name: str) -> str:
+    """Write what came of a case on a backend: once, where it is the same at every dtype."""
+    cells: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        for result in comparison.results:
+            if result.backend == name:
+                cells.setdefault(text(cell(result)), []).append(comparison.dtype)
+    if len(cells) == 1:
+        (told,) = cells
+        return told if told.startswith("certified") else f"**{told}**"
+    marked = {told: dtypes for told, dtypes in cells.items() if told != "certified"}
+    others = (f"**{' '.join(dtypes)} {told}**" for told, dtypes in marked.items())
+    return "; ".join([*(["certified"] if "certified" in cells else []), *others])
 
 
 def summary(comparisons: list[Comparison]) -> str:
@@ -238,41 +189,6 @@ def _not_recorded(comparisons: list[Comparison]) -> list[str]:
     return [f"{name}: {'; '.join(missing)}" for name, missing in told.items()]
 
 
-def matrix(
-    comparisons: list[Comparison], names: list[str], form: str = "pipe", *, link: bool = False
-) -> str:
-    """Write a row for each case and dtype: the verdict and the largest budget of these backends."""
-    rows = []
-    for comparison in comparisons:
-        cells = {result.backend: cell(result) for result in comparison.results}
-        name = comparison.case.name
-        case = f"[{text(name)}](#{anchor(name)})" if link else name
-        rows.append([case, comparison.dtype, *(cells.get(backend, "") for backend in names)])
-    return table(rows, ["case", "dtype", *names], form)
-
-
-def backend_names(comparisons: list[Comparison]) -> list[str]:
-    """Return the backends that were asked for, in their order."""
-    results = (result for comparison in comparisons for result in comparison.results)
-    return [*dict.fromkeys(result.backend for result in results)]
-
-
-def anchor(name: str) -> str:
-    """Return the link target that Markdown viewers make of a heading."""
-    return re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
-
-
-def _invalid(mistakes: list[Mistake]) -> list[str]:
-    told = "\n".join(f"- {code(cut(str(mistake)))}" for mistake in mistakes)
-    return ["### Case files with mistakes", told] if mistakes else []
-
-
-def total(comparisons: list[Comparison]) -> Ledger:
-    """Add up all ledgers."""
-    ledgers = [result.judgement.ledger for one in comparisons for result in one.finished]
-    return Ledger(*(sum(getattr(ledger, name) for ledger in ledgers) for name in vars(Ledger())))
-
-
 def _ledger(comparisons: list[Comparison]) -> str:
     ledger = total(comparisons)
     finished = [result for comparison in comparisons for result in comparison.finished]
@@ -299,6 +215,7 @@ def _ledger(comparisons: list[Comparison]) -> str:
 def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
     """Write the published numbers that are wrong at their source, each once, if there are any."""
     found: dict[tuple[str, int], list[Published]] = {}
+    cases = {one.case.name: linked(one.case) for one in comparisons}
     for comparison in comparisons:
         for result in comparison.finished:
             for i, number in enumerate(result.judgement.published):
@@ -309,39 +226,13 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
         if statuses == {"wrong at its source"}:
             entry = numbers[0].entry
             place, why = text(f"{entry.tensor} at {entry.step}"), text(entry.wrong.reason)
-            case = f"[{text(name)}](#{anchor(name)})"
-            rows.append([case, text(entry.source), place, some(entry.value, str), why])
+            rows.append([cases[name], text(entry.source), place, some(entry.value, str), why])
     words = "Their cases say that they are wrong, and why; no run has met one of them."
     headers = ["case", "source", "tensor and step", "printed", "why it is wrong"]
-    return ["## Published numbers that are wrong", words, table(rows, headers)] if rows else []
+    return [words, table(rows, headers)] if rows else []
 
 
-def _pairs(comparisons: list[Comparison]) -> Iterator[str]:
-    """Say how far free runs drift apart: the counts, what stands out, and all of them, folded."""
-    pairs = _all_pairs(comparisons)
-    counts = Counter(pair.status for _, pair in pairs)
-    told = f"{counts['within']} are within, {counts['explained']} explained"
-    yield f"{PAIRS_LEGEND} Of {len(pairs)} pairs {told}, {counts['outside']} outside."
-    if notable := [(comparison, pair) for comparison, pair in pairs if pair.status != "within"]:
-        yield _pairs_table(notable)
-    yield from ("<details><summary>all pairs</summary>", _pairs_table(pairs), "</details>")
-
-
-def _pairs_table(pairs: list[tuple[Comparison, Pair]]) -> str:
-    rows = []
-    for comparison, pair in pairs:
-        row = [text(comparison.case.name), comparison.dtype, "-".join(pair.names)]
-        row += [_power(pair.drift.gradient), _power(pair.drift.parameter)]
-        rows.append([*row, f"{pair.drift.step:,}", pair.status])
-    headers = ["case", "dtype", "pair", "max abs Δgradient", "max abs Δparameter"]
-    return table(rows, [*headers, "at step", "rtol and atol"])
-
-
-def _power(number: float) -> str:
-    return f"{number:.1e}" if number else "0"
-
-
-def _depth(networks: dict[str, list[LayerGradient]], figure: str) -> list[str]:
+def _depth(networks: dict[str, Sequence[LayerGradient]], figure: str) -> list[str]:
     """Write the size of gradients by layer, for all networks with several dense layers."""
     if not networks:
         return []
@@ -354,4 +245,4 @@ def _depth(networks: dict[str, list[LayerGradient]], figure: str) -> list[str]:
     gradients = ["gradient, first layer", "gradient, last layer"]
     headers = ["case", "dense layers", *gradients, "cotangent, first / last", "bound"]
     shown = [figure] if figure else []
-    return ["## Gradient size by layer", DEPTH_LEGEND, table(rows, headers), *shown]
+    return [DEPTH_LEGEND, table(rows, headers), *shown]

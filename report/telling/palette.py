@@ -27,7 +27,7 @@ MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d")
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Return how each backend of a report is drawn; those of one's own in the order of the names."""
+    """Return how each backend is drawn; those of one's own in the order of their names."""
     own = [name for name in dict.fromkeys(names) if name not in OURS]
     return OURS | {
         name: Look(OTHERS[i % len(OTHERS)], MARKERS[(i + i // len(MARKERS)) % len(MARKERS)])

@@ -16,8 +16,18 @@ DIGITS = 8
 
 def figure_of(case: Case) -> str:
     """Return the file of its figure: `figures/xor-two_four_one.svg`."""
+    return f"figures/{_flat(case)}.svg"
+
+
+def page_of(case: Case) -> str:
+    """Return the file of its page: `cases/xor-two_four_one.md`."""
+    return f"cases/{_flat(case)}.md"
+
+
+def _flat(case: Case) -> str:
+    """Return a name for files of the case in one folder: `xor-two_four_one`."""
     name = _escaped(case).replace("-", "~-").replace("/", "-")
-    return f"figures/{_short(f'~{name}' if name.startswith('_') else name)}.svg"
+    return _short(f"~{name}" if name.startswith("_") else name)
 
 
 def runs_of(folder: Path, case: Case) -> Path:

@@ -61,7 +61,7 @@ def run(installed, tmp_path):
 def test_it_holds_everything_under_one_name(wheel):
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.partition("/")[0] for name in names} == {"backproof"}
-    kinds = (".py", ".yaml", ".json", ".npz", ".csv", ".typed")
+    kinds = (".py", ".yaml", ".json", ".npz", ".csv", ".typed", ".html", ".css", ".js", ".txt")
     ours = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
     paths = (path.relative_to(ROOT).as_posix() for path in ours)
     wanted = {path if path.startswith("backproof/") else f"backproof/{path}" for path in paths}

@@ -17,7 +17,7 @@ from backproof.report.judging import operations
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.operations import Check, checks_of_steps
 from backproof.report.judging.outcome import accuracy
-from backproof.report.running.campaign import SECONDS_FOR_EXACT_RUN
+from backproof.report.running.chapter import SECONDS_FOR_EXACT_RUN
 
 DIGITS = load(CASES / "digits" / "relu_adam.yaml")
 LAST_OF_AN_EPOCH = 1797 // 32

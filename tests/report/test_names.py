@@ -80,7 +80,7 @@ def test_a_run_file_keeps_the_names(case, tmp_path):
 def test_the_report_tells_the_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["names.yaml", "--backend", "numpy", "--executor", "inline"]) == 0
-    assert "encoder.layers.1.fc1" in (tmp_path / "results" / "report.md").read_text(encoding="utf-8")
+    assert "encoder.layers.1.fc1" in (tmp_path / "results" / "cases" / "names.md").read_text(encoding="utf-8")
 
 
 def test_the_factor_of_a_loss_is_one(case):

@@ -39,9 +39,8 @@ from backproof.reference.formulas.layers import layer_backward, layer_forward
 from backproof.report.__main__ import main
 from backproof.report.judging.exceptions import EndedError
 from backproof.report.judging.outcome import Comparison, Result
-from backproof.report.running import campaign, job
-from backproof.report.telling import case_section as section
-from backproof.report.telling import figures, overview, places
+from backproof.report.running import chapter, job
+from backproof.report.telling import case_page, figures, not_certified, overview, pairs, places
 from backproof.report.telling.depth import gradients_by_layer, steepest
 from backproof.report.telling.overview import summary
 
@@ -98,6 +97,11 @@ def results() -> dict:
     return json.loads(Path("results/report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
+def page(name: str) -> str:
+    """The page of a case."""
+    return Path(f"results/cases/{name}.md").read_text(encoding="utf-8")
+
+
 def verdicts() -> list[str]:
     return [row["verdict"] for row in results()["results"]]
 
@@ -123,9 +127,9 @@ def test_a_report_of_16_bits(dtype):
     """All of it: the gradients by layer, the figures, the exact run."""
     Path("a.yaml").write_text(re.sub("dtypes: .*", f"dtypes: [{dtype}]", CHAIN), encoding="utf-8")
     assert report("a.yaml") == 0
-    text = Path("results/report.md").read_text(encoding="utf-8")
+    text = page("a")
     assert verdicts() == ["certified"]
-    assert f"#### {dtype}, step 0" in text
+    assert f"### {dtype}, step 0" in text
     assert "gradient size by layer" in text
 
 
@@ -191,7 +195,7 @@ def test_accuracy_of_a_classification():
     Path("classes.yaml").write_text(CLASSES)
     assert report("classes.yaml", names=("numpy", "torch")) == 0
     assert [row["accuracy"] for row in results()["results"]] == [0.75, 0.75]
-    text = Path("results/report.md").read_text(encoding="utf-8")
+    text = page("classes")
     assert ", …. Put into their class: numpy 75.00%, torch 75.00% of 4 samples." in text
 
 
@@ -200,30 +204,50 @@ def test_accuracy_of_a_classification():
 
 def test_markdown_tables_are_well_formed(written):
     """Every row of a table has as many cells as its header; a bar in a file name or a source is escaped."""
-    text = (written / "report.md").read_text(encoding="utf-8")
-    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    texts = [path.read_text(encoding="utf-8") for path in (written / "report.md", *(written / "cases").iterdir())]
+    tables = [table for text in texts for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
     assert len(tables) > 10
     for table in tables:
         header, rule, *_ = rows = table.splitlines()
         assert re.fullmatch(r"\|(:?-+:?\|)+", rule), table
         assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"(?<!\\)\|", header))}, table
-    assert "a \\| b" in text
+    assert "a \\| b" in "".join(texts)
 
 
-def test_markdown_holds_what_a_reader_looks_for(written):
+def test_the_report_is_one_page_that_leads_to_the_others(written):
     text = (written / "report.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    for heading in ("Verdicts", "What was compared", "Free-running differences", "Gradient size by layer", "Cases",
-                    "float64, step 0", "float32, the run", "float64, published numbers", "Environment"):  # fmt: skip
+    assert headings == [
+        "backproof report", "By folder", "Every run", "What was compared", "Free-running differences",
+        "Gradient size by layer", "Environment",
+    ]  # fmt: skip
+    links = re.findall(r"\]\((.*?)\)", text)
+    assert len(links) == 3
+    assert all((written / unquote(link)).is_file() for link in links)
+    assert text.count("rounding allowed") == 3  # in the sentence, and where it is explained
+
+
+def test_the_page_of_a_case_holds_what_a_reader_looks_for(written):
+    text = (written / "cases" / "a|b.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    for heading in ("float64, step 0", "float32, the run", "float64, published numbers"):
         assert heading in headings
     assert "| gradient readout.weight" in text
+    assert "of the rounding allowed: step " in text
     assert "into their class" not in text
     assert "> Two lines\n> of a note." in text
     assert "1024 bits" in text or "512 bits" in text
-    figures = re.findall(r"!\[\]\((.*?)\)", text)
-    assert len(figures) == 2
-    assert all((written / unquote(figure)).exists() for figure in figures)
-    assert text.count("<details>") == text.count("</details>")
+    (figure,) = re.findall(r"!\[.+\]\((.*?)\)", text)
+    assert (written / "cases" / unquote(figure)).exists()
+    assert text.count("<details>") == text.count("</details>") == 4
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_from_before_leaves_no_page():
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(GOOD)
+        assert report(name, "--no-exact") == 0
+        assert [path.stem for path in Path("results/cases").iterdir()] == [name[0]]
 
 
 SCENARIOS = {
@@ -261,7 +285,7 @@ SCENARIOS = {
 def test_a_scenario_is_told_in_a_sentence(text, sentence):
     Path("case.yaml").write_text(f"title: A scenario\ndtypes: [float64]\n{text}")
     assert report("case.yaml", *(["--no-exact"] if "1234" in text else [])) == 0
-    assert sentence in Path("results/report.md").read_text(encoding="utf-8").splitlines()
+    assert sentence in page("case").splitlines()
 
 
 WRONG_PRINTS = """\
@@ -280,8 +304,8 @@ def test_prints_that_are_wrong_have_a_section_of_their_own():
     section = text.partition("## Published numbers that are wrong")[2].partition("\n## ")[0]
     rows = [re.split(r"\s*(?<!\\)\|\s*", row.strip("| ")) for row in section.splitlines() if row.startswith("|")]
     assert rows[0] == ["case", "source", "tensor and step", "printed", "why it is wrong"]
-    assert rows[2:] == [["[a](#a)", "a \\| b", "parameter/hidden.bias at 0", "7, 8", "a slip \\| of the pen"]]
-    assert text.index("## What was compared") < text.index(section) < text.index("## Free-running differences")
+    assert rows[2:] == [["[a](cases/a.md)", "a \\| b", "parameter/hidden.bias at 0", "7, 8", "a slip \\| of the pen"]]
+    assert text.index("## Free-running differences") < text.index(section) < text.index("## Environment")
     assert report("b.yaml", "--no-exact") == 0
     assert "Published numbers that are wrong" not in Path("results/report.md").read_text(encoding="utf-8")
 
@@ -336,7 +360,7 @@ def test_lines_on_stdout_fit_a_terminal():
     comparisons = [Comparison(case, materialise(case, dtype), runs) for case in cases for dtype in case.dtypes]
     lines = summary(comparisons).splitlines()
     assert max(map(len, lines)) <= 80
-    assert " ".join(lines).count("certified 0.99") == len(comparisons) * len(registry.BACKENDS)
+    assert " ".join(lines).count("certified") == len(comparisons) * len(registry.BACKENDS)
     assert all(name in " ".join(lines).split() for name in registry.BACKENDS)
 
 
@@ -437,11 +461,10 @@ def test_wrong_reference_is_suspected(monkeypatch, capsys, module, name, wrong, 
     assert report("case.yaml", "--dtype", "float64", "--no-exact", names=("numpy", "torch", "jax")) == 1
     assert verdicts() == ["certified", "differs", "differs"]
     told = f"and jax agree with each other and miss the truth ({place}): suspect the reference (numpy) or the case."
-    assert f"Torch {told}" in results()["verdict"]
-    assert f"Torch {told}" in " ".join(capsys.readouterr().out.split())
-    text = Path("results/report.md").read_text(encoding="utf-8")
-    assert f"Torch {told}" in text
-    assert f"**float64: torch {told}**" in text
+    assert f"Here torch {told}" in results()["verdict"]
+    assert f"Here torch {told}" in " ".join(capsys.readouterr().out.split())
+    assert f"Here torch {told}" in Path("results/report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert f"**float64: torch {told}**" in page("case").replace("\\", "")
 
 
 # ---------------------------------------------------------------- places
@@ -491,19 +514,25 @@ def test_runs_are_saved_inside_of_the_folder_and_found_there(monkeypatch):
 
 
 TOLD = {
-    (section, "_scenario"): "the scenario is left out",
-    (section, "_outputs"): "the output of the processes is left out",
-    (section, "suspect"): "the odd one out is left out",
-    (section, "_layers_table"): "the gradient size by layer is left out",
-    (section, "_step_zero"): "the table of step 0 is left out",
-    (section, "_trajectory"): "the table of the run is left out",
-    (section, "_published"): "the table of the published numbers is left out",
-    (section, "_runs_table"): "the table of the runs is left out",
-    (figures, "draw_run"): "the figure is left out",
+    (case_page, "_scenario"): "the scenario is left out",
+    (case_page, "_outputs"): "the output of the processes is left out",
+    (case_page, "suspect"): "the odd one out is left out",
+    (case_page, "_layers_table"): "the gradient size by layer is left out",
+    (case_page, "tensors_at"): "the table of step 0 is left out",
+    (case_page, "_trajectory"): "the table of the run is left out",
+    (case_page, "_published"): "the table of the published numbers is left out",
+    (case_page, "_runs_table"): "the table of the runs is left out",
+    (case_page, "pairs_table"): "the table of pairs is left out",
+    (chapter, "curves_of"): "the figure is left out",
+    (chapter, "body_of"): "the page in HTML is left out",
+    (chapter, "html_report"): "the report in HTML is left out",
     (figures, "draw_depth"): "the figure is left out",
     (overview, "_ledger"): "the table of what was compared is left out",
+    (overview, "_by_folder"): "the table by folder is left out",
+    (overview, "matrix_by_case"): "the table of every run is left out",
     (overview, "_wrong_prints"): "the section on wrong published numbers is left out",
-    (overview, "_pairs_table"): "the section on pairs is left out",
+    (not_certified, "_outside"): "what is not certified is left out",
+    (pairs, "all_pairs"): "the section on pairs is left out",
 }
 
 
@@ -520,11 +549,12 @@ def test_telling_never_changes_a_verdict(monkeypatch):
         monkeypatch.setattr(module, name, fails)
     assert report("a.yaml", "chain.yaml", "--no-exact", names=("numpy", "torch")) == 0
     assert {*verdicts()} == {"certified"}
-    lines = Path("results/report.md").read_text(encoding="utf-8").splitlines()
-    for words in TOLD.values():
+    lines = "\n".join([Path("results/report.md").read_text(encoding="utf-8"), page("a"), page("chain")]).splitlines()
+    for words in {*TOLD.values()} - {"the page in HTML is left out"}:
         assert f"*{words}, it could not be made: RuntimeError: planted \\| here*" in lines
     assert not [*Path("results/figures").iterdir()]
-    assert "![](" not in "".join(lines)
+    assert not Path("results/report.html").exists()
+    assert "![" not in "".join(lines)
     monkeypatch.undo()
 
 
@@ -543,25 +573,25 @@ def fails_exactly(*_):
 @pytest.mark.usefixtures("folder")
 def test_why_there_is_no_exact_run(monkeypatch, options, exact, why):
     if exact:
-        monkeypatch.setattr(campaign, "exact_run", exact)
+        monkeypatch.setattr(chapter, "exact_run", exact)
     Path("a.yaml").write_text(GOOD)
     assert report("a.yaml", *options) == 0
-    text = Path("results/report.md").read_text(encoding="utf-8")
+    text = page("a")
     assert f"The exact run in ball arithmetic was not made: {why}." in text
 
 
 @pytest.mark.usefixtures("folder")
 def test_gradients_by_layer_that_fail_leave_the_rest(monkeypatch, wrong_backend):
     """And no exact run, where no run is certified, says that."""
-    monkeypatch.setattr(campaign, "gradients_by_layer", fails_exactly)
+    monkeypatch.setattr(chapter, "gradients_by_layer", fails_exactly)
     Path("chain.yaml").write_text(CHAIN)
     assert report("chain.yaml", "--no-exact") == 0
-    text = Path("results/report.md").read_text(encoding="utf-8")
+    text = page("chain")
     assert "*the gradient size by layer is left out, it could not be made: RuntimeError: planted*" in text
     wrong_backend("replace(run, gradients={k: 1.01 * v for k, v in run.gradients.items()})")
     Path("a.yaml").write_text(GOOD)
     assert report("a.yaml", names=("torch",)) == 1
-    assert "was not made: no run is certified." in Path("results/report.md").read_text(encoding="utf-8")
+    assert "was not made: no run is certified." in page("a")
 
 
 @pytest.mark.usefixtures("folder")
@@ -663,7 +693,7 @@ def test_an_exception_of_ones_own_has_its_line_and_what_was_printed(returned, me
     assert main(["case.yaml", *options]) == 3
     (row,) = results()["results"]
     assert (row["verdict"], row["message"].startswith(message)) == ("error", True)
-    assert "almost there" in Path("results/report.md").read_text(encoding="utf-8")
+    assert "almost there" in page("case")
 
 
 UNSUPPORTED = (
@@ -687,7 +717,8 @@ def test_unsupported_says_why_and_has_a_code_of_its_own(capsys, options, code):
     Path("mine.py").write_text(UNSUPPORTED)
     assert main(["case.yaml", "--no-exact", "--executor=inline", "--backend=mine=mine.py:run", *options]) == code
     assert "Unsupported by mine: no such thing here (2 runs)." in " ".join(capsys.readouterr().out.split())
-    assert "Unsupported by mine: no such thing here" in Path("results/report.md").read_text(encoding="utf-8")
+    text = Path("results/report.md").read_text(encoding="utf-8")
+    assert "\n### Unsupported\n\n- mine: no such thing here: [case](cases/case.md) float64 float32\n" in text
 
 
 @pytest.mark.usefixtures("folder")
@@ -711,7 +742,7 @@ def test_what_is_not_recorded_is_told_with_the_verdict(capsys):
     assert capsys.readouterr().out.count(note) == 1
     told = Path("results/report.md").read_text(encoding="utf-8")
     assert note in told
-    assert "the loss of all samples is not recorded" in told
+    assert "the loss of all samples is not recorded" in page("case")
     assert {row["message"] for row in results()["results"]} == {note.removeprefix("mine: ")}
 
 
@@ -724,7 +755,8 @@ def told_of(results: list[Result]) -> str:
 def judged(**changes) -> SimpleNamespace:
     """As much of a judgement as the summary looks at."""
     resolution = SimpleNamespace(relative=1e-9, absolute=0.0)
-    of_gradients = {"budget": 0.5, "scope": "gradients", "only_print_missed": False, "borrowed": ()}
+    of_gradients = {"budget": 0.5, "where": SimpleNamespace(step=3), "scope": "gradients"}
+    of_gradients |= {"only_print_missed": False, "borrowed": ()}
     return SimpleNamespace(resolution=resolution, **of_gradients | changes)
 
 

@@ -42,7 +42,7 @@ def test_a_number_is_described_where_it_stands():
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
     truth = Bounded(numbers.astype(float), np.full((2, 3), 1e-3), FLOAT32)
     verdict, words = Check("value", "layer", numbers + 1, truth, "look here").describe(1, (2,), 999.4)
-    assert (verdict, words) == ("differs", "found 6.0, expected 5 ± 0.001 (budget 999)")
+    assert (verdict, words) == ("differs", "found 6.0, expected 5 ± 0.001 (1.0e+03 times the rounding allowed)")
 
 
 @pytest.mark.parametrize(

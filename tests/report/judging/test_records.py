@@ -15,7 +15,8 @@ from backproof.report.judging.outcome import Comparison, judged, pairs_of
 from backproof.report.judging.structure import structure_mistakes
 from backproof.report.telling.cells import cell
 from backproof.report.telling.json_rows import exit_code
-from backproof.report.telling.overview import summary, verdict_sentence
+from backproof.report.telling.overview import summary
+from backproof.report.telling.sentence import verdict_sentence
 
 DECAY = {
     "steps": 300,

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 import numpy as np
 
-from backproof.backends.trajectory import cut
 from backproof.cases.format.concept import Concept
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.schema import Case
-from backproof.reference.numbers.balls import balls, floats, sizes, working_precision
-from backproof.report.judging.following import followed
-from backproof.report.judging.kinks import decided_checks
+from backproof.reference.numbers.balls import balls, sizes, working_precision
 from backproof.report.judging.outcome import Comparison, Result, suspect
-from backproof.report.telling.cells import cell, may_pass, short, some, table
+from backproof.report.judging.share import of_the_allowed, short
+from backproof.report.telling.cells import cell, may_pass, some, table
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.escape import block, parts, text
 from backproof.report.telling.gaps import not_judged
+from backproof.report.telling.pairs import pairs_table
 from backproof.report.telling.places import figure_of
+from backproof.report.telling.sentence import all_pairs
+from backproof.report.telling.step_table import neighbours, step_table, tensors_at
 
+CASES_LEGEND = (
+    "*Largest error*: of all numbers of the run, as a share of the rounding allowed: how far a "
+    "correct program may stray from the proved truth, derived for each number; 1 is all of it, and "
+    "more is wrong. *Resolution*: the largest error of a gradient that may have passed, of the "
+    "worst tensor at the worst judged step, relative to the tensor's largest element; absolute, "
+    "with ±, where the truth is no larger than it; and the relative one at the median step. "
+    "*Resolved*: elements whose allowance is smaller than they are. In the tables of step 0 the "
+    "truth is what the reference's formula gives for the first backend's own inputs, and a "
+    "backend's column is its largest share of the rounding allowed."
+)
+STEP_LEGEND = (
+    "Every tensor of the step in the order in which it is computed, by its first wrong element, or "
+    "the one with the largest share of the rounding allowed. Each is judged from the run's own "
+    "numbers before it, so the first wrong line is where the fault is; of an update the change is "
+    "shown."
+)
 SHOWN_STEPS = {0, *(digit * 10**power for power in range(5) for digit in (1, 2, 5)), 100_000}
 
 
-def case_section(
+def case_page(
     comparisons: list[Comparison],
-    layers: list[LayerGradient],
+    layers: Sequence[LayerGradient],
     *,
-    figure: bool = False,
+    picture: str | None = None,
     notes: Iterable[str] = (),
 ) -> str:
     """Write one case at all its dtypes: the scenario, the runs, and their numbers.
@@ -36,24 +53,26 @@ def case_section(
     Args:
         comparisons: the case at each of its dtypes.
         layers: for the gradient by layer.
-        figure: show the figure.
+        picture: what the figure shows, in words; None where there is no figure.
         notes: what is left out.
     """
     with np.errstate(all="ignore"):
         whole = [*_beginning(comparisons), *notes]
         for comparison in comparisons:
             whole += parts("the odd one out", _odd_one_out, comparison)
-        if figure:
-            whole.append(f"![]({quote(figure_of(comparisons[0].case))})")
+            whole += parts("the failing step", _failing_steps, comparison)
+        if picture is not None:
+            figure = quote(figure_of(comparisons[0].case))
+            whole.append(f"![{text(picture)}](../{figure})")
         if len(layers) > 1:
             what = "gradient size by layer"
             whole += parts(f"the {what}", lambda: _folded(what, _layers_table(layers)))
-        return "\n\n".join([*whole, *_end(comparisons)])
+        return "\n\n".join([*whole, *_end(comparisons)]) + "\n"
 
 
 def _beginning(comparisons: list[Comparison]) -> Iterator[str]:
     case = comparisons[0].case
-    yield f"### {text(case.name)}"
+    yield f"# {text(case.name)}"
     yield f"{text(case.title)}." + (f" *Source: {text(case.source)}.*" if case.source else "")
     yield from parts("the scenario", lambda: text(_scenario(comparisons[0])))
     if gaps := not_judged(comparisons[0].problem):
@@ -69,19 +88,40 @@ def _odd_one_out(comparison: Comparison) -> Iterator[str]:
         yield f"**{comparison.dtype}: {text(who)}.**"
 
 
+def _failing_steps(comparison: Comparison) -> Iterator[str]:
+    """Yield, of each run that fails at a step, every tensor of that step."""
+    for result in comparison.whole:
+        if result.verdict == "certified" or not result.judgement.missed_the_truth:
+            continue
+        step = result.judgement.where.step
+        tensors = tensors_at(comparison.problem, result.trajectory, step)
+        if not tensors:
+            continue
+        who = f"{comparison.dtype} {text(result.backend)}"
+        yield f"## {who}, step {step:,}: the first that is wrong"
+        yield text(result.message)
+        yield f"{STEP_LEGEND}\n\n{step_table(tensors)}"
+        if around := neighbours(tensors):
+            yield f"Around the first wrong element:\n\n{around}"
+
+
 def _folded(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def _end(comparisons: list[Comparison]) -> Iterator[str]:
-    """Yield the numbers of each dtype at which there is a whole trajectory at hand.
+    """Yield how free runs drift apart, and the numbers of each dtype with a whole trajectory.
 
     Of a case that is not told there are verdicts only.
     """
+    if pairs := all_pairs(comparisons):
+        drift = "how far free runs drift apart"
+        yield from parts("the table of pairs", lambda: _folded(drift, pairs_table(pairs)))
     for comparison in comparisons:
         if any(result.trajectory for result in comparison.whole):
             numbers = "\n\n".join(_numbers(comparison))
             yield _folded(f"{comparison.dtype}: the numbers", numbers)
+    yield CASES_LEGEND
 
 
 def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
@@ -89,7 +129,7 @@ def _outputs(comparisons: list[Comparison]) -> Iterator[str]:
     for comparison in comparisons:
         for result in comparison.results:
             if result.output:
-                what = f"{comparison.dtype} {result.backend}: the output of the process"
+                what = f"{comparison.dtype} {text(result.backend)}: the output of the process"
                 yield _folded(what, block(result.output))
 
 
@@ -154,24 +194,26 @@ def _runs_table(comparisons: list[Comparison]) -> str:
     rows = []
     for comparison in comparisons:
         for result in comparison.results:
-            row = [comparison.dtype, result.backend, cell(result)]
+            row = [comparison.dtype, text(result.backend), cell(result)]
             told = _run_cells(result) if result.judgement else [text(result.message)] + 4 * [""]
             rows.append(row + told)
     numbers = ["resolution", "elements", "resolved", "run + judge"]
-    return table(rows, ["dtype", "backend", "verdict", "largest budget at", *numbers])
+    return table(rows, ["dtype", "backend", "verdict", "largest error", *numbers])
 
 
 def _run_cells(result: Result) -> list[str]:
-    judgement, where = result.judgement, result.judgement.where
-    well = [where.place if where else "", result.message]
-    place = text("; ".join(filter(None, well)) if result.verdict == "certified" else result.message)
+    judgement = result.judgement
+    told = [] if judgement.missed_the_truth else [result.message]
+    if judgement.where and result.verdict in ("certified", "differs"):
+        told.insert(0, f"{of_the_allowed(judgement.budget)}: {judgement.where.place}")
     resolution = f"{may_pass(judgement.resolution)}, median {judgement.resolution.median:.0e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     ledger = judgement.ledger
-    return [place, resolution, f"{ledger.elements:,}", f"{ledger.resolved:,}", seconds]
+    counts = [f"{ledger.elements:,}", f"{ledger.resolved:,}"]
+    return [text("; ".join(filter(None, told))), resolution, *counts, seconds]
 
 
-def _layers_table(layers: list[LayerGradient]) -> str:
+def _layers_table(layers: Sequence[LayerGradient]) -> str:
     rows = []
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         sizes = [f"{layer.gradient:.3g}", f"{layer.cotangent:.3g}"]
@@ -182,31 +224,30 @@ def _layers_table(layers: list[LayerGradient]) -> str:
 
 
 def _numbers(comparison: Comparison) -> Iterator[str]:
-    yield f"#### {comparison.dtype}, step 0"
+    yield f"### {comparison.dtype}, step 0"
     yield from parts("the table of step 0", _step_zero, comparison)
     if comparison.problem.steps > 1:
-        yield f"#### {comparison.dtype}, the run"
+        yield f"### {comparison.dtype}, the run"
         yield from parts("the table of the run", _trajectory, comparison)
     if comparison.problem.published:
-        yield f"#### {comparison.dtype}, published numbers"
+        yield f"### {comparison.dtype}, published numbers"
         yield from parts("the table of the published numbers", _published, comparison)
 
 
 def _step_zero(comparison: Comparison) -> str:
     """Write every tensor of step 0 in the order in which it is computed."""
-    problem, results = comparison.problem, comparison.whole
-    size = int((problem.batches[0] >= 0).sum())
-    checks = []
-    for result in results:
-        step = followed(problem, cut(result.trajectory, np.array([0]), size))
-        checks.append({check[:2]: check for check in decided_checks(problem, step)})
+    results = comparison.whole
+    runs = [tensors_at(comparison.problem, result.trajectory, 0) for result in results]
+    by_name = [{tensor.what: tensor for tensor in tensors} for tensors in runs]
     rows = []
-    for name, check in max(checks, key=len).items():
-        budgets = [short(float(own[name].budget().max())) if name in own else "" for own in checks]
-        shape = "×".join(map(str, check.actual.shape[1:])) or "number"
-        what = check.phase if check.phase == check.tensor else f"{check.phase} {check.tensor}"
-        rows.append([text(what), shape, some(floats(check.truth.value[0])), *budgets])
-    return table(rows, ["", "shape", "truth", *(result.backend for result in results)])
+    for tensor in max(runs, key=len):
+        shares = [
+            short(float(own[tensor.what].share.max())) if tensor.what in own else ""
+            for own in by_name
+        ]
+        shape = "×".join(map(str, tensor.share.shape)) or "number"
+        rows.append([text(tensor.what), shape, some(tensor.truth), *shares])
+    return table(rows, ["", "shape", "truth", *(text(result.backend) for result in results)])
 
 
 def shown_steps(comparison: Comparison) -> list[int]:
