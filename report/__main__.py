@@ -294,24 +294,22 @@ def _write(
     except OSError as error:
         where = f"{os.environ[SUMMARY]}, where {SUMMARY} expects the report"
         _complain(f"cannot write to {where}: {error.strerror}")
-    for words in () if arguments.quiet else _table(work.progress, comparisons):
-        say(f"{words}\n")
-    say(wrapped(verdict))
-    say(f"\nThe report is in {plain(output / 'report.md')}.")
+    table = "" if arguments.quiet else _table(work.progress, comparisons)
+    say(f"{table}{wrapped(verdict)}\n\nThe report is in {plain(output / 'report.md')}.")
     if interrupted:
         return INTERRUPTED
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
-def _table(progress: Progress, comparisons: list[Comparison]) -> list[str]:
+def _table(progress: Progress, comparisons: list[Comparison]) -> str:
     """Return the table of verdicts, or what is not printed of it yet, and the remarks on it."""
     from backproof.report.telling.overview import remarks, summary
 
     if not progress.printed:
-        return [summary(comparisons)]
+        return f"{summary(comparisons)}\n\n"
     left = [one for one in comparisons if one.case.name not in progress.printed]
-    more = [progress.columns.rows(left)] if left else []
-    return ["\n".join(more), *remarks(comparisons)]
+    rows = progress.columns.rows(left) + "\n" if left else ""
+    return "\n".join([rows, *(f"{remark}\n" for remark in remarks(comparisons)), ""])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from backproof.report.telling.cells import cell
 from backproof.report.telling.rows import Columns
 
 if TYPE_CHECKING:  # slow to import
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
 BAR, SHOWN, LONGEST = 16, 8, 200
@@ -97,20 +97,18 @@ class Progress:
             self.live.stop()
             self.live = None
 
-    def __rich__(self) -> Group:
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         """Draw who is at work, and what is left."""
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        running = self.work.running() if self.work else []
-        shown = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines_of(running))
-        room = shutil.get_terminal_size().columns
-        words = self.left(room - BAR - len("cases  "))
+        for line in lines_of(self.work.running() if self.work else []):
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+        words = self.left(options.max_width - BAR - len("cases  "))
         bar = Table.grid(padding=(0, 1, 0, 0))
         bar.add_row("cases", ProgressBar(self.cases, self.told, width=BAR), words)
-        return Group(*shown, bar)
+        yield bar
 
     def left(self, room: int) -> str:
         """Say how much is done, for how long it has been at work, and how much is left.
@@ -219,8 +217,9 @@ def shown(
     from rich.live import Live
 
     console = Console(file=cast(TextIO, Heedless(sys.stderr)))
-    options = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
-    progress.moving = partial(Live, console=console, **options)
+    progress.moving = partial(
+        Live, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
     progress.move()
     try:
         yield progress
