@@ -10,10 +10,11 @@ import pytest
 from backproof.backends import numpy_reference
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import Mistake, load
-from backproof.report.__main__ import FORMATS, main
+from backproof.report.__main__ import main
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.judge import PUBLISHED, judge
 from backproof.report.judging.outcome import Comparison, Result
+from backproof.report.running.arguments import FORMATS
 from backproof.report.telling.annotations import RULES, files_for_ci, junit, sarif
 
 CASE = """\
