@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from backproof.backends.registry import BACKENDS, describe, label
@@ -27,9 +26,11 @@ from backproof.report.running.saved_runs import Given, Saved
 from backproof.report.running.sites import Site
 from backproof.report.running.stored import dump
 from backproof.report.telling.case_section import case_section, figure_name, shown_steps
+from backproof.report.telling.curves import curves_of
 from backproof.report.telling.depth import LayerGradient, gradients_by_layer
 from backproof.report.telling.escape import left_out
 from backproof.report.telling.overview import DEEP, whole_report
+from backproof.report.telling.palette import Look, looks
 from backproof.report.telling.places import saved_run
 
 SECONDS_FOR_EXACT_RUN = 10.0
@@ -280,18 +281,27 @@ def tell_case(exact: bool, case: Case, done: DoneByDtype) -> Told:  # noqa: FBT0
     layers = _unless_it_fails("the gradient size by layer", notes, make_layers) or []
     figure = None
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
-        figure = _unless_it_fails("the figure", notes, lambda: _figures().draw_run(comparisons))
+        names = (result.backend for result in comparisons[0].results)
+        draw = partial(_draw_run, comparisons, looks(names))
+        figure = _unless_it_fails("the figure", notes, draw)
     section = case_section(comparisons, layers, figure=figure is not None, notes=notes)
     without = partial(replace, trajectory=None)
     results = {one.dtype: [*map(without, one.results)] for one in comparisons}
     return Told(results, {one.dtype: one.pairs for one in comparisons}, section, layers, figure)
 
 
-def _figures() -> ModuleType:
-    """Import the module that draws, which needs matplotlib."""
+def _draw_run(comparisons: list[Comparison], drawn: dict[str, Look]) -> bytes:
+    """Draw a case, which needs matplotlib."""
     from backproof.report.telling import figures
 
-    return figures
+    return figures.draw_run(curves_of(comparisons), drawn)
+
+
+def _draw_depth(networks: dict[str, list[LayerGradient]]) -> bytes:
+    """Draw the gradients by layer, which needs matplotlib."""
+    from backproof.report.telling import depth_figure
+
+    return depth_figure.draw_depth(networks)
 
 
 def _unless_it_fails(what: str, notes: list[str], make: Callable[[], Any]) -> Any:
@@ -363,7 +373,7 @@ def story(
     notes: list[str] = []
     deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
     if deep:
-        picture = _unless_it_fails("the figure", notes, lambda: _figures().draw_depth(deep))
+        picture = _unless_it_fails("the figure", notes, partial(_draw_depth, deep))
         if picture:
             files[DEPTH_FIGURE] = picture
             notes = [f"![]({DEPTH_FIGURE})"]
