@@ -23,16 +23,20 @@ def failed(curves: Curves) -> list[Told]:
     groups: dict[tuple, list[Failure]] = {}
     for failure in curves.failures:
         groups.setdefault((failure.name, failure.step, failure.verdict), []).append(failure)
-    return [Told(group[0], _in_words(group)) for group in groups.values()]
+    return [Told(group[0], _in_words(group, curves)) for group in groups.values()]
 
 
-def _in_words(group: list[Failure]) -> str:
-    first, many = group[0], len(group) > 1
+def _in_words(group: list[Failure], curves: Curves) -> str:
+    """Write one sentence on failures that differ in their dtype alone."""
+    first, dtypes = group[0], [failure.dtype for failure in group]
+    everywhere = len(group) > 1 and dtypes == curves.dtypes
+    where = "" if everywhere else f" {listed(dtypes)}"
+    many = len(group) > 1 and not everywhere
     does = f"{'are' if many else 'is'} {first.verdict}"
     if first.verdict == "differs":
         does = "differ" if many else "differs"
-    dtypes = listed(failure.dtype for failure in group)
-    return f"{first.name} {dtypes} {does} at step {first.step:,}"
+    end = " in every dtype" if everywhere else ""
+    return f"{first.name}{where} {does} at step {first.step:,}{end}"
 
 
 def alt_text(curves: Curves) -> str:
@@ -40,19 +44,18 @@ def alt_text(curves: Curves) -> str:
     shares, drifts = (known(curves.of(panel)) for panel in ("share", "drift"))
     found = [
         f"{curves.case}: {listed(curves.backends)} in {listed(curves.dtypes)}",
-        f"steps 0 to {curves.last_step:,}",
-        "the loss",
+        f"steps 0 to {curves.last_step:,}: the loss",
         f"the share of the rounding allowed, at most {short(max(shares, default=0))}",
     ]
     if drifts:
         found.append(f"and how far two runs drift apart, at most {max(drifts):.1e}")
-    told = [_with_place(one) for one in failed(curves)] or ["Every run is certified"]
+    told = [_with_place(one) for one in failed(curves)] or ["Every run shown is certified"]
     return plain(f"{', '.join(found)}. {'; '.join(told)}.")
 
 
 def _with_place(told: Told) -> str:
     first, words = told
-    return f"{words}, {first.words.removeprefix(f'step {first.step}, ')}"
+    return f"{words} ({first.words.removeprefix(f'step {first.step}, ')})"
 
 
 def alt_text_of_depth(networks: dict[str, list[LayerGradient]]) -> str:

@@ -6,7 +6,6 @@ layout, would take ten times as long as the lines.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -50,11 +49,17 @@ def inches(line: str, size: float = SMALL) -> float:
 
 def folded(words: str, width: float, size: float = SMALL) -> str:
     """Return the words in lines of at most `width` inches, broken inside a word only if need be."""
-    letters, lines = len(words), [words]
-    while max(inches(line, size) for line in lines) > width and letters > 1:
-        letters = letters * 9 // 10
-        lines = textwrap.wrap(words, letters)
-    return "\n".join(lines)
+    lines = [""]
+    for word in words.split():
+        if lines[-1] and inches(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for letter in word if inches(word, size) > width else [word]:
+            if inches(lines[-1] + letter, size) > width:
+                lines.append("")
+            lines[-1] += letter
+    return "\n".join(filter(None, lines))
 
 
 def lines_of(words: str) -> int:

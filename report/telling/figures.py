@@ -17,7 +17,7 @@ from backproof.report.telling.axes import (
     on_one_line,
     powers_over,
 )
-from backproof.report.telling.captions import Told, alt_text, failed
+from backproof.report.telling.captions import alt_text, failed
 from backproof.report.telling.curves import Curves, Line, known
 from backproof.report.telling.drawing import (
     EDGE,
@@ -40,7 +40,7 @@ from backproof.report.telling.palette import Look
 STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 SHARES, CLIPPED, BINS = Linear(0, 1.2), 1.15, 48
 WIDE = 1000  # a loss that shrinks by more is drawn by powers of ten
-MOST_LINES, MOST_FAILURES, MOST_NAMES = 8, 4, 3
+MOST_LINES, MOST_NAMES = 8, 3
 HEIGHT, GAP, BELOW = 2.5, 0.68, 0.5  # inches
 PANEL = (WIDTH - LEFT - 2 * GAP - EDGE) / 3
 TWO_PANELS = 2 * PANEL + GAP
@@ -156,14 +156,8 @@ def _draw_shares(panel: Panel, curves: Curves, looks: Looks) -> None:
         steps, lowest, highest = envelope(line for line in curves.of("share") if line.name == name)
         above = highest == CLIPPED
         begins = above & ~np.append(False, above[:-1])
-        panel.plot(
-            steps[begins],
-            highest[begins],
-            marker="^",
-            markersize=8,
-            color=look.colour,
-            linestyle="",
-        )
+        for step in steps[begins]:
+            panel.plot([step], [CLIPPED], marker="^", markersize=8, color=look.colour)
         steps, lowest, highest = binned(steps, lowest, highest, panel.across.places(steps))
         panel.fill(steps, lowest, highest, color=look.colour, alpha=0.12)
         where = marked_at(number, len(looks), panel.across.places(steps))
@@ -288,13 +282,13 @@ def _mark_failures(panels: tuple[Panel, ...], curves: Curves, looks: Looks) -> N
         for first, _ in told:
             colour = looks[first.name].colour
             panel.upright(first.step, color=colour, linewidth=1, linestyle=(0, (4, 2)))
-    if len(told) > MOST_FAILURES:
-        more = f"and {len(told) - MOST_FAILURES} more"
-        told[MOST_FAILURES:] = [Told(told[MOST_FAILURES].first, more)]
+    lines = [folded(words, PANEL * 0.8) for _, words in told]
+    shown = int(np.searchsorted(np.cumsum([*map(lines_of, lines)]), MOST_LINES, side="right"))
+    if shown < len(told):
+        lines[shown:] = [f"and {len(told) - shown} more"]
     foot = HEIGHT - 0.08
-    for first, words in reversed(told):
-        lines = folded(words, PANEL * 0.7)
-        foot -= _write_beside(panels[1], first.step, foot, lines, looks[first.name].colour)
+    for (first, _), words in reversed([*zip(told, lines, strict=False)]):
+        foot -= _write_beside(panels[1], first.step, foot, words, looks[first.name].colour)
 
 
 def _write_beside(panel: Panel, step: int, foot: float, words: str, colour: str) -> float:
