@@ -57,7 +57,8 @@ class Powers(NamedTuple):
 
     def ticks(self) -> dict[float, str]:
         """Return some six powers of ten: `1e-3`, and 1."""
-        powers = range(self.low, self.high + 1, -(-(self.high - self.low) // 6))
+        apart = -(-(self.high - self.low) // 6)
+        powers = range(-(-self.low // apart) * apart, self.high + 1, apart)
         return {10.0**power: f"1e{power}" if power else "1" for power in powers}
 
 

@@ -26,8 +26,8 @@ from backproof.report.telling.axes import Axis, Numbers
 
 Style = dict[str, Any]
 
-SMALL, LARGE = 8.5, 11  # points
-WIDTH, LEFT, EDGE, ROW, HANDLE = 10.0, 0.62, 0.15, 0.16, 0.5  # inches
+SMALL, LARGE = 9, 11  # points
+WIDTH, LEFT, EDGE, ROW, HANDLE = 10.0, 0.62, 0.15, 0.17, 0.5  # inches
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "text.parse_math": False,
     "font.size": SMALL, "font.family": "sans-serif", "figure.facecolor": "white",
@@ -170,8 +170,8 @@ class Panel(NamedTuple):
     def show(self, title: str, below: str) -> None:
         """Draw the axes, with a title above and the name of the axis below."""
         foot = self.above + self.height
-        self.sheet.words(self.left, self.above - 0.06, title, va="bottom", fontsize=9)
-        self.sheet.words(self.left + self.width / 2, foot + 0.24, below, ha="center")
+        self.sheet.words(self.left, self.above - 0.06, title, va="bottom", fontsize=9.5)
+        self.sheet.words(self.left + self.width / 2, foot + 0.25, below, ha="center")
         for tick, words in self.across.ticks().items():
             self.upright(tick, **GRID)
             self.sheet.words(self.x([tick]).item(), foot + 0.06, words, ha="center")

@@ -277,6 +277,7 @@ def test_steps_are_counted_from_0_in_whole_numbers():
 
 def test_powers_of_ten_are_written_alike():
     assert [*Powers(-3, 1).ticks().values()] == ["1e-3", "1e-2", "1e-1", "1", "1e1"]
+    assert [*Powers(-17, 5).ticks().values()] == ["1e-16", "1e-12", "1e-8", "1e-4", "1", "1e4"]
     assert [number(value) for value in (0.25, 1e-5, 2.5e9, 0, -1e300)] == ["0.25", "1e-5", "2.5e9", "0", "-1e300"]
     assert Powers(-3, 1).places([1e-3, 10, 0, None]).tolist()[:2] == [0, 1]
     assert np.isnan(Powers(-3, 1).places([0, -1, None])).all()
