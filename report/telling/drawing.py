@@ -34,6 +34,7 @@ STYLE = {
     "lines.linewidth": 1.2, "lines.markersize": 4,
 }  # fmt: skip
 GRID: Style = {"color": "#e4e4e4", "linewidth": 0.7, "zorder": 0}
+CARD: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 FRAME: Style = {"color": "black", "linewidth": 0.8}
 
 
@@ -165,7 +166,8 @@ class Panel(NamedTuple):
     def say(self, words: str) -> None:
         """Write words in the middle of it."""
         x, y = self.left + self.width / 2, self.above + self.height / 2
-        self.sheet.words(x, y, folded(words, self.width), ha="center", va="center")
+        style = {"ha": "center", "va": "center", "bbox": CARD}
+        self.sheet.words(x, y, folded(words, self.width), **style)
 
     def show(self, title: str, below: str) -> None:
         """Draw the axes, with a title above and the name of the axis below."""

@@ -20,6 +20,7 @@ from backproof.report.telling.axes import (
 from backproof.report.telling.captions import alt_text, failed
 from backproof.report.telling.curves import Curves, Line, known
 from backproof.report.telling.drawing import (
+    CARD,
     EDGE,
     HANDLE,
     LEFT,
@@ -282,7 +283,7 @@ def _mark_failures(panels: tuple[Panel, ...], curves: Curves, looks: Looks) -> N
         for first, _ in told:
             colour = looks[first.name].colour
             panel.upright(first.step, color=colour, linewidth=1, linestyle=(0, (4, 2)))
-    lines = [folded(words, PANEL * 0.8) for _, words in told]
+    lines = [folded(words, PANEL * 0.92) for _, words in told]
     shown = int(np.searchsorted(np.cumsum([*map(lines_of, lines)]), MOST_LINES, side="right"))
     if shown < len(told):
         lines[shown:] = [f"and {len(told) - shown} more"]
@@ -300,6 +301,5 @@ def _write_beside(panel: Panel, step: int, foot: float, words: str, colour: str)
     at = panel.x([step]).item()
     right = panel.left + panel.width
     x = at + 0.06 if at + 0.06 + width <= right else max(at - width, panel.left + 0.06)
-    card = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    panel.sheet.words(x, panel.above + foot, words, va="bottom", bbox=card, color=colour, zorder=5)
+    panel.sheet.words(x, panel.above + foot, words, va="bottom", bbox=CARD, color=colour, zorder=5)
     return lines_of(words) * ROW + 0.04

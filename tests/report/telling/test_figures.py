@@ -32,7 +32,7 @@ def line(panel="loss", name="numpy", dtype="float64", values=(3.0, 2.0, 1.0), st
     return Line(panel, name, dtype, [*(steps or range(len(values)))], [*values])
 
 
-def run_of(*names: str, dtypes=("float64",), steps: int = 400, case="a case", failures=()) -> Curves:
+def run_of(*names: str, dtypes=("float64",), steps: int = 160, case="a case", failures=()) -> Curves:
     """Curves of some backends: losses that coincide, shares and drifts that do not."""
     random, at, lines = np.random.default_rng(0), [*range(steps)], []
     for dtype in dtypes:
@@ -84,7 +84,7 @@ SHEETS = {
     "eight long names of one's own": run_of("numpy", "torch", "jax", *LONG, steps=60),
     "and all of them fail": run_of("numpy", *LONG, dtypes=DTYPES[:2], steps=60, failures=FAILURES),
     "they fail in the end": run_of(
-        "numpy", *LONG[:2], failures=[Failure(name, "float64", 399, "") for name in LONG[:2]]
+        "numpy", *LONG[:2], failures=[Failure(name, "float64", 159, "") for name in LONG[:2]]
     ),
     "four dtypes": run_of("numpy", "torch", "jax", dtypes=DTYPES),
     "a single step": run_of("numpy", "torch", steps=1),
@@ -191,7 +191,7 @@ def test_the_line_of_a_failure_stands_at_its_step(kept):
     assert len(upright) == 3
     left, width = drawing.LEFT, (upright[1].get_xdata()[0] - upright[0].get_xdata()[0])
     at = (upright[0].get_xdata()[0] - left) / (width - 0.68)
-    assert at == pytest.approx(Steps(399).places([12]).item())
+    assert at == pytest.approx(Steps(159).places([12]).item())
 
 
 def test_what_is_above_is_clipped_with_a_mark(kept):
@@ -308,7 +308,7 @@ def test_the_words_say_what_the_figure_shows():
     curves = run_of("numpy", "torch", "jax", dtypes=DTYPES[:2])
     told = alt_text(curves)
     assert told.startswith(
-        "a case: numpy, torch and jax in float64 and float32, steps 0 to 399: the loss, the share of "
+        "a case: numpy, torch and jax in float64 and float32, steps 0 to 159: the loss, the share of "
     )
     assert re.search(r"at most 0\.99, and how far two runs drift apart, at most 1\.0e-05\. ", told)
     assert told.endswith("Every run shown is certified.")
