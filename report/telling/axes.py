@@ -85,7 +85,7 @@ class Steps(NamedTuple):
             found = [*range(0, self.last + 1, 1 + self.last // 6)]
         else:
             digits = (1, 2, 5) if self.last < 200 else (1,)
-            powers = range(len(str(self.last)))
+            powers = range(0, len(str(self.last)), 1 if self.last < 100_000 else 2)
             found = [0, *(digit * 10**power for power in powers for digit in digits)]
         return {step: f"{step:,}" for step in found if step <= self.last}
 

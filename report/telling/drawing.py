@@ -176,7 +176,8 @@ class Panel(NamedTuple):
         self.sheet.words(self.left + self.width / 2, foot + 0.25, below, ha="center")
         for tick, words in self.across.ticks().items():
             self.upright(tick, **GRID)
-            self.sheet.words(self.x([tick]).item(), foot + 0.06, words, ha="center")
+            x = min(self.x([tick]).item(), self.left + self.width + (EDGE - inches(words)) / 2)
+            self.sheet.words(x, foot + 0.06, words, ha="center")
         for tick, words in self.up.ticks().items():
             self.level(tick, **GRID)
             self.sheet.words(

@@ -40,6 +40,7 @@ from backproof.report.telling.palette import Look
 
 STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 SHARES, CLIPPED, BINS = Linear(0, 1.2), 1.15, 48
+BINNED = "shares: the highest of neighbouring steps and of all dtypes, filled down to the lowest"
 WIDE = 1000  # a loss that shrinks by more is drawn by powers of ten
 MOST_LINES, MOST_NAMES = 8, 3
 HEIGHT, GAP, BELOW = 2.5, 0.68, 0.5  # inches
@@ -96,9 +97,7 @@ def _key(curves: Curves, looks: Looks, losses: Axis) -> Key:
     backends = [(_style_of(look), name) for name, look in looks.items()]
     styles = [({"color": "black", "linestyle": STYLES[dtype]}, dtype) for dtype in dtypes]
     columns = columns_for([*looks, *dtypes], TWO_PANELS)
-    words = [*_coincident(curves.of("loss"), losses, "losses")]
-    if len(dtypes) > 1:
-        words.append("shares: the highest of all dtypes, filled down to the lowest")
+    words = [*_coincident(curves.of("loss"), losses, "losses"), BINNED]
     return Key([backends, styles], columns, folded("; ".join(words), TWO_PANELS))
 
 
@@ -113,12 +112,15 @@ def _loss_axis(curves: Curves) -> Axis:
 
 def _coincident(lines: list[Line], axis: Axis, what: str) -> Iterator[str]:
     """Say which lines of a panel lie on one another."""
-    groups = on_one_line([axis.places(line.values) for line in lines])
-    if len(groups) == 1 < len(lines):
+    found = on_one_line([axis.places(line.values) for line in lines])
+    groups = [[lines[i] for i in group] for group in found if len(group) > 1]
+    alone = all(len({line.dtype for line in group}) == 1 for group in groups)
+    if any(len(group) == len(lines) for group in groups):
         yield f"all {what} lie on one line"
-        return
-    told = [_members([lines[i] for i in group]) for group in groups if len(group) > 1]
-    yield from (f"on one line: {words}" for words in few(told))
+    elif groups and alone and len(groups) == len(found) == len({line.dtype for line in lines}):
+        yield f"all {what} of a dtype lie on one line"
+    else:
+        yield from few([f"on one line: {_members(group)}" for group in groups])
 
 
 def _members(lines: list[Line]) -> str:

@@ -88,6 +88,8 @@ SHEETS = {
     ),
     "four dtypes": run_of("numpy", "torch", "jax", dtypes=DTYPES),
     "a single step": run_of("numpy", "torch", steps=1),
+    "a million steps": Curves("a", [line("share", values=(0.1, 0.2), steps=(0, 1_000_000))], []),
+    "a hundred thousand steps": Curves("a", [line("share", values=(0.1, 0.2), steps=(0, 100_000))], []),
     "five steps": run_of("numpy", "torch", "jax", *LONG, steps=5),
 }
 
@@ -214,6 +216,9 @@ def test_an_envelope_has_the_highest_and_the_lowest_of_all_dtypes():
     assert (thinner[1][0], thinner[2][-1]) == (0, 100)
 
 
+TWO = {"float32": (1, 2), "float64": (2, 1)}
+
+
 def test_lines_that_lie_on_one_another_are_told_so():
     assert "all losses lie on one line" in drawn(run_of("numpy", "torch", "jax"))
     apart = [
@@ -221,6 +226,11 @@ def test_lines_that_lie_on_one_another_are_told_so():
     ]
     shares = [line("share", name=name, values=(1, 1)) for name in ("numpy", "torch", "jax")]
     assert "on one line: numpy, torch (float64)" in drawn(Curves("a", [*apart, *shares], []))
+    two = [line(name=name, dtype=dtype, values=values) for name in ("numpy", "jax") for dtype, values in TWO.items()]
+    assert "all losses of a dtype lie on one line" in drawn(Curves("a", [*two, *shares], []))
+    crossed = [line(name=name, dtype=dtype, values=TWO[name]) for name in TWO for dtype in TWO]
+    told = drawn(Curves("a", [*crossed, *(one._replace(panel="share") for one in crossed)], []))
+    assert "on one line: float32 (float32, float64); on one line: float64 (float32, float64)" in told
     drifts = [line("drift", f"{one}-{other}", values=(1e-9, 1e-3)) for one, other in combinations(OURS, 2)][:2]
     assert "numpy-torch = numpy-jax" in drawn(Curves("a", [*apart, *shares, *drifts], []))
 
@@ -251,6 +261,8 @@ def test_of_one_run_without_losses_there_is_a_figure():
     words = drawn(Curves("a", [line("share", values=(0.5, 0.6))], []))
     assert "no loss is recorded" in words
     assert "one run, compared with no other" in words
+    assert "on one line" not in words
+    assert "lie on" not in words
 
 
 def test_pairs_have_a_look_where_a_name_has_a_hyphen():
@@ -268,6 +280,7 @@ def test_steps_are_counted_from_0_in_whole_numbers():
     assert [*Steps(49).ticks().values()] == ["0", "1", "2", "5", "10", "20"]
     assert [*Steps(4).ticks().values()] == ["0", "1", "2", "3", "4"]
     assert [*Steps(0).ticks().values()] == ["0"]
+    assert [*Steps(1_000_000).ticks().values()] == ["0", "1", "100", "10,000", "1,000,000"]
     for last in (0, 1, 4, 9, 10, 99, 10_000_000):
         places = Steps(last).places(range(min(last, 300) + 1))
         assert (np.diff(places) > 0).all()
