@@ -40,7 +40,7 @@ from backproof.report.telling.palette import Look
 
 STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 SHARES, CLIPPED, BINS = Linear(0, 1.2), 1.15, 48
-BINNED = "shares: the highest of neighbouring steps and of all dtypes, filled down to the lowest"
+BINNED = "shares: the highest of nearby steps and dtypes, filled down to the lowest"
 WIDE = 1000  # a loss that shrinks by more is drawn by powers of ten
 MOST_LINES, MOST_NAMES = 8, 3
 HEIGHT, GAP, BELOW = 2.5, 0.68, 0.5  # inches
