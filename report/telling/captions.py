@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from backproof.cases.console.terminal import plain
@@ -58,7 +58,7 @@ def _with_place(told: Told) -> str:
     return f"{words} ({first.words.removeprefix(f'step {first.step}, ')})"
 
 
-def alt_text_of_depth(networks: dict[str, list[LayerGradient]]) -> str:
+def alt_text_of_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> str:
     """Say in a sentence what the figure of the gradients by layer shows."""
     left = {name: layers[0].cotangent / layers[-1].cotangent for name, layers in networks.items()}
     least = min(left, key=lambda name: left[name])

@@ -67,7 +67,7 @@ class Curves(NamedTuple):
     @property
     def last_step(self) -> int:
         """The last one that is recorded."""
-        return max(line.steps[-1] for line in self.lines)
+        return max((line.steps[-1] for line in self.lines), default=0)
 
 
 def curves_of(comparisons: list[Comparison]) -> Curves:
