@@ -16,8 +16,8 @@ from backproof.cases.reading.load import Mistake
 from backproof.reference.exact_run import BITS, ExactRun, exact_run
 from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
 from backproof.report.running.job import Done
-from backproof.report.telling.case_page import case_page, figure_name, shown_steps
 from backproof.report.telling.captions import alt_text
+from backproof.report.telling.case_page import case_page, figure_name, shown_steps
 from backproof.report.telling.curves import Curves, curves_of
 from backproof.report.telling.depth import LayerGradient, gradients_by_layer
 from backproof.report.telling.escape import left_out
