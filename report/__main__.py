@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # slow to import
 
 USAGE, NOTHING = 2, 5
 FAIL_ON = ("difference", "incomplete", "unsupported")
+FORMATS = ("junit", "sarif")
 DESCRIPTION = (
     "Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
     "against the proved truth, and write results/report.md, report.json and figures/."
@@ -55,7 +57,7 @@ class UsageError(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, write, and summarise; return the verdict as an exit code (`exit_code`)."""
     arguments = parser().parse_args(argv)
-    return run_command(partial(_report, arguments))
+    return run_command(_print_schema if arguments.schema else partial(_report, arguments))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
     into = "folder to write to (default: results)"
     add("--output", type=Path, default=Path("results"), help=into)
+    others = "write report.junit.xml or report.sarif too, for CI; repeatable (docs/ci.md)"
+    add("--format", action="append", choices=FORMATS, default=[], help=others)
+    add("--schema", action="store_true", help="print the JSON Schema of report.json, and stop")
     add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
     explain = "print every tensor of a step of this case, and write no report; repeatable"
     add("--explain", action="append", type=Path, metavar="CASE", help=explain)
@@ -95,6 +100,13 @@ def parser() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="run everything anew, and keep nothing")
     add("--executor", default="processes", type=_executor, help=EXECUTORS)
     return parser
+
+
+def _print_schema() -> int:
+    from backproof.report.telling.report_format import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -254,6 +266,7 @@ def _write(
     An unfinished report goes into a folder of its own, beside a whole one.
     """
     from backproof.report.running.chapter import files_of
+    from backproof.report.telling.annotations import files_for_ci
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
     from backproof.report.telling.json_rows import exit_code, results_json
@@ -272,7 +285,8 @@ def _write(
     with _writing(output):
         told = headline(comparisons, mistakes, unfinished)
         files = files_of(chapters, mistakes, environment, told, work.plan.names)
-        write_all(output, files | {"report.json": rows}, ("figures/*.svg", "cases/*.md"))
+        files |= files_for_ci(arguments.format, comparisons, mistakes)
+        write_all(output, files | {"report.json": rows}, "figures/*.svg", "cases/*.md", "report.*")
         if arguments.save_runs:
             work.save_runs(output)
     try:
