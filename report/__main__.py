@@ -135,6 +135,7 @@ def run(
     The modules that are slow to import are imported here.
     """
     from backproof.report.running.isolation import limits
+    from backproof.report.running.programs import kept_programs
     from backproof.report.running.sites import UnreachableError, site
     from backproof.report.running.work import Work
     from backproof.report.telling.progress import shown
@@ -151,7 +152,8 @@ def run(
         interrupted, described = False, []
         try:
             with (
-                site(arguments.executor, jobs, limit, folder) as place,
+                kept_programs(cache) as variables,
+                site(arguments.executor, jobs, limit, folder, variables) as place,
                 shown(units, quiet=arguments.quiet, verbose=arguments.verbose) as progress,
             ):
                 work = progress.work = Work(plan, cases, place, cache, progress)
@@ -229,10 +231,8 @@ def _write(
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple[Cache | None, Path]]:
     """Yield the cache, or none, and a folder for new runs."""
     cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
-    parent = cache.folder if cache else None
-    with tempfile.TemporaryDirectory(
-        prefix=".new-", dir=parent, ignore_cleanup_errors=True
-    ) as folder:
+    at = cache.folder if cache else None
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=at, ignore_cleanup_errors=True) as folder:
         yield cache, Path(folder)
     if cache:
         cache.shrink()

@@ -53,9 +53,17 @@ UNIX = {
     "test_title_outside_the_terminals_encoding",
 }
 
+LONGEST = (
+    "test_scenarios", "test_report", "test_mutants", "test_isolation", "test_cache", "test_modes", "test_optimizers",
+    "test_accuracy", "test_wheel", "test_certify", "test_extension", "test_users_code", "test_in_a_browser",
+    "test_your_own_page", "test_dask",
+)  # fmt: skip
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this system can't do."""
+    """Begin with the files that take longest, so that processes end together; skip what this system can't do."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     missing = {*(LINUX if sys.platform != "linux" else ()), *(UNIX if os.name == "nt" else ())}
     for item in items:
         names = {item.path.stem, getattr(item, "originalname", ""), *getattr(item, "fixturenames", ())}

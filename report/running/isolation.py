@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from backproof.backends.registry import BACKENDS
 from backproof.report.running import worker
 from backproof.report.running.stored import NotStoredError, load, returned_by
 
@@ -72,7 +73,7 @@ class DiedError(Exception):
 class Worker:
     """A worker process, at work on at most one task; its answers are of at most `most` bytes."""
 
-    def __init__(self, folder: Path, most: int):
+    def __init__(self, folder: Path, most: int, variables: Mapping[str, str]):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
         self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
         self.process = subprocess.Popen(  # noqa: S603, Python itself
@@ -81,7 +82,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env=os.environ | {MARK: self.mark},
+            env=os.environ | {**variables, MARK: self.mark},
         )
         os.close(log)
         self.family = Family(self.process.pid)
@@ -285,10 +286,13 @@ def end_marked(mark: str) -> None:
 
 
 class Workers:
-    """Worker processes by their kind, so that two frameworks never share one; started on demand."""
+    """Worker processes by their kind, so that two frameworks never share one; started on demand.
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
+    Those of our backends have these variables in their environment.
+    """
+
+    def __init__(self, limits: Limits, variables: Mapping[str, str] | None = None):
+        self.limits, self.variables = limits, variables or {}
         self.folder = tempfile.TemporaryDirectory(prefix="backproof-", ignore_cleanup_errors=True)
         self.lock, self.stopped = Lock(), False
         self.idle: dict[str, list[Worker]] = {}
@@ -320,7 +324,8 @@ class Workers:
             if self.idle.get(kind):
                 return self.idle[kind].pop()
             most = MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
-            own = Worker(Path(self.folder.name), most)
+            variables = self.variables if kind in BACKENDS else {}
+            own = Worker(Path(self.folder.name), most, variables)
             self.all.add(own)
             return own
 
