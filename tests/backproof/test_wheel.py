@@ -127,7 +127,7 @@ def test_a_missing_framework_is_a_verdict(run, installed, tmp_path):
     assert done.stderr.startswith("1/1 mine: float64 torch missing, float64 jax missing, 1 of 3 certified, ")
     rows = json.loads((tmp_path / "results" / "report.json").read_text())["results"]
     assert [row["verdict"] for row in rows] == ["certified", "missing", "missing"]
-    report = (tmp_path / "results" / "report.md").read_text()
-    assert "the figure is left out, it could not be made: it needs matplotlib" in report
+    page = (tmp_path / "results" / "cases" / "mine.md").read_text()
+    assert "the figure is left out, it could not be made: it needs matplotlib" in page
     certify = "import backproof; print(*backproof.certify_case('mine.yaml'))"
     assert run(sys.executable, "-c", certify, first=absent).stdout.split() == ["float64-numpy"]
