@@ -90,25 +90,6 @@ def problem_of():
 
 
 @pytest.fixture(scope="module")
-def quickly_compiled():
-    """JAX's programs as LLVM makes them without optimising: small ones run for less time than that takes.
-
-    The cases, the campaigns and the tests that are about compiled code have them as users do.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # for when JAX is imported: not every test needs it
-        _disable_most_optimizations(True)
-        yield
-    _disable_most_optimizations(False)
-
-
-def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
-    if jax := sys.modules.get("jax"):
-        jax.config.update("jax_disable_most_optimizations", value)
-        jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
 def loud_hints():
     """What goes wrong in a hint, which the judge leaves out then, fails the test."""
     from backproof.report.judging import blame, hints
