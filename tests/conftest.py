@@ -53,9 +53,9 @@ UNIX = {
 }
 
 LONGEST = (
-    "test_scenarios", "test_report", "test_mutants", "test_isolation", "test_cache", "test_modes", "test_optimizers",
-    "test_accuracy", "test_wheel", "test_certify", "test_extension", "test_users_code", "test_in_a_browser",
-    "test_your_own_page", "test_dask",
+    "test_scenarios", "test_report", "test_mutants", "test_pytest_plugin", "test_cache", "test_wheel", "test_extension",
+    "test_modes", "test_isolation", "test_optimizers", "test_accuracy", "test_in_a_browser", "test_your_own_page",
+    "test_dask", "test_users_code", "test_certify",
 )  # fmt: skip
 
 
