@@ -11,7 +11,7 @@ help:
 	@echo "make report    run every case on every backend, judge it, write results/report.md"
 	@echo "make test      run the tests, and every case as a test"
 	@echo "make lint      check the style (ruff) and the types (mypy)"
-	@echo "make schema    write the JSON Schema of the case format for editors"
+	@echo "make schema    write the JSON Schemas of the case format, for editors, and of report.json"
 	@echo "make reference write docs/generated/reference.md, every kind of the case format and its spellings"
 	@echo "make own       run the examples of docs/your-own.md, write what they print into it"
 	@echo "make accuracy  measure the elementary functions of each backend in ulp"
@@ -34,6 +34,7 @@ lint: $(READY)
 
 schema: $(READY)
 	$(RUN) -m cases --schema > cases/case.schema.json
+	$(RUN) -m report --schema > report/telling/report.schema.json
 
 reference: $(READY)
 	$(RUN) -m tests.support.reference_page

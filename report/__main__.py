@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
 import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backproof.backends.registry import DEFAULT, chosen, free_name, label
-from backproof.cases.console.command import INTERRUPTED, as_called, run_command, say
+from backproof.backends.registry import DEFAULT, label
+from backproof.cases.console.command import INTERRUPTED, run_command, say
 from backproof.cases.console.terminal import cut, plain, wrapped
 from backproof.cases.format.basics import DTYPES
+from backproof.report.running.arguments import parser
 
 if TYPE_CHECKING:  # slow to import
     from backproof.cases.format.schema import Case
     from backproof.cases.reading.files import Mistake
-    from backproof.report.judging.outcome import Comparison
     from backproof.report.running.cache import Cache
     from backproof.report.running.plan import Plan
     from backproof.report.running.work import Work
-    from backproof.report.telling.progress import Progress
-    from backproof.report.telling.rows import Columns
 
 USAGE, NOTHING = 2, 5
-FAIL_ON = ("difference", "incomplete", "unsupported")
-DESCRIPTION = (
-    "Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
-    "against the proved truth, and write results/report.md, report.json and figures/."
-)
-EPILOG = (
-    "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, "
-    "an incomplete record, error, crash, timeout, out of memory, out of range, missing backend), "
-    "4 unsupported (nothing else was there to be judged, or --fail-on unsupported), "
-    "5 nothing selected, 130 interrupted"
-)
-OWN_BACKEND = "NAME=FILE.py:FUNCTION is a function of your own (docs/your-own.md)"
-EXECUTORS = (
-    "processes (default), dask://HOST:PORT, or inline: everything in this process, for debuggers"
-)
 
 
 class UsageError(Exception):
@@ -55,46 +38,14 @@ class UsageError(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, write, and summarise; return the verdict as an exit code (`exit_code`)."""
     arguments = parser().parse_args(argv)
-    return run_command(partial(_report, arguments))
+    return run_command(_print_schema if arguments.schema else partial(_report, arguments))
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=as_called("report"), description=DESCRIPTION, epilog=EPILOG
-    )
-    add = parser.add_argument
-    add("cases", nargs="*", type=Path, metavar="CASE", help="case files or folders (default: all)")
-    add("--dtype", action="append", choices=DTYPES, help="run this dtype only; repeatable")
-    into = "folder to write to (default: results)"
-    add("--output", type=Path, default=Path("results"), help=into)
-    add("--no-exact", action="store_true", help="skip the exact trajectories in ball arithmetic")
-    explain = "print every tensor of a step of this case, and write no report; repeatable"
-    add("--explain", action="append", type=Path, metavar="CASE", help=explain)
-    first = "the step that --explain prints (default: the first wrong one)"
-    add("--step", type=_from_zero, metavar="K", help=first)
-    least = "the least that fails (default: incomplete)"
-    add("--fail-on", choices=FAIL_ON, default="incomplete", help=least)
-    add = parser.add_mutually_exclusive_group().add_argument
-    quiet = "print the verdict and where the report is, nothing else"
-    add("--quiet", action="store_true", help=quiet)
-    add("--verbose", action="store_true", help="a line on stderr for each case and run")
-    add = parser.add_argument_group("what is judged").add_argument
-    backend = f"run this backend only; repeatable. {OWN_BACKEND}"
-    add("--backend", action="append", type=_backend, metavar="NAME", help=backend)
-    own = "judge the run in this file too; repeatable (docs/runs.md)"
-    add("--run", action="append", type=_own_run, metavar="NAME=FILE", default=[], help=own)
-    add("--save-runs", action="store_true", help="leave every run in OUTPUT/runs")
-    saved = "judge the runs in FOLDER/runs in place of new ones"
-    add("--from-runs", type=Path, metavar="FOLDER", help=saved)
-    add = parser.add_argument_group("how it is run").add_argument
-    add("--jobs", type=_whole, help="runs at a time (default: one a core)")
-    add("--time-limit", type=_positive, metavar="SECONDS", help="of a run (default: 600)")
-    memory = "of a run (default: a job's share of 80 %% of it)"
-    add("--memory-limit", type=_positive, metavar="GIB", help=memory)
-    add("--no-cache", action="store_true", help="run everything anew, and keep nothing")
-    add("--executor", default="processes", type=_executor, help=EXECUTORS)
-    return parser
+def _print_schema() -> int:
+    from backproof.report.telling.report_format import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -187,7 +138,9 @@ def run(
     from backproof.report.running.programs import kept_programs
     from backproof.report.running.sites import UnreachableError, site
     from backproof.report.running.work import Work
+    from backproof.report.telling.progress import shown
 
+    units = [unit.name for case in cases for unit in plan.units(case)]
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -201,7 +154,7 @@ def run(
             with (
                 kept_programs(cache) as variables,
                 site(arguments.executor, jobs, limit, folder, variables) as place,
-                _shown(arguments, plan, cases) as progress,
+                shown(units, quiet=arguments.quiet, verbose=arguments.verbose) as progress,
             ):
                 work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
@@ -226,23 +179,6 @@ def _explain(arguments: argparse.Namespace, work: Work, mistakes: list[Mistake])
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
-def _shown(
-    arguments: argparse.Namespace, plan: Plan, cases: list[Case]
-) -> AbstractContextManager[Progress]:
-    """Return what shows the progress."""
-    from backproof.report.telling.progress import shown
-    from backproof.report.telling.rows import planned
-
-    units = [unit.name for case in cases for unit in plan.units(case)]
-    backends = [*dict.fromkeys(name for *_, name in units)]
-
-    def columns(room: int) -> Columns | None:
-        return planned({unit[:2] for unit in units}, backends, room) if units else None
-
-    many = len({name for name, *_ in units})
-    return shown(many, quiet=arguments.quiet, verbose=arguments.verbose, columns=columns)
-
-
 def _write(
     arguments: argparse.Namespace,
     work: Work,
@@ -256,6 +192,7 @@ def _write(
     An unfinished report goes into a folder of its own, beside a whole one.
     """
     from backproof.report.running.chapter import files_of
+    from backproof.report.telling.annotations import files_for_ci
     from backproof.report.telling.atomic_folder import SUMMARY, write_all, write_summary
     from backproof.report.telling.environment import describe_environment
     from backproof.report.telling.json_rows import exit_code, results_json
@@ -274,7 +211,8 @@ def _write(
     with _writing(output):
         told = headline(comparisons, mistakes, unfinished)
         files = files_of(chapters, mistakes, environment, told, work.plan.names)
-        write_all(output, files | {"report.json": rows}, ("figures/*.svg", "cases/*.md"))
+        files |= files_for_ci(arguments.format, comparisons, mistakes)
+        write_all(output, files | {"report.json": rows}, "figures/*.svg", "cases/*.md", "report.*")
         if arguments.save_runs:
             work.save_runs(output)
     try:
@@ -282,24 +220,11 @@ def _write(
     except OSError as error:
         where = f"{os.environ[SUMMARY]}, where {SUMMARY} expects the report"
         _complain(f"cannot write to {where}: {error.strerror}")
-    for words in () if arguments.quiet else _table(work.progress, comparisons):
-        say(f"{words}\n")
-    say(wrapped(verdict))
-    say(f"\nThe report is in {plain(output / 'report.md')}.")
+    table = work.progress.table(comparisons)
+    say(f"{table}{wrapped(verdict)}\n\nThe report is in {plain(output / 'report.md')}.")
     if interrupted:
         return INTERRUPTED
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
-
-
-def _table(progress: Progress, comparisons: list[Comparison]) -> list[str]:
-    """Return the table of verdicts, or what is not printed of it yet, and the remarks on it."""
-    from backproof.report.telling.overview import remarks, summary
-
-    if not progress.printed:
-        return [summary(comparisons)]
-    left = [one for one in comparisons if one.case.name not in progress.printed]
-    more = [progress.columns.rows(left)] if left else []
-    return ["\n".join(more), *remarks(comparisons)]
 
 
 @contextmanager
@@ -341,58 +266,6 @@ def _writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"cannot write to {output}: {error.strerror}") from None
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _backend(text: str) -> str:
-    """Return what names a backend."""
-    try:
-        return chosen(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _own_run(text: str) -> tuple[str, Path]:
-    """Return the name and the file of a run."""
-    name, equals, file = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=FILE, found {text!r}")
-    try:
-        return free_name(name), Path(file).expanduser()
-    except (ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _executor(text: str) -> str:
-    """Return what names a site."""
-    if text not in ("processes", "inline") and not re.fullmatch(r"dask://[\w.-]+:\d+", text):
-        expected = "expected processes, inline or dask://HOST:PORT"
-        raise argparse.ArgumentTypeError(f"{expected}, found {text!r}")
-    return text
-
-
-def _whole(text: str) -> int:
-    """Return a whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
-    return int(text)
-
-
-def _from_zero(text: str) -> int:
-    """Return a whole number, 0 or above."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    """Return a finite number above 0."""
-    with suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ SMALL = {
 # again), and what Windows lacks: signals, groups of processes, limits of resources, bash, make, a compiler called cc,
 # programs that start in an empty environment, and pipes that leave the end of a line as it is.
 LINUX = {
+    "seen",
     "test_a_report_that_nobody_reads_is_written",
     "test_no_name_of_a_file_reaches_a_terminal_as_a_command",
     "test_nothing_is_left_running",

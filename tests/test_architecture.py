@@ -167,23 +167,35 @@ def test_no_file_is_longer_than_one_reads(path):
     assert lines <= MOST_LINES
 
 
-HELP = """
+PROGRAM = """
 import runpy, sys
-sys.argv = [{command!r}, "--help"]
+sys.argv = [*{arguments}]
 try:
-    runpy.run_module({command!r}, run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     assert stop.code == 0
-print({{"torch", "jax", "matplotlib"}} & set(sys.modules), file=sys.stderr)
+print({{*{slow}}} & set(sys.modules), file=sys.stderr)
 """
+SLOW = ("torch", "jax", "matplotlib", "scipy", "numpy", "pydantic", "ruamel.yaml", "rich", "flint")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    program = [sys.executable, "-c", PROGRAM.format(arguments=arguments, slow=SLOW)]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
 
 
 @pytest.mark.parametrize("command", ["cases", "backends", "report"])
-def test_help_imports_no_framework(command):
-    program = [sys.executable, "-c", HELP.format(command=command)]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
+def test_help_imports_nothing_slow(command):
+    done = run(command, "--help")
     assert done.stdout.startswith(f"usage: python -m {command}")
     assert done.stderr == "set()\n"
+
+
+def test_a_list_of_what_has_not_changed_imports_nothing_slow():
+    first, again = (run("cases", "cases/xor") for _ in range(2))
+    assert again.stdout == first.stdout
+    assert again.stdout.count("\nxor/") == 5
+    assert again.stderr == "set()\n"
 
 
 QUICK = """

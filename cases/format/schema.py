@@ -279,6 +279,11 @@ class Case(Concept):
         return as_text(self._name or self._path.stem)
 
     @property
+    def file(self) -> Path:
+        """The file that it was read from."""
+        return self._path
+
+    @property
     def is_shipped(self) -> bool:
         """Its file stands below `cases/`, so that no other case has its name."""
         return Path(os.path.realpath(self._path)).is_relative_to(CASES)

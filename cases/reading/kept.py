@@ -50,7 +50,7 @@ class Kept:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.key, self.changed = _reader(), False
-        with suppress(OSError, RuntimeError, ValueError, AttributeError):
+        with suppress(OSError, RuntimeError, ValueError, AttributeError, TypeError):
             found = json.loads((cache_folder() / FILE).read_text(encoding="utf-8"))
             self.rows = {name: tuple(map(str, row)) for name, row in found.items()}
 

@@ -57,6 +57,15 @@ def load(path: str | Path, name: str = "") -> Case:
     return case
 
 
+def document_of(path: Path) -> Document:
+    """Read the data of a file, and where everything stands in it.
+
+    Raises:
+        Refused: if it can't be read.
+    """
+    return parse(_text(path))
+
+
 def _case(path: Path, document: Document) -> tuple[Case, list[tuple[Place, str]]]:
     """Return the case, or what can be read of it, and its mistakes against the schema."""
     try:

@@ -34,7 +34,13 @@ def explained(problem: Problem, trajectory: Trajectory, first: Finding) -> Findi
         extent, look, suspects = _evidence(problem, trajectory, first)
     words = "; ".join(part for part in (first.message, extent, look) if part)
     hinted = hint(problem, trajectory, first.step, first.phase, first.tensor)
-    return replace(first, message=hinted.added_to(words), suspects=tuple(suspects))
+    return replace(
+        first,
+        message=hinted.added_to(words),
+        look=hinted.instead_of(look),
+        hint=hinted.words.removeprefix("; "),
+        suspects=tuple(suspects),
+    )
 
 
 def _evidence(

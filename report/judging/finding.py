@@ -19,7 +19,8 @@ class Finding:
         message: what is wrong, in words.
         verdict: what a run gets for it.
         budget: the share of the allowance that is used.
-        look: where a wrong number leads.
+        look: where a wrong number leads; part of the message once it is explained.
+        hint: the known mistake that the message names, if any.
         suspects: phase and tensor of every operation in one of which the fault lies, if known.
     """
 
@@ -32,6 +33,7 @@ class Finding:
     verdict: str = field(compare=False, default="differs")
     budget: float = field(compare=False, default=np.inf)
     look: str = field(compare=False, default="")
+    hint: str = field(compare=False, default="")
     suspects: tuple[tuple[str, str], ...] = field(compare=False, default=())
 
     @property

@@ -80,8 +80,12 @@ class Hint(NamedTuple):
 
     def added_to(self, message: str) -> str:
         """Return the message with these words, and this place to look at instead of its own."""
-        before, mark, _ = message.rpartition(LOOK)
-        return (before + self.look if mark and self.look else message) + self.words
+        return self.instead_of(message) + self.words
+
+    def instead_of(self, look: str) -> str:
+        """Return the words with this place to look at in place of theirs, if it is known."""
+        before, mark, _ = look.rpartition(LOOK)
+        return before + self.look if mark and self.look else look
 
 
 def hint(problem: Problem, trajectory: Trajectory, step: int, phase: str, tensor: str) -> Hint:

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from backproof.backends.trajectory import Trajectory, cut, settled
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import working_precision
+from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
@@ -86,6 +87,9 @@ class Judgement:
         scope: what the trajectory holds, `layers` or `gradients`; the latter is judged end to end.
         borrowed: the phases that the reference computed for the run; judged, but in no budget and
             no ledger.
+        phases: those that the run holds itself, in the order in which they are computed.
+        undecided: the first number that could not be decided, in words; empty if there is none.
+        bias: of the tensor whose errors lean most to one side; no verdict depends on it.
     """
 
     verdict: str
@@ -98,6 +102,9 @@ class Judgement:
     budgets: np.ndarray
     scope: str
     borrowed: tuple[str, ...] = ()
+    phases: tuple[str, ...] = ()
+    undecided: str = ""
+    bias: Bias | None = None
 
     @property
     def missed_the_truth(self) -> bool:
@@ -168,6 +175,7 @@ class _Tally:
         self.counts = np.zeros((4, len(self.steps)), int)  # as `Ledger` has them behind the steps
         # Of gradients, and of updates by a followed state.
         self.claims: dict[tuple[str, str], _Claims] = {}
+        self.errors: dict[tuple[str, str], SignedErrors] = {}
 
     def take(self, check: Check, order: int, rows: np.ndarray) -> None:
         """Count one tensor of some steps; remember its largest budget and its first failure.
@@ -177,14 +185,15 @@ class _Tally:
             order: the how-manieth of these steps it is.
             rows: of the steps in the tally.
         """
-        budget, allowance, truth = (
+        budget, errors, allowance, truth = (
             array.reshape(len(rows), -1)
-            for array in (check.budget(), check.truth.allowance, check.truth.magnitude)
+            for array in (*check.compared(), check.truth.allowance, check.truth.magnitude)
         )
-        undecided = np.zeros(budget.shape, bool)
+        unbounded = ~np.isfinite(allowance)
+        undecided = np.zeros((len(rows), 1), bool)
         if check.undecided is not None:
-            undecided |= check.undecided.reshape(budget.shape)
-        for fails in ((~(budget <= 1) | ~np.isfinite(allowance)) & ~undecided, undecided):
+            undecided = check.undecided.reshape(budget.shape)
+        for fails in ((~(budget <= 1) | unbounded) & ~undecided, undecided):
             if fails.any():
                 self.findings.append(self._finding(check, order, rows, budget, fails.argmax()))
         if check.moved is not None:
@@ -192,6 +201,8 @@ class _Tally:
         if check.phase in self.borrowed:
             self.not_counted.add(check.phase)
             return
+        signed = self.errors.setdefault(check[:2], SignedErrors(*check[:2], len(self.steps)))
+        signed.take(rows, errors / allowance, unbounded | undecided)
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             where = self._finding(check, order, rows, budget, budget.argmax())
@@ -246,7 +257,17 @@ class _Tally:
             budgets=self.budgets[:-1],
             scope=self.scope,
             borrowed=tuple(sorted(self.not_counted)),
+            phases=tuple(dict.fromkeys(phase for phase, _ in self.errors)),
+            undecided=self._undecided(first),
+            bias=largest_bias(self.errors.values(), judged),
         )
+
+    def _undecided(self, first: Finding | None) -> str:
+        """Tell the first number that could not be decided, of those up to the first wrong one."""
+        findings = [*self.findings, *filter(None, [first])]
+        last = first.step if first and first.verdict != "undecided" else math.inf
+        unknown = (one for one in findings if one.verdict == "undecided" and one.step <= last)
+        return str(min(unknown, default=""))
 
     def _not_certified(self, published: list[Published], ledger: Ledger) -> Finding | None:
         """Return why a run is not certified of which no number is wrong.

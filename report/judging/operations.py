@@ -71,11 +71,16 @@ class Check(NamedTuple):
         An element is within iff its share is at most 1, so NaN is not within. A copy (the value of
         an identity layer) has no allowance: it uses nothing of it if it is equal.
         """
+        return self.compared()[0]
+
+    def compared(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the budget, and the signed error (actual − truth), (steps, *shape) each."""
         truth = self.truth
         with np.errstate(all="ignore"):
-            distance = sizes(truth.precision.wider(self.actual) - truth.value)
+            error = truth.precision.wider(self.actual) - truth.value
+            distance = sizes(error)
             used = (distance + truth.truth_bound) / truth.allowance
-            return np.where((distance == 0) & (truth.allowance == 0), 0.0, used)
+            return np.where((distance == 0) & (truth.allowance == 0), 0.0, used), floats(error)
 
     def describe(self, row: int, index: tuple[int, ...], budget: float) -> tuple[str, str]:
         """Return the verdict and the words for one element of this budget that may have failed."""

@@ -22,6 +22,7 @@ from backproof.report.judging.slack import Slack
 
 MET, MISSED, WRONG = "met", "missed", "wrong at its source"
 NOISE, UNRESOLVED, ABSENT = "noise", "not resolved", "not recorded"
+STATUSES = (MET, MISSED, WRONG, NOISE, UNRESOLVED, ABSENT)
 METRICS = ("accuracy", "absolute_error")
 MOST_TOLD = 5
 

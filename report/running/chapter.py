@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from backproof.backends.trajectory_files import load_run
@@ -16,10 +15,11 @@ from backproof.cases.reading.load import Mistake
 from backproof.reference.exact_run import BITS, ExactRun, exact_run
 from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
 from backproof.report.running.job import Done
+from backproof.report.telling.captions import alt_text, alt_text_of_depth
 from backproof.report.telling.case_page import case_page, figure_name, shown_steps
-from backproof.report.telling.curves import Curves, alt_text, curves_of
+from backproof.report.telling.curves import Curves, curves_of
 from backproof.report.telling.depth import LayerGradient, gradients_by_layer
-from backproof.report.telling.escape import left_out
+from backproof.report.telling.escape import left_out, text
 from backproof.report.telling.explain import explained
 from backproof.report.telling.html.page import CaseOnPage, RunRow, body_of, html_report
 from backproof.report.telling.overview import DEEP, EVERY_RUN, Page, body, overview, whole_report
@@ -29,7 +29,6 @@ from backproof.report.telling.places import page_of
 SECONDS_FOR_EXACT_RUN = 10.0
 AT_A_STEP = ("differs", "undecided", "out of range")
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
-DEPTH_ALT = "How large the cotangent of each layer is beside the last one's, and its bound"
 
 DoneByDtype = dict[str, list[Done]]
 
@@ -84,7 +83,7 @@ def tell_case(exact: bool, names: tuple[str, ...], case: Case, done: DoneByDtype
     curves = figure = None
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
         curves = try_to("the figure", lambda: curves_of(comparisons))
-        figure = curves and try_to("the figure", lambda: _figures().draw_run(curves, looks(names)))
+        figure = curves and try_to("the figure", lambda: _drawn(curves, names))
     picture = alt_text(curves) if figure else None
     page = case_page(comparisons, layers, picture=picture, notes=notes)
     body = try_to("the page in HTML", lambda: body_of(page)) or ""
@@ -100,11 +99,18 @@ def explain_case(step: int | None, case: Case, done: DoneByDtype) -> str:
     return "\n\n\n".join(told)
 
 
-def _figures() -> ModuleType:
-    """Import the module that draws, which needs matplotlib."""
-    from backproof.report.telling import figures
+def _drawn(curves: Curves, names: tuple[str, ...]) -> bytes:
+    """Draw a case, which needs matplotlib."""
+    from backproof.report.telling.figures import draw_run
 
-    return figures
+    return draw_run(curves, looks(names))
+
+
+def _drawn_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> bytes:
+    """Draw the gradients by layer, which needs matplotlib."""
+    from backproof.report.telling.depth_figure import draw_depth
+
+    return draw_depth(networks)
 
 
 def _unless_it_fails(what: str, make: Callable[[], Any], notes: list[str]) -> Any:
@@ -180,10 +186,10 @@ def files_of(
     deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
     notes: list[str] = []
     if deep:
-        picture = _unless_it_fails("the figure", lambda: _figures().draw_depth(deep), notes)
+        picture = _unless_it_fails("the figure", lambda: _drawn_depth(deep), notes)
         if picture:
             files[DEPTH_FIGURE] = picture
-            notes = [f"![{DEPTH_ALT}]({DEPTH_FIGURE})"]
+            notes = [f"![{text(alt_text_of_depth(deep))}]({DEPTH_FIGURE})"]
     page = overview(comparisons, mistakes, deep, environment, *notes)
     failed: list[str] = []
     whole = partial(html_of, chapters, page, sentence, names, files)

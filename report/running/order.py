@@ -14,7 +14,7 @@ from backproof.cases.format.schema import Case
 TUTORIALS = ("neuron", "network", "xor", "depth")  # folders of shipped cases
 # A further worker of a kind is started where what waits for it costs as much, in seconds of the
 # machine that `cost` speaks of, or where it has waited for so many seconds.
-START, PATIENCE = 10.0, 4.0
+START, PATIENCE = 10.0, 10.0
 
 
 def in_order_of_work(opened: Sequence[Any]) -> list[Any]:

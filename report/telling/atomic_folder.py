@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,13 +18,13 @@ CUT = (
 )
 
 
-def write_all(folder: Path, files: dict[str, bytes], stale: Iterable[str]) -> None:
+def write_all(folder: Path, files: dict[str, bytes], *stale: str) -> None:
     """Write the files of a folder, and remove those of an earlier call that are not among them.
 
     Args:
         folder: it is made if need be.
         files: content by name, which may lead into folders below.
-        stale: patterns of the names that may be removed.
+        stale: the patterns of the names that may be removed.
 
     Raises:
         OSError: if one can't be written; then all is as it was.
@@ -45,14 +44,10 @@ def write_all(folder: Path, files: dict[str, bytes], stale: Iterable[str]) -> No
     finally:
         shutil.rmtree(new, ignore_errors=True)
     for name in before - files.keys():
-        if any(_fits(name, pattern) for pattern in stale):
+        depth = name.count("/")
+        is_stale = any(fnmatchcase(name, one) and depth == one.count("/") for one in stale)
+        if is_stale and ".." not in name.split("/"):
             (folder / name).unlink(missing_ok=True)
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Tell whether a name is like a pattern, and leads nowhere else."""
-    is_like = fnmatchcase(name, pattern) and name.count("/") == pattern.count("/")
-    return is_like and ".." not in name.split("/")
 
 
 def _written(folder: Path) -> set[str]:

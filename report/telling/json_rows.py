@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, fields
+from typing import Any, Literal
 
+from backproof.report.judging.judge import Judgement
 from backproof.report.judging.outcome import INCOMPLETE, Comparison, Pair, Result
+from backproof.report.judging.published import Published
+from backproof.report.telling.report_format import (
+    Bias,
+    Compared,
+    PairRow,
+    PrintedNumbers,
+    Prints,
+    Recorded,
+    Report,
+    Row,
+    Seconds,
+    Where,
+)
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 
 def exit_code(comparisons: list[Comparison], *, invalid: bool, fail_on: str = "incomplete") -> int:
@@ -40,60 +56,95 @@ def results_json(
     comparisons: list[Comparison], verdict: str, environment: dict, *, complete: bool
 ) -> bytes:
     """Return the content of `report.json`; it is not complete after an interruption."""
-    content = {
-        "schema": SCHEMA,
-        "verdict": verdict,
-        "complete": complete,
-        "environment": environment,
-        "results": [_result(one, result) for one in comparisons for result in one.results],
-        "pairs": [_pair(one, pair) for one in comparisons for pair in one.pairs],
-    }
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    content = Report(
+        schema=SCHEMA,
+        verdict=verdict,
+        complete=complete,
+        environment=environment,
+        results=[_row(one, result) for one in comparisons for result in one.results],
+        pairs=[_pair(one, pair) for one in comparisons for pair in one.pairs],
+    )
+    return (json.dumps(asdict(content), indent=1, allow_nan=False) + "\n").encode()
 
 
-def _result(comparison: Comparison, result: Result) -> dict:
+def _row(comparison: Comparison, result: Result) -> Row:
     """Return the row of a run; what a judgement would say is None where there is none."""
-    row = {"case": comparison.case.name, "dtype": comparison.dtype, "backend": result.backend}
-    judged = {name: tell(result) if result.judgement else None for name, tell in JUDGED.items()}
-    return row | {"verdict": result.verdict} | judged | {"message": result.message}
+    judged: dict[str, Any] = {field.name: None for field in fields(Row)}
+    if result.judgement:
+        judged |= _told(comparison, result, result.judgement)
+    return Row(
+        **judged
+        | {
+            "case": comparison.case.name,
+            "dtype": comparison.dtype,
+            "backend": result.backend,
+            "verdict": result.verdict,
+            "message": result.message,
+        }
+    )
 
 
-def _where(result: Result) -> dict | None:
-    where = result.judgement.where
-    names = ("step", "phase", "tensor", "index")
-    return {name: getattr(where, name) for name in names} if where else None
-
-
-def _prints(result: Result) -> dict:
-    statuses = [number.status for number in result.judgement.published]
-    return {"met": statuses.count("met"), "missed": statuses.count("missed")}
-
-
-JUDGED = {
-    "budget": lambda result: finite(result.judgement.budget),
-    "resolution": lambda result: finite(result.judgement.resolution.relative),
-    "absolute_resolution": lambda result: finite(result.judgement.resolution.absolute),
-    "where": _where,
-    "ledger": lambda result: vars(result.judgement.ledger),
-    "published": _prints,
-    "misses": lambda result: [
-        miss for number in result.judgement.published for miss in number.misses
-    ],
-    "accuracy": lambda result: result.accuracy,
-    "seconds": lambda result: {name: round(seconds, 6) for name, seconds in result.seconds.items()},
-}
-
-
-def _pair(comparison: Comparison, pair: Pair) -> dict:
+def _told(comparison: Comparison, result: Result, judgement: Judgement) -> dict[str, Any]:
+    """Return what the judge says of a run, by key."""
+    where, resolution = judgement.where, judgement.resolution
+    statuses = [number.status for number in judgement.published]
+    is_wrong = where is not None and judgement.verdict == "differs"
     return {
-        "case": comparison.case.name,
-        "dtype": comparison.dtype,
-        "pair": "-".join(pair.names),
-        "max_gradient_difference": finite(pair.drift.gradient),
-        "max_parameter_difference": finite(pair.drift.parameter),
-        "step": pair.drift.step,
-        "status": pair.status,
+        "budget": finite(judgement.budget),
+        "resolution": finite(resolution.relative),
+        "absolute_resolution": finite(resolution.absolute),
+        "median_resolution": finite(resolution.median),
+        "where": where and Where(where.step, where.phase, where.tensor, list(where.index)),
+        "ledger": Compared(**vars(judgement.ledger)),
+        "published": Prints(statuses.count("met"), statuses.count("missed")),
+        "misses": [miss for number in judgement.published for miss in number.misses],
+        "numbers": [_numbers(number) for number in judgement.published],
+        "accuracy": result.accuracy,
+        "seconds": Seconds(**{name: round(one, 6) for name, one in result.seconds.items()}),
+        "hint": where.hint if is_wrong else "",
+        "look": where.look if is_wrong else "",
+        "recorded": _recorded(comparison, judgement),
+        "undecided": judgement.undecided,
+        "bias": _bias(judgement),
     }
+
+
+def _recorded(comparison: Comparison, judgement: Judgement) -> Recorded:
+    own, borrowed = list(judgement.phases), list(judgement.borrowed)
+    steps = len(judgement.budgets), comparison.problem.steps
+    return Recorded(judgement.scope, own, borrowed, *steps)
+
+
+def _bias(judgement: Judgement) -> Bias | None:
+    bias = judgement.bias
+    return bias and Bias(bias.phase, bias.tensor, finite(bias.mean), bias.elements)
+
+
+def _numbers(number: Published) -> PrintedNumbers:
+    """Return a published entry beside what the run has."""
+    entry, found = number.entry, number.actual
+    return PrintedNumbers(
+        source=entry.source,
+        tensor=entry.tensor,
+        step=entry.step,
+        steps=entry.steps,
+        shape=list(entry.value.shape),
+        printed=list(map(str, entry.value.ravel())),
+        found=None if found is None else list(map(finite, found.ravel())),
+        status=number.status,
+    )
+
+
+def _pair(comparison: Comparison, pair: Pair) -> PairRow:
+    return PairRow(
+        case=comparison.case.name,
+        dtype=comparison.dtype,
+        pair="-".join(pair.names),
+        max_gradient_difference=finite(pair.drift.gradient),
+        max_parameter_difference=finite(pair.drift.parameter),
+        step=pair.drift.step,
+        status=pair.status,
+    )
 
 
 def finite(number: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from backproof.backends.trajectory import PHASES
 from backproof.cases.console.terminal import WIDTH, wrapped
@@ -56,7 +56,7 @@ def body(page: Page, without: str = "") -> str:
 def overview(
     comparisons: list[Comparison],
     mistakes: list[Mistake],
-    depth: dict[str, Sequence[LayerGradient]],
+    depth: Mapping[str, Sequence[LayerGradient]],
     environment: dict[str, str],
     depth_figure: str = "",
 ) -> Page:
@@ -232,7 +232,7 @@ def _wrong_prints(comparisons: list[Comparison]) -> list[str]:
     return [words, table(rows, headers)] if rows else []
 
 
-def _depth(networks: dict[str, Sequence[LayerGradient]], figure: str) -> list[str]:
+def _depth(networks: Mapping[str, Sequence[LayerGradient]], figure: str) -> list[str]:
     """Write the size of gradients by layer, for all networks with several dense layers."""
     if not networks:
         return []

@@ -21,13 +21,16 @@ OURS = {
     "torch-compile": Look("#e69f00", "D"),
     "jax-eager": Look("#56b4e9", "v"),
 }
-# Tol's muted and bright colours that stand apart from those.
-OTHERS = ("#aa3377", "#332288", "#999933", "#882255", "#44aa99", "#ee6677", "#ddaa33", "#666666")
+# Chosen so that, beside ours, they stay apart where red or green is not seen.
+OTHERS = ("#5a2db4", "#b40f2d", "#3cb4b4", "#87b45a", "#882255", "#3c6978", "#4b69e1", "#ee6677")
 MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d")
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Return how each backend is drawn; those of one's own in the order of their names."""
+    """Return how each backend of a report is drawn.
+
+    Those of one's own are told apart by the order of the names.
+    """
     own = [name for name in dict.fromkeys(names) if name not in OURS]
     return OURS | {
         name: Look(OTHERS[i % len(OTHERS)], MARKERS[(i + i // len(MARKERS)) % len(MARKERS)])

@@ -16,10 +16,10 @@ from backproof.cases.console.command import Heedless, say
 from backproof.cases.console.terminal import cut, plain
 from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.telling.cells import cell
-from backproof.report.telling.rows import Columns
+from backproof.report.telling.rows import Columns, planned
 
 if TYPE_CHECKING:  # slow to import
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
 BAR, SHOWN, LONGEST = 16, 8, 200
@@ -45,6 +45,7 @@ class Progress:
 
     Attributes:
         cases: how many there are.
+        quiet: say nothing.
         verbose: a line a unit too.
         lines: a line a case, on stderr.
         columns: of the table whose rows are printed on stdout, if they are.
@@ -53,6 +54,7 @@ class Progress:
     """
 
     cases: int
+    quiet: bool = False
     verbose: bool = False
     lines: bool = False
     columns: Columns | None = None
@@ -79,6 +81,18 @@ class Progress:
             self._say("\n".join([*head, self.columns.rows(comparisons)]), error=False)
             self.printed.add(comparisons[0].case.name)
 
+    def table(self, comparisons: list[Comparison]) -> str:
+        """Return what is not printed yet of the table of all cases, and the remarks on it."""
+        from backproof.report.telling.overview import remarks, summary
+
+        if self.quiet:
+            return ""
+        if not self.printed:
+            return f"{summary(comparisons)}\n\n"
+        left = [one for one in comparisons if one.case.name not in self.printed]
+        rows = f"{self.columns.rows(left)}\n" if left else ""
+        return "\n".join([rows, *(f"{remark}\n" for remark in remarks(comparisons)), ""])
+
     def _say(self, words: str, *, error: bool = True) -> None:
         """Print above what moves."""
         self.stop()
@@ -97,20 +111,18 @@ class Progress:
             self.live.stop()
             self.live = None
 
-    def __rich__(self) -> Group:
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         """Draw who is at work, and what is left."""
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        running = self.work.running() if self.work else []
-        shown = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines_of(running))
-        room = shutil.get_terminal_size().columns
-        words = self.left(room - BAR - len("cases  "))
+        for line in lines_of(self.work.running() if self.work else []):
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+        words = self.left(options.max_width - BAR - len("cases  "))
         bar = Table.grid(padding=(0, 1, 0, 0))
         bar.add_row("cases", ProgressBar(self.cases, self.told, width=BAR), words)
-        return Group(*shown, bar)
+        yield bar
 
     def left(self, room: int) -> str:
         """Say how much is done, for how long it has been at work, and how much is left.
@@ -195,23 +207,25 @@ def is_terminal(stream: Any) -> bool:
 
 @contextmanager
 def shown(
-    cases: int, *, quiet: bool, verbose: bool, columns: Callable[[int], Columns | None]
+    units: Sequence[tuple[str, str, str]], *, quiet: bool, verbose: bool
 ) -> Iterator[Progress]:
     """Yield what shows the progress, as the streams allow; what moves is gone in the end.
 
     Args:
-        cases: how many there are.
+        units: case, dtype and backend of each.
         quiet: show nothing.
         verbose: a line a unit and a case on stderr, and the table in the end.
-        columns: makes the columns for a terminal of so many characters.
     """
+    cases = len({case for case, *_ in units})
     if quiet:
-        yield Progress(cases)
+        yield Progress(cases, quiet=True)
         return
     moves = is_terminal(sys.stderr)
-    progress = Progress(cases, verbose, lines=verbose or not moves)
-    if is_terminal(sys.stdout) and not verbose:
-        progress.columns = columns(shutil.get_terminal_size().columns)
+    progress = Progress(cases, verbose=verbose, lines=verbose or not moves)
+    if units and is_terminal(sys.stdout) and not verbose:
+        backends = [*dict.fromkeys(name for *_, name in units)]
+        rows = {(case, dtype) for case, dtype, _ in units}
+        progress.columns = planned(rows, backends, shutil.get_terminal_size().columns)
     if not moves:
         yield progress
         return
@@ -219,8 +233,9 @@ def shown(
     from rich.live import Live
 
     console = Console(file=cast(TextIO, Heedless(sys.stderr)))
-    options = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
-    progress.moving = partial(Live, console=console, **options)
+    progress.moving = partial(
+        Live, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
     progress.move()
     try:
         yield progress

@@ -21,12 +21,13 @@ from backproof.report.telling.escape import plain, text
 HEADERS = ["", "at", "found", "truth", "allowed", "share", ""]
 SHARE = HEADERS.index("share")  # a terminal has no room for it
 AROUND, DIGITS, MOST_DIGITS = 3, 6, 17
+ZERO = np.zeros(())
 
 
 class Element(NamedTuple):
     """One number of a step beside its truth; of an update, the change that it makes."""
 
-    index: tuple[int, ...]
+    at: tuple[int, ...]
     found: float
     truth: float
     allowance: float
@@ -48,7 +49,7 @@ class Element(NamedTuple):
         apart = abs(self.found - self.truth)
         if self.status == "wrong" and 0 < apart < abs(self.truth):
             digits = int(np.clip(np.log10(abs(self.truth) / apart) + 3, DIGITS, MOST_DIGITS))
-        at = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        at = f"[{', '.join(map(str, self.at))}]" if self.at else ""
         numbers = f"{self.found:.{digits}g}", f"{self.truth:.{digits}g}", f"{self.allowance:.1e}"
         return [at, *numbers, short(self.share), self.status]
 
@@ -68,9 +69,11 @@ class Tensor(NamedTuple):
     share: np.ndarray
     undecided: np.ndarray
 
-    def element(self, index: tuple[int, ...]) -> Element:
+    def element(self, at: tuple[int, ...]) -> Element:
         """Return one of its elements."""
-        return Element(index, *(float(array[index]) for array in self[1:-1]), self.undecided[index])
+        arrays = self.found, self.truth, self.allowance, self.share
+        found, truth, allowance, share = (float(array[at]) for array in arrays)
+        return Element(at, found, truth, allowance, share, bool(self.undecided[at]))
 
     @property
     def wrong(self) -> np.ndarray:
@@ -94,20 +97,20 @@ def tensors_at(problem: Problem, run: Trajectory, step: int) -> list[Tensor]:
     run = settled(run, problem.recorded)
     with working_precision(BALL_BITS), np.errstate(all="ignore"):
         if step == problem.steps:
-            return [_tensor(check, 0) for check in final_checks(problem, run)]
+            return [_tensor(check, ZERO) for check in final_checks(problem, run)]
         rows = np.flatnonzero(run.steps == step)
         if not rows.size:
             return []
         size = int((problem.batches[step] >= 0).sum())
         one = cut(followed(problem, run), rows, size)
         checks = decided_checks(problem, one)
-        return [_tensor(check, one.before.get(check.tensor, 0)) for check in checks]
+        return [_tensor(check, one.before.get(check.tensor, ZERO)) for check in checks]
 
 
-def _tensor(check: Check, before: np.ndarray | int) -> Tensor:
+def _tensor(check: Check, before: np.ndarray) -> Tensor:
     """Take the one step of a check; of an update, the change from what was before it."""
     truth, is_update = check.truth, check.phase == "update"
-    start = truth.precision.wider(before) if is_update else 0
+    start = truth.precision.wider(before) if is_update else ZERO
     found, right = truth.precision.wider(check.actual) - start, truth.value - start
     undecided = np.zeros(check.actual.shape, bool) if check.undecided is None else check.undecided
     arrays = floats(found), floats(right), truth.allowance, check.budget(), undecided
@@ -130,11 +133,11 @@ def step_table(tensors: list[Tensor], form: str = "pipe") -> str:
 def neighbours(tensors: list[Tensor], form: str = "pipe") -> str:
     """Write the elements around the first wrong one; nothing where none is, or it is a number."""
     wrong = [tensor for tensor in tensors if (tensor.wrong & ~tensor.undecided).any()]
-    if not wrong or not wrong[0].worst.index:
+    if not wrong or not wrong[0].worst.at:
         return ""
     first, write = wrong[0], text if form == "pipe" else plain
     at = first.worst.cells()[0]
-    rows = [first.element(index).cells() for index in _around(first.worst.index, first.share.shape)]
+    rows = [first.element(index).cells() for index in _around(first.worst.at, first.share.shape)]
     named = [[write(first.what) if row[0] == at else "", *row] for row in rows]
     return _table(named, HEADERS, form)
 

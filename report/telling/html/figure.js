@@ -105,12 +105,26 @@ function linesOf(panel, line, i, count, isLog) {
 
 // What stands beside the pointer at each step: all the values of the panel.
 function tips(lines, failures) {
-  const steps = d3.group(lines.flatMap((line) => line.points.map((point) => ({ ...point, line }))), (point) => point.step);
-  return d3.sort(steps, ([step]) => step).map(([step, points]) => {
-    const failing = failures.filter((failure) => failure.step === step).map((failure) => `✗ ${named(failure)} ${failure.verdict ?? "differs"}`);
-    const values = points.map(({ line, value }) => `${named(line)}  ${number(value)}`);
-    return { step, words: [`step ${whole(step)}`, ...values, ...failing].join("\n") };
+  const points = lines.flatMap((line) => line.points.map((point) => ({ ...point, line })));
+  return d3.sort(d3.groups(points, (point) => point.step), ([step]) => step).map(([step, values]) => {
+    return { step, values, failing: failures.filter((failure) => failure.step === step) };
   });
+}
+
+function showTip(tip, plot, at) {
+  tip.hidden = !at;
+  if (!at) return;
+  const rows = at.values.map(({ line, value }) => {
+    const row = element("div"), key = element("i");
+    key.style.background = line.colour;
+    row.append(key, element("span", "", named(line)), element("b", "", number(value)));
+    return row;
+  });
+  const failing = at.failing.map((failure) => element("strong", "", `✗ ${named(failure)} ${failure.verdict ?? "differs"}`));
+  tip.replaceChildren(element("em", "", `step ${whole(at.step)}`), ...rows, ...failing);
+  const x = plot.scale("x").apply(at.step), { left } = plot.getBoundingClientRect(), width = tip.offsetWidth;
+  const room = document.documentElement.clientWidth - left - width - 8; // within the window
+  tip.style.left = `${Math.max(8 - left, Math.min(room, x + 12 < room ? x + 12 : x - 12 - width))}px`;
 }
 
 function drawnPanel(panel, lines, failures, width, last) {
@@ -131,14 +145,16 @@ function drawnPanel(panel, lines, failures, width, last) {
       ...drawn.flatMap((line, i) => linesOf(panel, line, i, drawn.length, scale.type === "log")),
       scale.words && Plot.text([scale.words], { frameAnchor: "middle", fontSize: 13 }),
       Plot.ruleX(told, Plot.pointerX({ x: "step", stroke: "currentColor", strokeOpacity: 0.5, maxRadius: Infinity })),
-      Plot.tip(told, Plot.pointerX({ x: "step", frameAnchor: "middle", title: "words", preferredAnchor: "left", maxRadius: Infinity, fontSize: 12, lineHeight: 1.3 })),
     ].filter(Boolean),
   });
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${PANELS[panel]}, steps 0 to ${whole(last)}`);
-  const box = element("div", "panel");
-  box.dataset.panel = panel;
-  box.append(element("h4", "", PANELS[panel]), plot);
+  const box = element("div", "panel"), frame = element("div", "frame"), tip = element("div", "tip");
+  tip.hidden = true;
+  tip.setAttribute("aria-live", "polite");
+  plot.addEventListener("input", () => showTip(tip, plot, plot.value));
+  frame.append(plot, tip);
+  box.append(element("h4", "", PANELS[panel]), frame);
   steerable(box, plot, told.map((at) => at.step));
   return box;
 }
@@ -191,8 +207,9 @@ function legendOf(lines, hidden, redraw) {
 function failuresOf(failures) {
   const list = element("ul", "failures");
   for (const failure of failures) {
-    const item = element("li"), where = element("b", "", `✗ step ${whole(failure.step)}, ${named(failure)}`);
-    item.append(where, `: ${failure.words}`);
+    const step = `step ${whole(failure.step)}`, told = failure.words.startsWith(step) ? "" : `${step}, `;
+    const item = element("li");
+    item.append(element("b", "", `✗ ${named(failure)}`), `: ${told}${failure.words}`);
     list.append(item);
   }
   return list;

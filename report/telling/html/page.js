@@ -8,6 +8,8 @@ const LOOKS = Object.keys(data.looks);
 const FILTERS = ["words", "verdict", "folder", "backend", "dtype"];
 const CALM = ["unsupported", "expected difference"];
 const FEW = 40; // rows that need no folding
+const SHORT = 28; // letters of a cell that stay on one line
+const WRONG = /^wrong( \d+\/\d+)?$/; // of a tensor at a failing step
 const NO_FOLDER = "(no folder)";
 const find = (selector) => document.querySelector(selector);
 const home = find("div#home"), article = find("article#case"), form = find("form#filters");
@@ -66,15 +68,18 @@ function chosen() {
 function sorted(list, shown) {
   const by = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
   const share = (run) => run.share ?? -1;
-  const compare = {
-    "": (a, b) => rank(shown(a)) - rank(shown(b)),
-    case: (a, b) => sign * a.item.name.localeCompare(b.item.name, "en", { numeric: true }),
-    dtype: (a, b) => sign * a.dtype.localeCompare(b.dtype, "en", { numeric: true }),
-  }[by] ?? ((a, b) => {
+  const byWords = (words) => (a, b) => sign * words(a).localeCompare(words(b), "en", { numeric: true });
+  const byRun = (a, b) => {
     const [one, other] = [a, b].map((row) => row.runs.find((run) => run.backend === by));
     if (!one || !other) return Boolean(other) - Boolean(one);
     return sign * (rank([other]) - rank([one]) || share(one) - share(other));
-  });
+  };
+  const known = new Map([
+    ["", (a, b) => rank(shown(a)) - rank(shown(b))],
+    ["case", byWords((row) => row.item.name)],
+    ["dtype", byWords((row) => row.dtype)],
+  ]);
+  const compare = known.get(by) ?? byRun;
   return [...list].sort((a, b) => compare(a, b) || a.order - b.order);
 }
 
@@ -176,8 +181,10 @@ function showCase(item) {
   else place?.remove();
   const told = unique(item.runs.map((run) => run.verdict)).filter((verdict) => tone(verdict) !== "good");
   for (const cell of body.querySelectorAll("td")) {
-    const verdict = told.find((one) => cell.textContent === one || cell.textContent.startsWith(`${one} `));
-    if (verdict) cell.replaceChildren(h("span", { class: `verdict ${tone(verdict)}` }, `${GLYPHS[tone(verdict)]} `, ...cell.childNodes));
+    const words = cell.textContent, verdict = told.find((one) => words === one || words.startsWith(`${one} `));
+    const kind = verdict ? tone(verdict) : WRONG.test(words) ? "bad" : null;
+    cell.classList.toggle("short", words.length <= SHORT);
+    if (kind) cell.replaceChildren(h("span", { class: `verdict ${kind}` }, `${GLYPHS[kind]} `, ...cell.childNodes));
   }
   article.replaceChildren(nav, body);
   article.querySelector("h1").tabIndex = -1;
@@ -223,7 +230,7 @@ form.addEventListener("input", () => { render(); remember(); });
 form.addEventListener("reset", () => setTimeout(() => { render(); remember(); }));
 
 const intro = find("div#overview"); // what stands before its headings belongs above the table
-while (intro.firstElementChild && intro.firstElementChild.tagName !== "H2") form.before(intro.firstElementChild);
+while (intro.firstElementChild && intro.firstElementChild.tagName !== "H2") find("#runs > .note").before(intro.firstElementChild);
 for (const heading of document.querySelectorAll("#runs > h2, #overview > h2")) {
   const go = (event) => { event.preventDefault(); heading.scrollIntoView(); };
   find("nav#sections").append(h("a", { href: `#${heading.id}`, on: { click: go } }, heading.textContent));

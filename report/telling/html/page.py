@@ -140,7 +140,7 @@ def _data(cases: list[CaseOnPage], looks: dict[str, Look]) -> dict:
 def _page(file: str) -> str | None:
     """Return what links call the page of a case in this file: `xor-a` for `cases/xor-a.md`."""
     found = CASE_PAGE.fullmatch(file)
-    return found and found[1]
+    return found[1] if found else None
 
 
 def _figure(curves: Curves) -> dict:

@@ -40,6 +40,18 @@ def changed(run, group, name, change, steps=...):
     return replace(run, **{group: tensors})
 
 
+def test_hint_and_look_stand_in_the_message_and_by_themselves(example):
+    problem, run = example
+    judgement = judge(problem, changed(run, "gradients", "readout.weight", lambda g: 2 * g))
+    assert judgement.where.hint == "this is what a missing factor ½ would give"
+    assert judgement.where.look.endswith("look at the backward pass of the dense layer readout")
+    assert judgement.message.endswith(f"; {judgement.where.look}; {judgement.where.hint}")
+    assert (Hint("", "look at it").instead_of("so: look at this"), Hint().instead_of("look there")) == (
+        "so: look at it",
+        "look there",
+    )
+
+
 # ---------------------------------------------------------------- all that is wrong, at all steps
 
 

@@ -272,7 +272,7 @@ def test_a_new_folder_of_the_cache_holds_nothing_but_the_cache(tmp_path):
 
 
 def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
-    write_all(tmp_path, {"report.md": b"good", "figures/a.svg": b"old", "figures/b.svg": b"old"}, ("figures/*.svg",))
+    write_all(tmp_path, {"report.md": b"good", "figures/a.svg": b"old", "figures/b.svg": b"old"}, "figures/*.svg")
     write, written = Path.write_bytes, []
 
     def full(path: Path, content: bytes) -> int:
@@ -283,12 +283,12 @@ def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, ("figures/*.svg",))
+        write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"good"
     assert (tmp_path / "figures" / "a.svg").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".written", "figures", "report.md"]
     monkeypatch.undo()
-    write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, ("figures/*.svg",))
+    write_all(tmp_path, {"report.md": b"new", "figures/a.svg": b"new"}, "figures/*.svg")
     assert (tmp_path / "report.md").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["a.svg"]
 
@@ -303,7 +303,7 @@ def test_a_list_of_what_was_written_removes_nothing_else(tmp_path):
     for content in (json.dumps(names).encode(), b"[" * 100_000, b"3", b"\xff", b""):
         (tmp_path / "out" / atomic_folder.WRITTEN).write_bytes(content)
         (tmp_path / "out" / "figures" / "old.svg").touch()
-        write_all(tmp_path / "out", {"report.md": b""}, ("figures/*.svg",))
+        write_all(tmp_path / "out", {"report.md": b""}, "figures/*.svg")
         assert all(path.exists() for path in mine)
         assert (tmp_path / "out" / "figures" / "old.svg").exists() == (b"old" not in content)
 
