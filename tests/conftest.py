@@ -54,9 +54,9 @@ UNIX = {
 }
 
 LONGEST = (
-    "test_scenarios", "test_report", "test_mutants", "test_isolation", "test_cache", "test_modes", "test_optimizers",
-    "test_accuracy", "test_wheel", "test_certify", "test_extension", "test_users_code", "test_in_a_browser",
-    "test_your_own_page", "test_dask",
+    "test_scenarios", "test_report", "test_mutants", "test_pytest_plugin", "test_cache", "test_wheel", "test_extension",
+    "test_modes", "test_isolation", "test_optimizers", "test_accuracy", "test_in_a_browser", "test_your_own_page",
+    "test_dask", "test_users_code", "test_certify",
 )  # fmt: skip
 
 
@@ -88,25 +88,6 @@ def problem_of():
         return materialise(Case.model_validate(settings), dtype)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def quickly_compiled():
-    """JAX's programs as LLVM makes them without optimising: small ones run for less time than that takes.
-
-    The cases, the campaigns and the tests that are about compiled code have them as users do.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # for when JAX is imported: not every test needs it
-        _disable_most_optimizations(True)
-        yield
-    _disable_most_optimizations(False)
-
-
-def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
-    if jax := sys.modules.get("jax"):
-        jax.config.update("jax_disable_most_optimizations", value)
-        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

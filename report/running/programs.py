@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from backproof.report.running.cache import PROGRAMS, Cache, digest_of_file, key_of, machine
+from backproof.report.running.isolation import EMPTY
 
 WHERE = "JAX_COMPILATION_CACHE_DIR"
 WHICH = {  # not the single operations of `jax-eager`
@@ -30,7 +31,7 @@ def kept_programs(cache: Cache | None) -> Iterator[Mapping[str, str]]:
     There are none without a cache, or where the user has named a folder for JAX.
     """
     if cache is None or WHERE in os.environ:
-        yield {}
+        yield EMPTY
         return
     features = np.show_config("dicts")["SIMD Extensions"]
     key = key_of("programs", machine(), features)

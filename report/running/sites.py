@@ -11,7 +11,7 @@ from typing import Any
 
 from backproof.report.judging.outcome import Result
 from backproof.report.running.cache import sources
-from backproof.report.running.isolation import Limits, NoWorkers, Workers
+from backproof.report.running.isolation import EMPTY, Limits, NoWorkers, Workers
 from backproof.report.running.job import Done, Unit, do, new_file
 
 PROCESSES, INLINE, DASK = "processes", "inline", "dask://"
@@ -78,7 +78,7 @@ class Cluster(Site):
 
 @contextmanager
 def site(
-    kind: str, jobs: int, limits: Limits, folder: Path, variables: Mapping[str, str] | None = None
+    kind: str, jobs: int, limits: Limits, folder: Path, variables: Mapping[str, str] = EMPTY
 ) -> Iterator[Site]:
     """Yield the place of this kind, `processes`, `inline` or `dask://host:port`.
 
