@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from backproof.reference.training import Step, train
 
 BITS = 512
 RADIUS = 1e-20
+MOST_TIMES = 4  # as many bits in the next attempt: runs lose them unevenly
 
 
 class ExactRun(NamedTuple):
@@ -23,7 +25,7 @@ class ExactRun(NamedTuple):
 
 
 def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) -> ExactRun | None:
-    """Run the problem in balls, of 512 bits more each time, until it is proved to 1e-20.
+    """Run the problem in balls, of more bits each time, until it is proved to 1e-20.
 
     Proved are the parameters after each kept step, and its gradients.
 
@@ -40,14 +42,25 @@ def exact_run(problem: Problem, at: set[int], seconds: float, bits: int = BITS) 
     while True:
         try:
             return ExactRun(bits, _run_in_balls(problem, at, bits, deadline))
-        except _TooWideError:
-            bits += BITS
+        except _TooWideError as error:
+            bits = _more_bits(bits, (error.step + 1) / problem.steps)
         except TimeoutError:
             return None
 
 
 class _TooWideError(ArithmeticError):
-    """The balls have grown beyond RADIUS: more bits are needed."""
+    """The balls have grown beyond RADIUS at a step: more bits are needed."""
+
+    def __init__(self, step: int):
+        super().__init__(step)
+        self.step = step
+
+
+def _more_bits(bits: int, share: float) -> int:
+    """Return how many bits all steps need if a share of them has lost all but RADIUS has."""
+    kept = -math.log2(RADIUS)
+    needed = math.ceil((kept + (bits - kept) / share) / BITS) * BITS
+    return min(max(needed, bits + BITS), MOST_TIMES * bits)
 
 
 def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
@@ -57,7 +70,7 @@ def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) ->
             if (number in at or number % 100 == 99) and not max(
                 map(radius, (*step.after.values(), *step.gradients.values()))
             ) < RADIUS:
-                raise _TooWideError
+                raise _TooWideError(number)
             if number in at:
                 kept[number] = step
             a_step = (time.process_time() - start) / (number + 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import flint
 import numpy as np
-from flint import arb
+from flint import arb, arb_mat
 from scipy.special import erfc, expit
 
 from backproof.reference.numbers.moves import Move
@@ -20,6 +20,9 @@ from backproof.reference.numbers.sums import Answering, is_beyond, scattered
 
 working_precision = flint.ctx.workprec
 """`with working_precision(bits)` computes with midpoints of so many bits."""
+
+
+LARGE = 4  # terms of a sum, from where on a matrix of Arb is worth its making
 
 
 class Balls(Answering, np.ndarray):
@@ -116,6 +119,14 @@ def _heaviside(x: arb, at_zero: arb | float) -> arb:
     if x < 0:
         return arb(0)
     return arb(at_zero) if x.is_zero() else arb(0).union(arb(1)).union(at_zero)
+
+
+def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Multiply (n, k) by (k, m), large ones as matrices of Arb, which round a sum once."""
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] < LARGE:
+        return np.matmul(a, b)
+    product = arb_mat(a.tolist()) * arb_mat(b.tolist())
+    return np.array(product.entries(), dtype=object).reshape(len(a), b.shape[1])
 
 
 BALL_FUNCTIONS = {
