@@ -24,7 +24,9 @@ from backproof.report.telling.curves import Curves, Line, known
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.palette import MARKERS, Look
 
+Looks = Mapping[str, Look]
 Style = dict[str, Any]
+Styles = dict[str, Style]
 Networks = Mapping[str, Sequence[LayerGradient]]
 
 STYLE = {
@@ -32,15 +34,14 @@ STYLE = {
     "lines.linewidth": 1.2, "lines.markersize": 4, "axes.titlesize": 9.5, "axes.xmargin": 0.02,
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#e4e4e4", "xtick.major.size": 0, "ytick.major.size": 0,
-    "legend.frameon": False, "legend.borderpad": 0, "legend.borderaxespad": 0, "axes.titley": 1.0,
-    "legend.labelspacing": 0.3,
+    "legend.frameon": False, "legend.borderpad": 0, "legend.borderaxespad": 0, "axes.titley": 1,
 }  # fmt: skip
-WIDTH, PANEL, HEIGHT, LEFT, RIGHT, BESIDE, ROW = 10, 2.57, 2.5, 0.62, 0.25, 3.1, 0.18  # inches
+WIDTH, PANEL, HEIGHT, LEFT, RIGHT, BESIDE, ROW = 10, 2.57, 2.5, 0.62, 0.3, 3.1, 0.18  # inches
 GAP = (WIDTH - LEFT - RIGHT - 3 * PANEL) / 2
 STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 GREY: Style = {"color": "#bbbbbb", "zorder": 1}
 CARD: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-CLIPPED, BINS, MARKED, MOST_PAIRS, MOST_FAILURES = 1.15, 48, 6, 8, 4
+CLIPPED, BINS, MARKED, MOST = 1.15, 48, 6, 8
 WIDE = 1000  # a loss that shrinks by more is drawn by powers of ten
 TOGETHER = 0.004  # of the height of a panel: half the width of a line
 PANELS = "loss", "share of the rounding allowed", "largest difference of a parameter"
@@ -49,7 +50,7 @@ DEPTH, DOTTED = "gradients by layer", "dotted: the bound by the chain rule"
 LAYERS = "size of the cotangent, relative to that at the last layer"
 
 
-def draw_run(curves: Curves, looks: Mapping[str, Look]) -> bytes:
+def draw_run(curves: Curves, looks: Looks) -> bytes:
     """Draw one case as SVG; `looks` has every backend, the same in every figure."""
     return _svg(figure_of_run(curves, looks), curves.case, alt_text(curves))
 
@@ -59,17 +60,17 @@ def draw_depth(networks: Networks) -> bytes:
     return _svg(figure_of_depth(networks), DEPTH, alt_text_of_depth(networks))
 
 
-def figure_of_run(curves: Curves, looks: Mapping[str, Look]) -> Figure:
+def figure_of_run(curves: Curves, looks: Looks) -> Figure:
     """Draw one case over its steps: losses, shares of the rounding allowed, drifts."""
-    looks = {name: looks[name] for name in curves.backends}
-    runs: dict[str, Style] = {x: {"color": c, "marker": m} for x, (c, m) in looks.items()}
+    own = {name: looks[name] for name in curves.backends}.items()
+    runs: Styles = {name: {"color": look.colour, "marker": look.marker} for name, look in own}
     with mpl.rc_context(STYLE):
         figure = Figure()
         loss, share, drift = panels = figure.subplots(1, 3, sharex=True)
         _show_steps(loss, curves.last_step)
         words = [f"losses: {told}" for told in _draw_losses(loss, curves.of("loss"), runs)]
         _draw_shares(share, curves.of("share"), runs)
-        pairs, told_of_pairs = _draw_drifts(drift, curves.of("drift"), looks)
+        pairs, told_of_pairs = _draw_drifts(drift, curves.of("drift"), runs)
         _mark_failures(panels, curves, runs)
         for axes, title in zip(panels, PANELS, strict=True):
             _name(axes, title, "step")
@@ -84,11 +85,9 @@ def figure_of_run(curves: Curves, looks: Mapping[str, Look]) -> Figure:
 
 def figure_of_depth(networks: Networks) -> Figure:
     """Draw sizes and bounds of each network from its last layer back, the deepest one first."""
-    found = {
-        name: np.array([(one.cotangent, one.bound) for one in reversed(networks[name])])
-        for name in sorted(networks, key=lambda name: -len(networks[name]))
-    }
-    sizes, entries = {name: one / one[0, 0] for name, one in found.items()}, {}
+    deepest, entries = sorted(networks, key=lambda name: -len(networks[name])), {}
+    rows = {name: [(x.cotangent, x.bound) for x in reversed(networks[name])] for name in deepest}
+    sizes = {name: np.array(row) / row[0][0] for name, row in rows.items()}
     with mpl.rc_context(STYLE):
         figure = Figure()
         axes = figure.subplots()
@@ -97,11 +96,11 @@ def figure_of_depth(networks: Networks) -> Figure:
         colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(groups)))
         for i, (group, colour) in enumerate(zip(groups, colours, strict=True)):
             names = [[*sizes][j] for j in group]
-            style = {"color": colour, "marker": ("o", "s", "^", "D", "v", *MARKERS)[i % 13]}
+            style: Style = {"color": colour, "marker": ("o", "s", "^", "D", "v", *MARKERS)[i % 13]}
             entries[" = ".join(names)] = style
-            axes.plot(sizes[names[0]][:, 0], **style)
+            axes.plot(sizes[names[0]][:, 0], clip_on=False, **style)
             axes.plot(sizes[names[0]][:, 1], color=colour, linestyle=":")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         _name(axes, LAYERS, "dense layers back from the last")
         words = [DOTTED, *["a = b: b lies on the line of a"] * (len(groups) < len(sizes))]
         beside = _legend(axes, (1.02, 1), entries, words, BESIDE - 0.3)
@@ -111,9 +110,9 @@ def figure_of_depth(networks: Networks) -> Figure:
 
 def _svg(figure: Figure, title: str, told: str) -> bytes:
     """Write a figure as SVG, with its title and what it shows for those who do not see it."""
-    picture, title = BytesIO(), plain(" ".join(title.split()))
+    picture = BytesIO()
     with mpl.rc_context(STYLE):
-        about = {"Date": None, "Creator": None, "Title": title}
+        about = {"Date": None, "Creator": None, "Title": plain(" ".join(title.split()))}
         figure.savefig(picture, format="svg", metadata=about)
     svg = picture.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
     return svg.replace("</title>", f"</title>\n <desc>{escape(plain(told))}</desc>", 1).encode()
@@ -135,7 +134,7 @@ def _name(axes: Axes, title: str, below: str) -> None:
     """Name a panel and its axis of steps, at places that need no search."""
     axes.set(title=title, xlabel=below)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_label_coords(0.5, -0.35 / HEIGHT)
+        axis.set_label_coords(0.5, -0.1)
 
 
 @cache
@@ -145,13 +144,13 @@ def _inches(line: str, size: float = 9) -> float:
 
 
 def _folded(words: str, width: float, size: float = 9) -> str:
-    """Break words into lines of about `width` inches, by the mean width of their letters."""
-    letters = 0.95 * width * len(words) / (_inches(words, size) or 1)
-    return textwrap.fill(words, max(1, int(letters)))
+    """Break words into lines of `width` inches at most, as if all were of the widest's letters."""
+    letter = max((_inches(word, size) / len(word) for word in words.split()), default=1)
+    return textwrap.fill(words, max(1, int(width / letter)))
 
 
 def _legend(
-    axes: Axes, at: tuple[float, float], entries: dict[str, Style], told: list[str], width: float
+    axes: Axes, at: tuple[float, float], entries: Styles, told: list[str], width: float
 ) -> float:
     """Put a legend at a place of a panel, below some words; return its height in inches."""
     labels = [_folded(plain(name), width - 0.5) for name in entries]
@@ -159,14 +158,14 @@ def _legend(
     columns, words = max(1, int((width + 0.25) / (widest + 0.75))), _folded("; ".join(told), width)
     place: Style = {"loc": "upper left", "bbox_to_anchor": at, "alignment": "left"}
     lines = [Line2D([], [], **style) for style in entries.values()]
-    axes.legend(lines, labels, ncols=columns, title=words, **place)
+    axes.legend(lines, labels, ncols=columns, title=words, labelspacing=0.3, **place)
     rows = ["\n".join(column) for column in np.array_split(labels, columns)]
     return ROW * (2.5 + max(column.count("\n") for column in rows) + words.count("\n"))
 
 
 def _show_steps(axes: Axes, last: int) -> None:
     """Count steps from 0, of ten and more by their logarithm."""
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     if last >= 10:
         axes.set_xscale("symlog", linthresh=1, linscale=0.5)
         axes.set_xticks([0, *10 ** np.arange(0, len(str(last)), 1 if last < 100_000 else 2)])
@@ -186,46 +185,39 @@ def _show_powers(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
     axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
 
 
-def _number(value: float, _: int) -> str:
+def _number(value: float, _: float) -> str:
     """Write a number, with powers of ten as everywhere: `0.25`, `5e-7`."""
-    digits, _, power = f"{value:.6g}".partition("e")
-    return f"{digits}e{int(power)}" if power else digits
+    digits, *power = f"{value:.6g}".split("e")
+    return f"{digits}e{int(power[0])}" if power else digits
 
 
 def _on_one_line(axes: Axes, lines: list[np.ndarray]) -> list[list[int]]:
     """Group lines that lie on one another to the eye, as far as the shorter one goes."""
-    low, *places = (
+    ends, *places = (
         axes.transScale.transform(np.stack([0 * y, y], axis=1))[:, 1]
         for y in (np.array(axes.get_ylim()), *lines)
     )
-    groups: list[list[int]] = []
+    near: Style = {"rtol": 0, "atol": TOGETHER * np.ptp(ends), "equal_nan": True}
+    groups: dict[int, list[int]] = {}
     for i, one in enumerate(places):
-        for group in groups:
-            n = min(len(one), len(places[group[0]]))
-            near = TOGETHER * (low[1] - low[0])
-            if np.allclose(one[:n], places[group[0]][:n], rtol=0, atol=near, equal_nan=True):
-                group.append(i)
-                break
-        else:
-            groups.append([i])
-    return groups
+        both = ((j, places[j][: len(one)]) for j in groups)
+        found = (j for j, other in both if np.allclose(one[: len(other)], other, **near))
+        groups.setdefault(next(found, i), []).append(i)
+    return [*groups.values()]
 
 
-def _plot(axes: Axes, lines: list[Line], styles: dict[str, Style]) -> list[str]:
+def _plot(axes: Axes, lines: list[Line], styles: Styles) -> list[str]:
     """Draw lines over steps; return which can't be told apart."""
     values = [np.array(line.values, np.float64) for line in lines]
     for line, found in zip(lines, values, strict=True):
-        style = {"linestyle": STYLES[line.dtype]} | _marked(line.name, styles, line.steps)
-        axes.plot(line.steps, found, **style)
+        style = _marked(line.name, styles, line.steps)
+        axes.plot(line.steps, found, linestyle=STYLES[line.dtype], clip_on=False, **style)
     groups = [[lines[i] for i in group] for group in _on_one_line(axes, values)]
     return [f"{_who(group, lines)} on one line" for group in groups if len(group) > 1][:3]
 
 
-def _marked(name: str, styles: dict[str, Style], steps: Sequence[int] | np.ndarray) -> Style:
-    """Return the style of a line with its markers at places of its own: none hides another's.
-
-    Of many points each line takes others; of few ones all, in rings around each other.
-    """
+def _marked(name: str, styles: Styles, steps: Sequence[int] | np.ndarray) -> Style:
+    """Return the style of a line that marks points of its own; of few points all, in rings."""
     i, of, along = [*styles].index(name), len(styles), np.log1p(steps)
     if len(steps) < 2 * of:
         return {"markersize": 3.5 + 8 * (of - 1 - i) / of, "fillstyle": "none"} | styles[name]
@@ -235,16 +227,17 @@ def _marked(name: str, styles: dict[str, Style], steps: Sequence[int] | np.ndarr
 
 def _who(group: list[Line], of: list[Line]) -> str:
     """Name lines: `numpy, torch (float64, float32)`."""
-    names, dtypes = (dict.fromkeys(line[i] for line in group) for i in (1, 2))
+    names = [*dict.fromkeys(line.name for line in group)]
+    dtypes = [*dict.fromkeys(line.dtype for line in group)]
     if len(group) == len(of):
         return "all"
     if len(group) < len(names) * len(dtypes):
-        names, dtypes = dict.fromkeys(f"{line.name} {line.dtype}" for line in group), {}
+        names, dtypes = [f"{line.name} {line.dtype}" for line in group], []
     who = textwrap.shorten(", ".join(names), 60, placeholder=" and more")
     return f"{who} ({', '.join(dtypes)})" if dtypes else who
 
 
-def _draw_losses(axes: Axes, lines: list[Line], styles: dict[str, Style]) -> list[str]:
+def _draw_losses(axes: Axes, lines: list[Line], styles: Styles) -> list[str]:
     """Draw the losses of all backends; return which can't be told apart."""
     if not (values := known(lines)):
         axes.set_yticks([])
@@ -256,7 +249,7 @@ def _draw_losses(axes: Axes, lines: list[Line], styles: dict[str, Style]) -> lis
     return _plot(axes, lines, styles)
 
 
-def _draw_shares(axes: Axes, lines: list[Line], styles: dict[str, Style]) -> None:
+def _draw_shares(axes: Axes, lines: list[Line], styles: Styles) -> None:
     """Draw an envelope a backend, with a mark where it begins to lie above the panel."""
     axes.set(ylim=(0, 1.2), yticks=(0, 0.25, 0.5, 0.75, 1))
     axes.yaxis.set_major_formatter(_number)
@@ -271,10 +264,7 @@ def _draw_shares(axes: Axes, lines: list[Line], styles: dict[str, Style]) -> Non
 
 
 def envelope(lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the lowest and the highest share, clipped, of nearby steps, and where it is highest.
-
-    All are (points,), steps first: `BINS` at most, spaced by the logarithm.
-    """
+    """Return where a share is highest among nearby steps, the lowest there and it, clipped."""
     steps = np.concatenate([line.steps for line in lines])
     values = np.fmin(np.concatenate([np.array(x.values, np.float64) for x in lines]), CLIPPED)
     bins = (BINS * np.log1p(steps) / np.log1p(steps.max() + 1)).astype(int)
@@ -284,14 +274,8 @@ def envelope(lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return steps[order[last]], values[order[first]], values[order[last]]
 
 
-def _draw_drifts(
-    axes: Axes, lines: list[Line], looks: Mapping[str, Look]
-) -> tuple[dict[str, Style], list[str]]:
-    """Draw how far pairs of runs drift apart, a line of the one's colour with the other's markers.
-
-    Returns:
-        the legend, and its words.
-    """
+def _draw_drifts(axes: Axes, lines: list[Line], runs: Styles) -> tuple[Styles, list[str]]:
+    """Draw how far the runs of pairs drift apart; return the legend and its words."""
     drawn = sorted((x for x in lines if any(x.values)), key=lambda x: -max(known([x])))
     told = [] if lines else ["one run, compared with no other"]
     for what, zero in (("equal to the bit", True), ("not finite", False)):
@@ -301,28 +285,29 @@ def _draw_drifts(
         axes.set_yticks([])
         return {}, told
     _show_powers(axes, known(drawn))
-    pairs = {f"{one}-{other}": (looks[one], looks[other]) for one in looks for other in looks}
-    names = [*dict.fromkeys(line.name for line in drawn)]
-    styles = {
-        name: {"color": other.colour, "marker": one.marker, "mfc": one.colour, "mec": one.colour}
-        for name, (one, other) in ((name, pairs[name]) for name in names[:MOST_PAIRS])
+    pairs = {
+        f"{a}-{b}": {
+            "color": runs[b]["color"],
+            "marker": runs[a]["marker"],
+            "mfc": runs[a]["color"],
+        }
+        for a, b in product(runs, repeat=2)
     }
-    for line in drawn:
-        if line.name not in styles:
-            axes.plot(line.steps, np.array(line.values, np.float64), **GREY)
-    told += _plot(axes, [line for line in drawn if line.name in styles], styles)
-    more = len(names) - MOST_PAIRS
-    return styles | ({f"{more} more, which differ less": GREY} if more > 0 else {}), told
+    names = [*dict.fromkeys(line.name for line in drawn)]
+    legend = {name: pairs[name] | {"mec": pairs[name]["mfc"]} for name in names[:MOST]}
+    told = _plot(axes, drawn, dict.fromkeys(names, GREY) | legend) + told
+    more = len(names) - MOST
+    return legend | ({f"{more} more, which differ less": GREY} if more > 0 else {}), told
 
 
-def _mark_failures(panels: Sequence[Axes], curves: Curves, styles: dict[str, Style]) -> None:
+def _mark_failures(panels: Sequence[Axes], curves: Curves, styles: Styles) -> None:
     """Mark failures by a line at their step in all panels, and in words in that of the shares."""
     told = failed(curves)
     for axes, (first, _) in product(panels, told):
         colour = styles[first.name]["color"]
         axes.axvline(first.step, color=colour, linewidth=1, linestyle=(0, (4, 2)))
-    words = [_folded(words, 0.9 * PANEL) for _, words in told[:MOST_FAILURES]]
-    words += [f"and {len(told) - MOST_FAILURES} more"] * (len(told) > MOST_FAILURES)
-    place: Style = {"transform": panels[1].transAxes, "va": "bottom", "zorder": 5}
-    if told:
-        panels[1].text(0.04, 0.03, "\n".join(words), bbox=CARD, **place)
+    words = [_folded(words, 0.9 * PANEL) for _, words in told]
+    fit = np.searchsorted(np.cumsum([one.count("\n") + 1 for one in words]), MOST, "right")
+    words[fit:] = [f"and {len(told) - fit} more"] * bool(fit < len(told))
+    place: Style = {"transform": panels[1].transAxes, "zorder": 5, "bbox": CARD}
+    panels[1].text(0.04, 0.04, "\n".join(words), **place)

@@ -332,7 +332,7 @@ def test_every_backend_is_drawn(monkeypatch):
     Path("a.yaml").write_text(GOOD)
     assert report("a.yaml", "--no-exact", names=registry.BACKENDS) == 0
     figure = Path("results/figures/a.svg").read_text(encoding="utf-8")
-    for label in (*registry.BACKENDS, "float64", "float32", "all runs are equal to the bit", "a"):
+    for label in (*registry.BACKENDS, "float64", "float32", "all equal to the bit", "a"):
         assert f">{label}</text>" in figure, label
     assert "<desc>a: numpy, torch, jax, torch-compile and jax-eager in float64 and float32, steps 0 to 11: " in figure
 
