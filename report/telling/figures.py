@@ -24,10 +24,9 @@ from backproof.report.telling.curves import Curves, Line, known
 from backproof.report.telling.depth import LayerGradient
 from backproof.report.telling.palette import MARKERS, Look
 
-Looks = Mapping[str, Look]
 Style = dict[str, Any]
 Styles = dict[str, Style]
-Networks = Mapping[str, Sequence[LayerGradient]]
+Place = tuple[float, float]
 
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "text.parse_math": False, "font.size": 9,
@@ -50,47 +49,43 @@ DEPTH, DOTTED = "gradients by layer", "dotted: the bound by the chain rule"
 LAYERS = "size of the cotangent, relative to that at the last layer"
 
 
-def draw_run(curves: Curves, looks: Looks) -> bytes:
+def draw_run(curves: Curves, looks: Mapping[str, Look]) -> bytes:
     """Draw one case as SVG; `looks` has every backend, the same in every figure."""
     return _svg(figure_of_run(curves, looks), curves.case, alt_text(curves))
 
 
-def draw_depth(networks: Networks) -> bytes:
+def draw_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> bytes:
     """Draw the size of each layer's cotangent relative to the last one's, and its bound, as SVG."""
     return _svg(figure_of_depth(networks), DEPTH, alt_text_of_depth(networks))
 
 
-def figure_of_run(curves: Curves, looks: Looks) -> Figure:
+def figure_of_run(curves: Curves, looks: Mapping[str, Look]) -> Figure:
     """Draw one case over its steps: losses, shares of the rounding allowed, drifts."""
-    own = {name: looks[name] for name in curves.backends}.items()
+    own = ((name, looks[name]) for name in curves.backends)
     runs: Styles = {name: {"color": look.colour, "marker": look.marker} for name, look in own}
     with mpl.rc_context(STYLE):
-        figure = Figure()
-        loss, share, drift = panels = figure.subplots(1, 3, sharex=True)
+        loss, share, drift = panels = (figure := Figure()).subplots(1, 3, sharex=True)
         _show_steps(loss, curves.last_step)
         words = [f"losses: {told}" for told in _draw_losses(loss, curves.of("loss"), runs)]
         _draw_shares(share, curves.of("share"), runs)
         pairs, told_of_pairs = _draw_drifts(drift, curves.of("drift"), runs)
         _mark_failures(panels, curves, runs)
         for axes, title in zip(panels, PANELS, strict=True):
-            _name(axes, title, "step")
+            axes.set(title=title, xlabel="step")
         runs |= {name: {"color": "black", "linestyle": STYLES[name]} for name in curves.dtypes}
-        below = max(
-            _legend(loss, (0, -0.2), runs, [*words, BINNED], 2 * PANEL + GAP),
-            _legend(drift, (0, -0.2), pairs, told_of_pairs, PANEL),
-        )
+        below = _legend(loss, (0, -0.2), runs, [*words, BINNED], 2 * PANEL + GAP)
+        below = max(below, _legend(drift, (0, -0.2), pairs, told_of_pairs, PANEL))
         _lay_out(figure, curves.case, HEIGHT, 0.5 + below, RIGHT)
     return figure
 
 
-def figure_of_depth(networks: Networks) -> Figure:
+def figure_of_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> Figure:
     """Draw sizes and bounds of each network from its last layer back, the deepest one first."""
     deepest, entries = sorted(networks, key=lambda name: -len(networks[name])), {}
     rows = {name: [(x.cotangent, x.bound) for x in reversed(networks[name])] for name in deepest}
     sizes = {name: np.array(row) / row[0][0] for name, row in rows.items()}
     with mpl.rc_context(STYLE):
-        figure = Figure()
-        axes = figure.subplots()
+        axes = (figure := Figure()).subplots()
         _show_powers(axes, np.concatenate([*sizes.values()]).ravel())
         groups = _on_one_line(axes, [one.ravel() for one in sizes.values()])
         colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(groups)))
@@ -101,7 +96,7 @@ def figure_of_depth(networks: Networks) -> Figure:
             axes.plot(sizes[names[0]][:, 0], clip_on=False, **style)
             axes.plot(sizes[names[0]][:, 1], color=colour, linestyle=":")
         axes.locator_params(axis="x", integer=True)
-        _name(axes, LAYERS, "dense layers back from the last")
+        axes.set(title=LAYERS, xlabel="dense layers back from the last")
         words = [DOTTED, *["a = b: b lies on the line of a"] * (len(groups) < len(sizes))]
         beside = _legend(axes, (1.02, 1), entries, words, BESIDE - 0.3)
         _lay_out(figure, DEPTH, 3.6, max(0.6, beside - 3.6), BESIDE)
@@ -110,9 +105,8 @@ def figure_of_depth(networks: Networks) -> Figure:
 
 def _svg(figure: Figure, title: str, told: str) -> bytes:
     """Write a figure as SVG, with its title and what it shows for those who do not see it."""
-    picture = BytesIO()
+    picture, about = BytesIO(), {"Date": None, "Creator": None, "Title": plain(title)}
     with mpl.rc_context(STYLE):
-        about = {"Date": None, "Creator": None, "Title": plain(" ".join(title.split()))}
         figure.savefig(picture, format="svg", metadata=about)
     svg = picture.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
     return svg.replace("</title>", f"</title>\n <desc>{escape(plain(told))}</desc>", 1).encode()
@@ -128,13 +122,9 @@ def _lay_out(figure: Figure, title: str, height: float, below: float, right: flo
     figure.subplots_adjust(*sides, GAP / PANEL)
     place: Style = {"x": sides[0], "y": 1 - 0.1 / whole, "ha": "left", "va": "top"}
     figure.suptitle(words, fontsize=11, fontweight="bold", **place)
-
-
-def _name(axes: Axes, title: str, below: str) -> None:
-    """Name a panel and its axis of steps, at places that need no search."""
-    axes.set(title=title, xlabel=below)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_label_coords(0.5, -0.1)
+    for axes in figure.axes:  # at places that need no search
+        axes.xaxis.set_label_coords(0.5, -0.1)
+        axes.yaxis.set_label_coords(0, 0.5)
 
 
 @cache
@@ -145,13 +135,12 @@ def _inches(line: str, size: float = 9) -> float:
 
 def _folded(words: str, width: float, size: float = 9) -> str:
     """Break words into lines of `width` inches at most, as if all were of the widest's letters."""
-    letter = max((_inches(word, size) / len(word) for word in words.split()), default=1)
-    return textwrap.fill(words, max(1, int(width / letter)))
+    long = (word for word in words.split() if len(word) > 3)
+    letter = max((_inches(word, size) / len(word) for word in long), default=size / 72)
+    return textwrap.fill(words, max(1, int(width / letter)), break_on_hyphens=False)
 
 
-def _legend(
-    axes: Axes, at: tuple[float, float], entries: Styles, told: list[str], width: float
-) -> float:
+def _legend(axes: Axes, at: Place, entries: Styles, told: list[str], width: float) -> float:
     """Put a legend at a place of a panel, below some words; return its height in inches."""
     labels = [_folded(plain(name), width - 0.5) for name in entries]
     widest = max((_inches(line) for label in labels for line in label.split("\n")), default=0)
@@ -302,12 +291,10 @@ def _draw_drifts(axes: Axes, lines: list[Line], runs: Styles) -> tuple[Styles, l
 
 def _mark_failures(panels: Sequence[Axes], curves: Curves, styles: Styles) -> None:
     """Mark failures by a line at their step in all panels, and in words in that of the shares."""
-    told = failed(curves)
+    told, share = failed(curves), panels[1]
     for axes, (first, _) in product(panels, told):
-        colour = styles[first.name]["color"]
-        axes.axvline(first.step, color=colour, linewidth=1, linestyle=(0, (4, 2)))
+        axes.axvline(first.step, color=styles[first.name]["color"], lw=1, ls=(0, (4, 2)))
     words = [_folded(words, 0.9 * PANEL) for _, words in told]
     fit = np.searchsorted(np.cumsum([one.count("\n") + 1 for one in words]), MOST, "right")
     words[fit:] = [f"and {len(told) - fit} more"] * bool(fit < len(told))
-    place: Style = {"transform": panels[1].transAxes, "zorder": 5, "bbox": CARD}
-    panels[1].text(0.04, 0.04, "\n".join(words), **place)
+    share.text(0.04, 0.04, "\n".join(words), transform=share.transAxes, bbox=CARD, zorder=5)

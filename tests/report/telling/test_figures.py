@@ -201,9 +201,9 @@ def test_of_many_failures_some_are_told():
     names = [f"mine{number}" for number in range(12)]
     found = [Failure(name, "float64", 10, "step 10, loss") for name in names]
     words = drawn(run_of("numpy", *names, failures=found, steps=20))
-    assert "mine7 float64 differs at step 10" in words
-    assert "and 4 more" in words
-    assert "mine8 float64" not in words
+    assert "mine3 float64 differs at step 10" in words
+    assert "and 8 more" in words
+    assert "mine4 float64" not in words
 
 
 def test_the_line_of_a_failure_stands_at_its_step():
