@@ -97,7 +97,7 @@ def figure_of_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> Figure:
             axes.plot(sizes[names[0]][:, 1], color=colour, linestyle=":")
         axes.locator_params(axis="x", integer=True)
         axes.set(title=LAYERS, xlabel="dense layers back from the last")
-        words = [DOTTED, *["a = b: b lies on the line of a"] * (len(groups) < len(sizes))]
+        words = [DOTTED, *["a = b: on one line"] * (len(groups) < len(sizes))]
         beside = _legend(axes, (1.02, 1), entries, words, BESIDE - 0.3)
         _lay_out(figure, DEPTH, 3.6, max(0.6, beside - 3.6), BESIDE)
     return figure

@@ -380,8 +380,8 @@ def test_networks_that_lie_on_one_another_are_told_so():
     networks = {"short": network(4, 0.5), "long": network(16, 0.5), "other": network(8, 0.9)}
     words = words_of(draw_depth(networks))
     assert "long = short" in words
-    assert "b lies on the line of a" in words
-    assert "b lies on the line of a" not in words_of(draw_depth({"one": networks["long"]}))
+    assert "a = b: on one line" in words
+    assert "a = b: on one line" not in words_of(draw_depth({"one": networks["long"]}))
     assert "16 networks" not in alt_text_of_depth(networks)
     assert alt_text_of_depth(networks).endswith(f"The least is left at the first layer of long: {0.5**15:.1e} of it.")
 
