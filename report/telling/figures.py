@@ -26,7 +26,6 @@ from backproof.report.telling.palette import MARKERS, Look
 
 Style = dict[str, Any]
 Styles = dict[str, Style]
-Place = tuple[float, float]
 
 STYLE = {
     "svg.hashsalt": "backproof", "svg.fonttype": "none", "text.parse_math": False, "font.size": 9,
@@ -41,8 +40,7 @@ STYLES = {"float64": "-", "float32": "--", "float16": "-.", "bfloat16": ":"}
 GREY: Style = {"color": "#bbbbbb", "zorder": 1}
 CARD: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
 CLIPPED, BINS, MARKED, MOST = 1.15, 48, 6, 8
-WIDE = 1000  # a loss that shrinks by more is drawn by powers of ten
-TOGETHER = 0.004  # of the height of a panel: half the width of a line
+WIDE, TOGETHER = 1000, 0.004  # a loss that shrinks by more has powers of ten; of a panel's height
 PANELS = "loss", "share of the rounding allowed", "largest difference of a parameter"
 BINNED = "shares: the highest of nearby steps and dtypes, filled to the lowest"
 DEPTH, DOTTED = "gradients by layer", "dotted: the bound by the chain rule"
@@ -73,8 +71,8 @@ def figure_of_run(curves: Curves, looks: Mapping[str, Look]) -> Figure:
         for axes, title in zip(panels, PANELS, strict=True):
             axes.set(title=title, xlabel="step")
         runs |= {name: {"color": "black", "linestyle": STYLES[name]} for name in curves.dtypes}
-        below = _legend(loss, (0, -0.2), runs, [*words, BINNED], 2 * PANEL + GAP)
-        below = max(below, _legend(drift, (0, -0.2), pairs, told_of_pairs, PANEL))
+        below = _legend(loss, 0, -0.2, runs, [*words, BINNED], 2 * PANEL + GAP)
+        below = max(below, _legend(drift, 0, -0.2, pairs, told_of_pairs, PANEL))
         _lay_out(figure, curves.case, HEIGHT, 0.5 + below, RIGHT)
     return figure
 
@@ -98,7 +96,7 @@ def figure_of_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> Figure:
         axes.locator_params(axis="x", integer=True)
         axes.set(title=LAYERS, xlabel="dense layers back from the last")
         words = [DOTTED, *["a = b: on one line"] * (len(groups) < len(sizes))]
-        beside = _legend(axes, (1.02, 1), entries, words, BESIDE - 0.3)
+        beside = _legend(axes, 1.02, 1, entries, words, BESIDE - 0.3)
         _lay_out(figure, DEPTH, 3.6, max(0.6, beside - 3.6), BESIDE)
     return figure
 
@@ -140,13 +138,13 @@ def _folded(words: str, width: float, size: float = 9) -> str:
     return textwrap.fill(words, max(1, int(width / letter)), break_on_hyphens=False)
 
 
-def _legend(axes: Axes, at: Place, entries: Styles, told: list[str], width: float) -> float:
+def _legend(axes: Axes, x: float, y: float, of: Styles, told: list[str], width: float) -> float:
     """Put a legend at a place of a panel, below some words; return its height in inches."""
-    labels = [_folded(plain(name), width - 0.5) for name in entries]
+    labels = [_folded(plain(name), width - 0.5) for name in of]
     widest = max((_inches(line) for label in labels for line in label.split("\n")), default=0)
     columns, words = max(1, int((width + 0.25) / (widest + 0.75))), _folded("; ".join(told), width)
-    place: Style = {"loc": "upper left", "bbox_to_anchor": at, "alignment": "left"}
-    lines = [Line2D([], [], **style) for style in entries.values()]
+    place: Style = {"loc": "upper left", "bbox_to_anchor": (x, y), "alignment": "left"}
+    lines = [Line2D([], [], **style) for style in of.values()]
     axes.legend(lines, labels, ncols=columns, title=words, labelspacing=0.3, **place)
     rows = ["\n".join(column) for column in np.array_split(labels, columns)]
     return ROW * (2.5 + max(column.count("\n") for column in rows) + words.count("\n"))
@@ -202,12 +200,14 @@ def _plot(axes: Axes, lines: list[Line], styles: Styles) -> list[str]:
         style = _marked(line.name, styles, line.steps)
         axes.plot(line.steps, found, linestyle=STYLES[line.dtype], clip_on=False, **style)
     groups = [[lines[i] for i in group] for group in _on_one_line(axes, values)]
-    return [f"{_who(group, lines)} on one line" for group in groups if len(group) > 1][:3]
+    told = [f"{_who(group, lines)} on one line" for group in groups if len(group) > 1]
+    return [*told[:3], "and more"] if len(told) > 3 else told
 
 
 def _marked(name: str, styles: Styles, steps: Sequence[int] | np.ndarray) -> Style:
     """Return the style of a line that marks points of its own; of few points all, in rings."""
-    i, of, along = [*styles].index(name), len(styles), np.log1p(steps)
+    marked, along = [x for x in styles if "marker" in styles[x]], np.log1p(steps)
+    i, of = [*styles].index(name), len(marked)
     if len(steps) < 2 * of:
         return {"markersize": 3.5 + 8 * (of - 1 - i) / of, "fillstyle": "none"} | styles[name]
     wanted = along[-1] * (np.arange(MARKED) + (i + 0.5) / of) / MARKED
@@ -248,7 +248,7 @@ def _draw_shares(axes: Axes, lines: list[Line], styles: Styles) -> None:
         steps, low, high = envelope([line for line in lines if line.name == name])
         begins = np.diff(high == CLIPPED, prepend=False) & (high == CLIPPED)
         axes.plot(steps[begins], high[begins], "^", markersize=8, color=style["color"])
-        axes.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(steps, low, high, color=style["color"], alpha=0.12, lw=0, zorder=1.6)
         axes.plot(steps, high, **_marked(name, styles, steps))
 
 
