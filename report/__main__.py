@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,9 @@ from backproof.report.running.arguments import parser
 if TYPE_CHECKING:  # slow to import
     from backproof.cases.format.schema import Case
     from backproof.cases.reading.files import Mistake
-    from backproof.report.judging.outcome import Comparison
     from backproof.report.running.cache import Cache
     from backproof.report.running.plan import Plan
     from backproof.report.running.work import Work
-    from backproof.report.telling.progress import Progress
-    from backproof.report.telling.rows import Columns
 
 USAGE, NOTHING = 2, 5
 
@@ -138,9 +135,12 @@ def run(
     The modules that are slow to import are imported here.
     """
     from backproof.report.running.isolation import limits
+    from backproof.report.running.programs import kept_programs
     from backproof.report.running.sites import UnreachableError, site
     from backproof.report.running.work import Work
+    from backproof.report.telling.progress import shown
 
+    units = [unit.name for case in cases for unit in plan.units(case)]
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -152,8 +152,9 @@ def run(
         interrupted, described = False, []
         try:
             with (
-                site(arguments.executor, jobs, limit, folder) as place,
-                _shown(arguments, plan, cases) as progress,
+                kept_programs(cache) as variables,
+                site(arguments.executor, jobs, limit, folder, variables) as place,
+                shown(units, quiet=arguments.quiet, verbose=arguments.verbose) as progress,
             ):
                 work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
@@ -176,23 +177,6 @@ def _explain(arguments: argparse.Namespace, work: Work, mistakes: list[Mistake])
         say(f"{words}\n")
     comparisons = [one for chapter in work.told.values() for one in chapter.comparisons]
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
-
-
-def _shown(
-    arguments: argparse.Namespace, plan: Plan, cases: list[Case]
-) -> AbstractContextManager[Progress]:
-    """Return what shows the progress."""
-    from backproof.report.telling.progress import shown
-    from backproof.report.telling.rows import planned
-
-    units = [unit.name for case in cases for unit in plan.units(case)]
-    backends = [*dict.fromkeys(name for *_, name in units)]
-
-    def columns(room: int) -> Columns | None:
-        return planned({unit[:2] for unit in units}, backends, room) if units else None
-
-    many = len({name for name, *_ in units})
-    return shown(many, quiet=arguments.quiet, verbose=arguments.verbose, columns=columns)
 
 
 def _write(
@@ -236,32 +220,19 @@ def _write(
     except OSError as error:
         where = f"{os.environ[SUMMARY]}, where {SUMMARY} expects the report"
         _complain(f"cannot write to {where}: {error.strerror}")
-    table = "" if arguments.quiet else _table(work.progress, comparisons)
+    table = work.progress.table(comparisons)
     say(f"{table}{wrapped(verdict)}\n\nThe report is in {plain(output / 'report.md')}.")
     if interrupted:
         return INTERRUPTED
     return exit_code(comparisons, invalid=bool(mistakes), fail_on=arguments.fail_on)
 
 
-def _table(progress: Progress, comparisons: list[Comparison]) -> str:
-    """Return the table of verdicts, or what is not printed of it yet, and the remarks on it."""
-    from backproof.report.telling.overview import remarks, summary
-
-    if not progress.printed:
-        return f"{summary(comparisons)}\n\n"
-    left = [one for one in comparisons if one.case.name not in progress.printed]
-    rows = progress.columns.rows(left) + "\n" if left else ""
-    return "\n".join([rows, *(f"{remark}\n" for remark in remarks(comparisons)), ""])
-
-
 @contextmanager
 def _folder(arguments: argparse.Namespace) -> Iterator[tuple[Cache | None, Path]]:
     """Yield the cache, or none, and a folder for new runs."""
     cache = None if arguments.no_cache or arguments.executor == "inline" else _cache()
-    parent = cache.folder if cache else None
-    with tempfile.TemporaryDirectory(
-        prefix=".new-", dir=parent, ignore_cleanup_errors=True
-    ) as folder:
+    at = cache.folder if cache else None
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=at, ignore_cleanup_errors=True) as folder:
         yield cache, Path(folder)
     if cache:
         cache.shrink()

@@ -53,9 +53,17 @@ UNIX = {
     "test_title_outside_the_terminals_encoding",
 }
 
+LONGEST = (
+    "test_scenarios", "test_report", "test_mutants", "test_pytest_plugin", "test_cache", "test_wheel", "test_extension",
+    "test_modes", "test_isolation", "test_optimizers", "test_accuracy", "test_in_a_browser", "test_your_own_page",
+    "test_dask", "test_users_code", "test_certify",
+)  # fmt: skip
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this system can't do."""
+    """Begin with the files that take longest, so that processes end together; skip what this system can't do."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     missing = {*(LINUX if sys.platform != "linux" else ()), *(UNIX if os.name == "nt" else ())}
     for item in items:
         names = {item.path.stem, getattr(item, "originalname", ""), *getattr(item, "fixturenames", ())}
@@ -80,25 +88,6 @@ def problem_of():
         return materialise(Case.model_validate(settings), dtype)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def quickly_compiled():
-    """JAX's programs as LLVM makes them without optimising: small ones run for less time than that takes.
-
-    The cases, the campaigns and the tests that are about compiled code have them as users do.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # for when JAX is imported: not every test needs it
-        _disable_most_optimizations(True)
-        yield
-    _disable_most_optimizations(False)
-
-
-def _disable_most_optimizations(value: bool) -> None:  # noqa: FBT001
-    if jax := sys.modules.get("jax"):
-        jax.config.update("jax_disable_most_optimizations", value)
-        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

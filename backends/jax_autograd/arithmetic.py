@@ -18,10 +18,12 @@ jax.config.update("jax_platforms", "cpu")
 # value on record is not the one that the loss was computed from. The algebraic simplifier moves a
 # factor from one product into the next. Without the two passes every operation consumes what is
 # recorded; with no excess precision a 16-bit one does, too. Moving reshapes changes no number, but
-# takes a fifth of the time to compile.
+# takes a fifth of the time to compile. LLVM takes more than half of it to optimise the loop of each
+# operation, which most programs run a few hundred times; not optimised, it rounds every product.
 COMPILER_OPTIONS = {
     "xla_disable_hlo_passes": "fusion,algsimp,reshape-mover",
     "xla_allow_excess_precision": False,
+    "xla_backend_optimization_level": 0,
 }
 
 

@@ -33,7 +33,8 @@ from backproof.report.telling.environment import processor
 MOST_BYTES = 6 * 2**30
 VARIABLES = ("ATEN", "JAX", "KMP", "MKL", "NPY", "OMP", "OPENBLAS", "PYTHONPATH", "TORCH", "XLA")
 KEPT = ".kept"
-OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)")
+PROGRAMS = "programs"  # those of JAX, by machine (`programs.py`)
+OURS = re.compile(r"[0-9a-f]{40}\.(kept|safetensors)|jit_.*-[0-9a-f]{64}-cache")
 
 
 class KeptRun(NamedTuple):
@@ -71,14 +72,14 @@ class Cache:
     def run(self, key: str) -> KeptRun | None:
         """Return a finished run, if its file is as it was when it was kept."""
         path, digest = self.folder / f"{key}{SUFFIX}", self.get(key, str)
-        if digest is None or digest != _digest(path):
+        if digest is None or digest != digest_of_file(path):
             return None
         _touch(path)
         return KeptRun(path, digest)
 
     def keep_run(self, key: str, file: Path) -> KeptRun:
         """Move the file of a finished run into the folder."""
-        path, digest = self.folder / f"{key}{SUFFIX}", _digest(file)
+        path, digest = self.folder / f"{key}{SUFFIX}", digest_of_file(file)
         file.replace(path)
         self.put(key, digest)
         return KeptRun(path, digest)
@@ -86,7 +87,7 @@ class Cache:
     def shrink(self, most: int = MOST_BYTES) -> None:
         """Remove files of ours, those used longest ago first, until the rest has `most` bytes."""
         files = []
-        for path in self.folder.iterdir():
+        for path in (*self.folder.iterdir(), *self.folder.glob(f"{PROGRAMS}/*/*")):
             with suppress(OSError):  # another report has removed it
                 if OURS.fullmatch(path.name):
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
@@ -104,7 +105,7 @@ def _touch(path: Path) -> None:
         path.touch()
 
 
-def _digest(path: Path) -> str | None:
+def digest_of_file(path: Path) -> str | None:
     """Return the SHA-256 of a file; None if there is none."""
     with suppress(OSError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,15 +19,17 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import psutil
 
+from backproof.backends.registry import BACKENDS
 from backproof.report.running import worker
 from backproof.report.running.stored import NotStoredError, load, returned_by
 
@@ -38,6 +40,7 @@ MOST_OUTPUT, MOST_LOG = 4_000, 2**24
 MOST_OF_A_BACKEND, MOST_OF_OURS = 2**20, 2**31  # bytes of an answer
 BLOCK, PAGE, HOLE = 512, 4096, 1 | 2  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 MARK, ROUNDS = "BACKPROOF_WORKER", 5
+EMPTY: Mapping[str, str] = MappingProxyType({})
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from backproof.report.running.worker import main; main(sys.argv[2])"
@@ -72,7 +75,7 @@ class DiedError(Exception):
 class Worker:
     """A worker process, at work on at most one task; its answers are of at most `most` bytes."""
 
-    def __init__(self, folder: Path, most: int):
+    def __init__(self, folder: Path, most: int, variables: Mapping[str, str] = EMPTY):
         log, name = tempfile.mkstemp(suffix=".log", dir=folder)
         self.log, self.most, self.mark = Path(name), most, uuid.uuid4().hex
         self.process = subprocess.Popen(  # noqa: S603, Python itself
@@ -81,7 +84,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env=os.environ | {MARK: self.mark},
+            env=os.environ | {**variables, MARK: self.mark},
         )
         os.close(log)
         self.family = Family(self.process.pid)
@@ -285,10 +288,13 @@ def end_marked(mark: str) -> None:
 
 
 class Workers:
-    """Worker processes by their kind, so that two frameworks never share one; started on demand."""
+    """Worker processes by their kind, so that two frameworks never share one; started on demand.
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
+    Those of our backends have these variables in their environment.
+    """
+
+    def __init__(self, limits: Limits, variables: Mapping[str, str] = EMPTY):
+        self.limits, self.variables = limits, variables
         self.folder = tempfile.TemporaryDirectory(prefix="backproof-", ignore_cleanup_errors=True)
         self.lock, self.stopped = Lock(), False
         self.idle: dict[str, list[Worker]] = {}
@@ -320,7 +326,8 @@ class Workers:
             if self.idle.get(kind):
                 return self.idle[kind].pop()
             most = MOST_OF_OURS if kind == JUDGE else MOST_OF_A_BACKEND
-            own = Worker(Path(self.folder.name), most)
+            variables = self.variables if kind in BACKENDS else EMPTY
+            own = Worker(Path(self.folder.name), most, variables)
             self.all.add(own)
             return own
 

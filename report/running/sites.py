@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -11,7 +11,7 @@ from typing import Any
 
 from backproof.report.judging.outcome import Result
 from backproof.report.running.cache import sources
-from backproof.report.running.isolation import Limits, NoWorkers, Workers
+from backproof.report.running.isolation import EMPTY, Limits, NoWorkers, Workers
 from backproof.report.running.job import Done, Unit, do, new_file
 
 PROCESSES, INLINE, DASK = "processes", "inline", "dask://"
@@ -77,10 +77,13 @@ class Cluster(Site):
 
 
 @contextmanager
-def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
+def site(
+    kind: str, jobs: int, limits: Limits, folder: Path, variables: Mapping[str, str] = EMPTY
+) -> Iterator[Site]:
     """Yield the place of this kind, `processes`, `inline` or `dask://host:port`.
 
-    Whatever happens, nothing is left running.
+    Whatever happens, nothing is left running. Our backends have the variables in their
+    environment, unless a cluster runs them.
 
     Raises:
         UnreachableError: if there is no such cluster.
@@ -88,7 +91,7 @@ def site(kind: str, jobs: int, limits: Limits, folder: Path) -> Iterator[Site]:
     if kind == INLINE:
         yield Site(NoWorkers(), Immediately(), folder, 1)
         return
-    workers, here = Workers(limits), ThreadPoolExecutor(jobs)
+    workers, here = Workers(limits, variables), ThreadPoolExecutor(jobs)
     try:
         ours = Site(workers, here, folder, jobs)
         if kind == PROCESSES:

@@ -111,6 +111,7 @@ class Work:
             patient = bool(done)
             for future in done & self.pending.keys():
                 self._next(self.pending.pop(future).finish(future))
+        wait(self.settings.unanswered())
 
     def running(self) -> list[tuple[tuple[str, ...], float]]:
         """Return what is at work now, by what it is called, and for how many seconds."""

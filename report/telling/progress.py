@@ -16,7 +16,7 @@ from backproof.cases.console.command import Heedless, say
 from backproof.cases.console.terminal import cut, plain
 from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.telling.cells import cell
-from backproof.report.telling.rows import Columns
+from backproof.report.telling.rows import Columns, planned
 
 if TYPE_CHECKING:  # slow to import
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -45,6 +45,7 @@ class Progress:
 
     Attributes:
         cases: how many there are.
+        quiet: say nothing.
         verbose: a line a unit too.
         lines: a line a case, on stderr.
         columns: of the table whose rows are printed on stdout, if they are.
@@ -53,6 +54,7 @@ class Progress:
     """
 
     cases: int
+    quiet: bool = False
     verbose: bool = False
     lines: bool = False
     columns: Columns | None = None
@@ -78,6 +80,18 @@ class Progress:
             head = [] if self.printed else [self.columns.head()]
             self._say("\n".join([*head, self.columns.rows(comparisons)]), error=False)
             self.printed.add(comparisons[0].case.name)
+
+    def table(self, comparisons: list[Comparison]) -> str:
+        """Return what is not printed yet of the table of all cases, and the remarks on it."""
+        from backproof.report.telling.overview import remarks, summary
+
+        if self.quiet:
+            return ""
+        if not self.printed:
+            return f"{summary(comparisons)}\n\n"
+        left = [one for one in comparisons if one.case.name not in self.printed]
+        rows = f"{self.columns.rows(left)}\n" if left else ""
+        return "\n".join([rows, *(f"{remark}\n" for remark in remarks(comparisons)), ""])
 
     def _say(self, words: str, *, error: bool = True) -> None:
         """Print above what moves."""
@@ -193,23 +207,25 @@ def is_terminal(stream: Any) -> bool:
 
 @contextmanager
 def shown(
-    cases: int, *, quiet: bool, verbose: bool, columns: Callable[[int], Columns | None]
+    units: Sequence[tuple[str, str, str]], *, quiet: bool, verbose: bool
 ) -> Iterator[Progress]:
     """Yield what shows the progress, as the streams allow; what moves is gone in the end.
 
     Args:
-        cases: how many there are.
+        units: case, dtype and backend of each.
         quiet: show nothing.
         verbose: a line a unit and a case on stderr, and the table in the end.
-        columns: makes the columns for a terminal of so many characters.
     """
+    cases = len({case for case, *_ in units})
     if quiet:
-        yield Progress(cases)
+        yield Progress(cases, quiet=True)
         return
     moves = is_terminal(sys.stderr)
-    progress = Progress(cases, verbose, lines=verbose or not moves)
-    if is_terminal(sys.stdout) and not verbose:
-        progress.columns = columns(shutil.get_terminal_size().columns)
+    progress = Progress(cases, verbose=verbose, lines=verbose or not moves)
+    if units and is_terminal(sys.stdout) and not verbose:
+        backends = [*dict.fromkeys(name for *_, name in units)]
+        rows = {(case, dtype) for case, dtype, _ in units}
+        progress.columns = planned(rows, backends, shutil.get_terminal_size().columns)
     if not moves:
         yield progress
         return

@@ -35,11 +35,15 @@ def headline(comparisons: list[Comparison], mistakes: list[Mistake], unfinished:
         told.append(f"{counted(outside, 'pair')} outside the tolerance")
     if mistakes:
         told.append(f"{counted(len(mistakes), 'mistake')} in case files")
-    all_certified = all(result.verdict == "certified" for result in results)
-    all_well = results and all_certified and len(told) == 1 and not unfinished
-    sentence = _all_certified(comparisons, len(results)) if all_well else ", ".join(told)
-    largest = f" {largest_share(comparisons)}" if all_well else ""
-    return f"{unfinished}{sentence}{_gaps(comparisons)}.{largest}{_caveat(comparisons)}"
+    verdicts = {result.verdict for result in results}
+    is_well = "certified" in verdicts <= {"certified", "unsupported"} and len(told) == 1
+    compared = f": {_compared(comparisons)}" if is_well and not unfinished else ""
+    largest = f" {_largest_error(comparisons)}" if compared else ""
+    if compared and verdicts == {"certified"}:
+        many = f"All {len(results)} runs are"
+        told = [f"{many if len(results) > 1 else 'The only run is'} certified"]
+    sentence = f"{unfinished}{', '.join(told)}{compared}{_gaps(comparisons)}."
+    return f"{sentence}{largest}{_caveat(comparisons)}"
 
 
 def counts_of(results: list[Result]) -> str:
@@ -66,18 +70,17 @@ def _gaps(comparisons: list[Comparison]) -> str:
     return f"; but {not_judged(first.problem)} ({first.case.name} {first.dtype}{more})"
 
 
-def _all_certified(comparisons: list[Comparison], runs: int) -> str:
+def _compared(comparisons: list[Comparison]) -> str:
+    """Say how much was compared of runs that are certified."""
     ledger = total(comparisons)
-    who = f"All {runs} runs are" if runs > 1 else "The only run is"
     compared = f"{counted(ledger.elements, 'number')} at {counted(ledger.steps, 'recorded step')}"
-    return f"{who} certified: each of {compared} lies within the derived allowance of the truth"
+    return f"each of {compared} lies within the derived allowance of the truth"
 
 
-def largest_share(comparisons: list[Comparison]) -> str:
-    """Say how much of its allowance the number used that used most, of all certified runs."""
+def _largest_error(comparisons: list[Comparison]) -> str:
+    """Say how much of its allowance the number used that used most."""
     runs = [(one, result) for one in comparisons for result in one.finished]
-    certified = [(one, result) for one, result in runs if result.verdict == "certified"]
-    comparison, result = max(certified, key=lambda run: run[1].judgement.budget)
+    comparison, result = max(runs, key=lambda run: run[1].judgement.budget)
     share = of_the_allowed(result.judgement.budget)
     return f"The largest error is {share} ({where(comparison, result)})."
 

@@ -13,6 +13,7 @@ from backproof.reference.numbers.functions import ULPS_OF_ELEMENTARY_FUNCTIONS
 from backproof.reference.numbers.half import half
 from backproof.reference.numbers.precision import precision_of
 
+NAMES = (*DEFAULT, "jax-eager")  # whose functions are compiled as XLA's defaults are
 POINTS = 2_000_000
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 EXACT = {
@@ -36,14 +37,16 @@ def function_of(name: str, function: str) -> Callable[[np.ndarray], np.ndarray]:
 
             rule = getattr(torch, function)
             return lambda x: to_array(rule(to_tensor(x)))
-        case "jax":
+        case "jax" | "jax-eager":
             import jax
 
             from backproof.backends.jax_autograd.activations import ACTIVATIONS
+            from backproof.backends.jax_autograd.arithmetic import COMPILER_OPTIONS
 
             elsewhere = {"sigmoid": ACTIVATIONS["sigmoid"], "erfc": jax.scipy.special.erfc}
             rule = elsewhere.get(function) or getattr(jax.numpy, function)
-            return lambda x: np.asarray(jax.jit(rule)(x))
+            options = COMPILER_OPTIONS if name == "jax" else {}
+            return lambda x: np.asarray(jax.jit(rule, compiler_options=options)(x))
 
 
 def backend_or_skip(name: str) -> None:
@@ -87,7 +90,7 @@ def errors_in_ulp(actual: np.ndarray, exact) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", EXACT)
-@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("name", NAMES)
 @np.errstate(all="ignore")
 def test_an_elementary_function_is_within_8_ulp(name, function, dtype):
     x = points(dtype)
@@ -120,10 +123,10 @@ def test_table():
     if not ERRORS:
         pytest.skip("nothing was measured")
     rows = [
-        (*row, *(f"{measured[name]:.2f}" if name in measured else "" for name in DEFAULT))
+        (*row, *(f"{measured[name]:.2f}" if name in measured else "" for name in NAMES))
         for row, measured in ERRORS.items()
     ]
     print(
         f"\nLargest error in ulp, of {POINTS:,} points or all of 16 bits; {ULPS_OF_ELEMENTARY_FUNCTIONS} are allowed\n"
     )
-    print(tabulate(rows, headers=["function", "dtype", *DEFAULT], disable_numparse=True))
+    print(tabulate(rows, headers=["function", "dtype", *NAMES], disable_numparse=True))

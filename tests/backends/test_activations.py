@@ -18,8 +18,6 @@ from tests.trial.bounds import SMALLEST_NORMAL, given
 from tests.trial.oracle import activations, name_of
 from tests.trial.planting import run_planted
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 UNITS = 6
 KINKS = [-6.0, -3.0, -1.0, -0.0, 0.0, 1.0, 3.0, 6.0]
 

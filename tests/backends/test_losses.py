@@ -17,8 +17,6 @@ from tests.trial.bounds import SMALLEST_NORMAL, given
 from tests.trial.oracle import criteria, name_of, targets_for
 from tests.trial.planting import gradients_only
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SAMPLES, OUTPUTS = 400, 2
 
 

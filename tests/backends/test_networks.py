@@ -19,8 +19,6 @@ from backproof.cases.format.losses import SquaredError
 from backproof.cases.format.network import Node
 from tests.trial.oracle import criteria, name_of, outputs_for, targets_for
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 OURS = ["torch", "jax", "torch-compile"]  # jax-eager has the walk of jax
 POSITIONS, SHARE = 2, 0.25
 

@@ -34,8 +34,6 @@ from backproof.reference.training import train
 from backproof.report.judging.judge import judge
 from tests.trial.planting import gradients_only
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 OF_TORCH = [
     Sgd(learning_rate=0.1), Sgd(learning_rate=0.1, weight_decay=0.1), Momentum(learning_rate=0.05, momentum=0.9),
     Momentum(learning_rate=0.05, momentum=0.9, nesterov=True),

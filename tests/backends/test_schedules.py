@@ -27,8 +27,6 @@ from backproof.report.judging.judge import judge
 from backproof.report.judging.operations import Check, rate_check
 from tests.backends.test_optimizers import name_of
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 RATE = 0.3
 MOST_USED = 0.15  # of the allowance, by torch's schedulers
 

@@ -23,7 +23,7 @@ from backproof.report.telling.cells import table
 
 DTYPES = ("float64", "float32")
 PAIR = ("torch", "numpy")  # the defects are planted in the run of the first
-SHOWN = 120
+SHOWN = 140
 ORDINARY, FAINT = 0.5, 1e-6  # factors of the loss, and so of every gradient
 
 # ---------------------------------------------------------------- the right run

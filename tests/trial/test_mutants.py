@@ -16,7 +16,7 @@ from tests.trial.mutants import EQUIVALENT, MUTANTS
 from tests.trial.planting import DTYPES, gradients_only, outcome, planted
 from tests.trial.scenarios import members
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "loud_hints")
+pytestmark = pytest.mark.usefixtures("loud_hints")
 
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -30,8 +30,6 @@ from tests.trial import fuzz, scenarios
 from tests.trial.planting import planted
 from tests.trial.scenarios import honest, judge_everywhere, members, value
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 MOST_ROUNDS = 20
 
 few = profile(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))

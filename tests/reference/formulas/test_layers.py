@@ -30,8 +30,6 @@ from tests.trial.oracle import (
     targets_for,
 )  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 BITS = 400
 FLOATS = [np.float32, np.float64, np.longdouble]
 LEADING = [(), (2,), (2, 3)]

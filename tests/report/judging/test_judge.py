@@ -20,8 +20,6 @@ from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.operations import checks_of_steps
 from tests.trial.planting import gradients_only
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 LATE = 37
 VALUES = ["hidden", "tanh1", "readout", "sigmoid1"]
 PARAMETERS = ["hidden.weight", "hidden.bias", "readout.weight"]

@@ -22,8 +22,6 @@ from backproof.report.judging.operations import checks_of_steps
 from backproof.report.telling.depth import gradients_by_layer
 from tests.trial.planting import gradients_only
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 STEPS, LATE, MAXIMUM = 12, 7, 8.0  # the third step of an epoch, 2, 5, 8 and 11, has one sample; the others have two
 RANDOM = np.random.default_rng(0)
 SHARING = {

@@ -202,7 +202,7 @@ def done(folder):
         cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     rows = json.loads((folder / "results" / "report.json").read_text())["results"]
-    return done, {row["backend"]: row for row in rows}, (folder / "results" / "report.md").read_text()
+    return done, {row["backend"]: row for row in rows}, (folder / "results" / "cases" / "case.md").read_text()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -259,7 +259,7 @@ def test_a_worker_that_dies_at_its_start(folder, tmp_path):
     (row,) = json.loads((folder / "dead" / "report.json").read_text())["results"]
     assert (done.returncode, row["verdict"]) == (3, "crash")
     assert row["message"] == "the process ended with exit code 1 before it could begin"
-    assert "not today" in (folder / "dead" / "report.md").read_text()
+    assert "not today" in (folder / "dead" / "cases" / "case.md").read_text()
 
 
 # ---------------------------------------------------------------- Ctrl-C

@@ -17,6 +17,7 @@ from backproof.report.__main__ import main
 from backproof.report.judging.outcome import Result
 from backproof.report.telling import progress
 from backproof.report.telling.progress import Progress, case_in_words, lines_of
+from backproof.report.telling.rows import planned
 
 CASE = """\
 title: A neuron
@@ -97,6 +98,22 @@ def test_a_failure_stands_out_by_its_words(monkeypatch):
 def test_a_kept_run_is_said_to_be_cached(capsys):
     Progress(1, verbose=True).unit(("a", "float64", "torch"), Result("torch", "error"), kept=True)
     assert capsys.readouterr().err == "a float64 torch: error, cached\n"
+
+
+def test_what_is_printed_is_not_printed_again(capsys):
+    """What is left of an interrupted report has its rows below those that came while it ran."""
+    names = ("a", "b")
+    comparisons = [
+        SimpleNamespace(case=SimpleNamespace(name=name), dtype="float64", results=[result("error")], finished=[])
+        for name in names
+    ]
+    shown = Progress(2, columns=planned([(name, "float64") for name in names], ["torch"], 80))
+    shown.case(comparisons[:1], 1.0)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["case", "----", "a"]
+    assert shown.table(comparisons).split() == ["b", "float64", "error"]
+    shown.case(comparisons[1:], 1.0)
+    assert capsys.readouterr().out.split() == ["b", "float64", "error"]
+    assert shown.table(comparisons) == "\n"
 
 
 # ---------------------------------------------------------------- what moves
