@@ -108,7 +108,7 @@ def _drawn(curves: Curves, names: tuple[str, ...]) -> bytes:
 
 def _drawn_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> bytes:
     """Draw the gradients by layer, which needs matplotlib."""
-    from backproof.report.telling.depth_figure import draw_depth
+    from backproof.report.telling.figures import draw_depth
 
     return draw_depth(networks)
 

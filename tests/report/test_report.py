@@ -40,7 +40,7 @@ from backproof.report.__main__ import main
 from backproof.report.judging.exceptions import EndedError
 from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.running import chapter, job
-from backproof.report.telling import case_page, depth_figure, not_certified, overview, pairs, places
+from backproof.report.telling import case_page, figures, not_certified, overview, pairs, places
 from backproof.report.telling.depth import gradients_by_layer, steepest
 from backproof.report.telling.overview import summary
 
@@ -332,7 +332,7 @@ def test_every_backend_is_drawn(monkeypatch):
     Path("a.yaml").write_text(GOOD)
     assert report("a.yaml", "--no-exact", names=registry.BACKENDS) == 0
     figure = Path("results/figures/a.svg").read_text(encoding="utf-8")
-    for label in (*registry.BACKENDS, "float64", "float32", "all runs are equal to the bit", "a"):
+    for label in (*registry.BACKENDS, "float64", "float32", "all equal to the bit", "a"):
         assert f">{label}</text>" in figure, label
     assert "<desc>a: numpy, torch, jax, torch-compile and jax-eager in float64 and float32, steps 0 to 11: " in figure
 
@@ -523,7 +523,7 @@ TOLD = {
     (chapter, "curves_of"): "the figure is left out",
     (chapter, "body_of"): "the page in HTML is left out",
     (chapter, "html_report"): "the report in HTML is left out",
-    (depth_figure, "draw_depth"): "the figure is left out",
+    (figures, "draw_depth"): "the figure is left out",
     (overview, "_ledger"): "the table of what was compared is left out",
     (overview, "_by_folder"): "the table by folder is left out",
     (overview, "matrix_by_case"): "the table of every run is left out",
