@@ -60,7 +60,7 @@ def _more_bits(bits: int, share: float) -> int:
     """Return how many bits all steps need if a share of them has lost all but RADIUS has."""
     kept = -math.log2(RADIUS)
     needed = math.ceil((kept + (bits - kept) / share) / BITS) * BITS
-    return min(max(needed, bits + BITS), MOST_TIMES * bits)
+    return max(min(needed, MOST_TIMES * bits), bits + BITS)
 
 
 def _run_in_balls(problem: Problem, at: set[int], bits: int, deadline: float) -> dict[int, Step]:
