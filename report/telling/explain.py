@@ -12,6 +12,7 @@ from backproof.report.telling.cells import cell
 from backproof.report.telling.step_table import neighbours, step_table, tensors_at
 
 PLAIN = "simple"
+LEGEND = f"{STEP_LEGEND} ± is the rounding allowed."
 
 
 def explained(comparison: Comparison, step: int | None) -> str:
@@ -45,7 +46,7 @@ def _run(comparison: Comparison, result: Result, step: int | None) -> Iterator[s
     if not tensors:
         yield wrapped(_not_recorded(comparison, step))
         return
-    yield f"{wrapped(STEP_LEGEND)}\n\nstep {step:,}\n\n{step_table(tensors, PLAIN)}"
+    yield f"{wrapped(LEGEND)}\n\nstep {step:,}\n\n{step_table(tensors, PLAIN)}"
     if around := neighbours(tensors, PLAIN):
         yield f"Around the first wrong element:\n\n{around}"
 

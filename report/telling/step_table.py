@@ -48,7 +48,7 @@ class Element(NamedTuple):
         digits = DIGITS
         apart = abs(self.found - self.truth)
         if self.status == "wrong" and 0 < apart < abs(self.truth):
-            digits = int(np.clip(np.log10(abs(self.truth) / apart) + 3, DIGITS, MOST_DIGITS))
+            digits = int(np.clip(np.log10(abs(self.truth) / apart) + 2, DIGITS, MOST_DIGITS))
         at = f"[{', '.join(map(str, self.at))}]" if self.at else ""
         numbers = f"{self.found:.{digits}g}", f"{self.truth:.{digits}g}", f"{self.allowance:.1e}"
         return [at, *numbers, short(self.share), self.status]
@@ -143,8 +143,9 @@ def neighbours(tensors: list[Tensor], form: str = "pipe") -> str:
 
 
 def _table(rows: list[list[str]], headers: list[str], form: str) -> str:
-    """Write a table; in a terminal without the shares, for which there is no room."""
+    """Write a table; in a terminal, which is narrow, without the shares."""
     if form != "pipe":
+        headers = ["±" if header == "allowed" else header for header in headers]
         rows, headers = [_without_share(row) for row in rows], _without_share(headers)
     return table(rows, headers, form)
 
