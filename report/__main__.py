@@ -52,8 +52,8 @@ def _report(arguments: argparse.Namespace) -> int:
     """Read the cases, and report on those that are asked for."""
     from backproof.cases.reading.load import load_all
 
-    if arguments.step is not None and not arguments.explain:
-        _complain("--step is of --explain CASE")
+    if why := _at_odds(arguments):
+        _complain(why)
         return USAGE
     cases, mistakes = load_all(arguments.explain or arguments.cases)
     for mistake in mistakes:
@@ -73,6 +73,17 @@ def _report(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         _complain(error)
         return USAGE
+
+
+def _at_odds(arguments: argparse.Namespace) -> str:
+    """Say which arguments don't go together; empty if all do."""
+    if arguments.explain and arguments.cases:
+        return "a case is either explained or reported on: name it behind --explain alone"
+    return (
+        "--step is of --explain CASE"
+        if arguments.step is not None and not arguments.explain
+        else ""
+    )
 
 
 def _plan(arguments: argparse.Namespace, cases: list[Case]) -> Plan:
@@ -141,6 +152,7 @@ def run(
     from backproof.report.telling.progress import shown
 
     units = [unit.name for case in cases for unit in plan.units(case)]
+    quiet = arguments.quiet or bool(arguments.explain)
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -154,7 +166,7 @@ def run(
             with (
                 kept_programs(cache) as variables,
                 site(arguments.executor, jobs, limit, folder, variables) as place,
-                shown(units, quiet=arguments.quiet, verbose=arguments.verbose) as progress,
+                shown(units, quiet=quiet, verbose=arguments.verbose) as progress,
             ):
                 work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
@@ -162,6 +174,8 @@ def run(
                     if arguments.explain:
                         return _explain(arguments, work, mistakes)
                 except KeyboardInterrupt:
+                    if arguments.explain:
+                        raise
                     interrupted = True
                 described = work.described()
         except UnreachableError as error:

@@ -12,4 +12,8 @@ def short(share: float) -> str:
 
 def of_the_allowed(share: float) -> str:
     """Write a share in words: 0.99 of the rounding allowed, 12.50 times the rounding allowed."""
+    if np.isnan(share):
+        return "not a number"
+    if np.isinf(share):
+        return "infinitely more than the rounding allowed"
     return f"{short(share)} {'of' if share <= 1 else 'times'} the rounding allowed"

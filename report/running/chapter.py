@@ -84,7 +84,7 @@ def tell_case(exact: bool, names: tuple[str, ...], case: Case, done: DoneByDtype
     if figure_name(comparisons[0]) and any(comparison.whole for comparison in comparisons):
         curves = try_to("the figure", lambda: curves_of(comparisons))
         figure = curves and try_to("the figure", lambda: _drawn(curves, names))
-    picture = alt_text(curves) if figure else None
+    picture = figure and try_to("the figure", lambda: alt_text(curves))
     page = case_page(comparisons, layers, picture=picture, notes=notes)
     body = try_to("the page in HTML", lambda: body_of(page)) or ""
     without = partial(replace, trajectory=None)
@@ -106,11 +106,11 @@ def _drawn(curves: Curves, names: tuple[str, ...]) -> bytes:
     return draw_run(curves, looks(names))
 
 
-def _drawn_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> bytes:
-    """Draw the gradients by layer, which needs matplotlib."""
+def _drawn_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> tuple[bytes, str]:
+    """Draw the gradients by layer, which needs matplotlib; and say what the figure shows."""
     from backproof.report.telling.figures import draw_depth
 
-    return draw_depth(networks)
+    return draw_depth(networks), alt_text_of_depth(networks)
 
 
 def _unless_it_fails(what: str, make: Callable[[], Any], notes: list[str]) -> Any:
@@ -186,10 +186,10 @@ def files_of(
     deep = {name: layers for name, layers in depth.items() if len(layers) >= DEEP}
     notes: list[str] = []
     if deep:
-        picture = _unless_it_fails("the figure", lambda: _drawn_depth(deep), notes)
-        if picture:
-            files[DEPTH_FIGURE] = picture
-            notes = [f"![{text(alt_text_of_depth(deep))}]({DEPTH_FIGURE})"]
+        drawn = _unless_it_fails("the figure", lambda: _drawn_depth(deep), notes)
+        if drawn:
+            files[DEPTH_FIGURE] = drawn[0]
+            notes = [f"![{text(drawn[1])}]({DEPTH_FIGURE})"]
     page = overview(comparisons, mistakes, deep, environment, *notes)
     failed: list[str] = []
     whole = partial(html_of, chapters, page, sentence, names, files)

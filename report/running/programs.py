@@ -33,7 +33,7 @@ def kept_programs(cache: Cache | None) -> Iterator[Mapping[str, str]]:
     if cache is None or WHERE in os.environ:
         yield EMPTY
         return
-    features = np.show_config("dicts")["SIMD Extensions"]
+    features = np.show_config("dicts").get("SIMD Extensions")
     key = key_of("programs", machine(), features)
     folder = cache.folder / PROGRAMS / key
     with suppress(OSError):  # JAX says in its log what it can't read or write

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from backproof.backends.registry import label
+from backproof.cases.console.terminal import wrapped
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.outcome import Comparison, Result
@@ -257,7 +258,11 @@ class Work:
     def explained(self, step: int | None) -> Iterator[str]:
         """Yield one step of the runs of each case, for the terminal."""
         for one in self.cases:
-            yield self.site.call(JUDGE, explain_case, step, one.case, one.done_by_dtype()).result()
+            told = self.site.call(JUDGE, explain_case, step, one.case, one.done_by_dtype())
+            try:
+                yield told.result()
+            except DiedError as death:
+                yield wrapped(f"{one.case.name} can't be explained: {death.message}")
 
     def save_runs(self, output: Path) -> None:
         """Leave the runs beside the report, where `--from-runs` looks for them."""

@@ -35,8 +35,9 @@ CASES_LEGEND = (
 STEP_LEGEND = (
     "Every tensor of the step in the order in which it is computed, by its first wrong element, or "
     "the one with the largest share of the rounding allowed. Each is judged from the run's own "
-    "numbers before it, so the first wrong line is where the fault is; of an update the change is "
-    "shown."
+    "numbers before it, so the first wrong line is where the fault is; a later one is a second "
+    "fault, or shows that the run has used other numbers than it recorded. Of an update the change "
+    "is shown."
 )
 SHOWN_STEPS = {0, *(digit * 10**power for power in range(5) for digit in (1, 2, 5)), 100_000}
 
@@ -203,14 +204,23 @@ def _runs_table(comparisons: list[Comparison]) -> str:
 
 def _run_cells(result: Result) -> list[str]:
     judgement = result.judgement
-    told = [] if judgement.missed_the_truth else [result.message]
-    if judgement.where and result.verdict in ("certified", "differs"):
-        told.insert(0, f"{of_the_allowed(judgement.budget)}: {judgement.where.place}")
     resolution = f"{may_pass(judgement.resolution)}, median {judgement.resolution.median:.0e}"
     seconds = f"{result.seconds['run']:.2f} + {result.seconds['judge']:.2f} s"
     ledger = judgement.ledger
     counts = [f"{ledger.elements:,}", f"{ledger.resolved:,}"]
-    return [text("; ".join(filter(None, told))), resolution, *counts, seconds]
+    return [text(_largest_error(result)), resolution, *counts, seconds]
+
+
+def _largest_error(result: Result) -> str:
+    """Say where the largest error is, or the first wrong number, up to which a run is counted."""
+    judgement = result.judgement
+    if judgement.missed_the_truth:
+        share = of_the_allowed(judgement.budget)
+        return f"first wrong: {judgement.where.place}, {share}; counted up to that step"
+    if result.verdict != "certified" or not judgement.where:
+        return result.message
+    told = f"{of_the_allowed(judgement.budget)}: {judgement.where.place}"
+    return "; ".join(filter(None, [told, result.message]))
 
 
 def _layers_table(layers: Sequence[LayerGradient]) -> str:

@@ -9,8 +9,8 @@ from backproof.cases.console.terminal import cut, plain
 
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
-SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)")
-BEGINNING = re.compile(r"^([#+=-]|\d+(?=[.)](\s|$)))")
+SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=\()|!(?=\[)")
+BEGINNING = re.compile(r"^([#+=\[-]|\d+(?=[.)](\s|$)))")
 
 
 def text(words: object) -> str:

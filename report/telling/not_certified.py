@@ -14,52 +14,77 @@ from backproof.report.telling.sentence import all_pairs
 
 MOST_LISTED, MOST_WORDS = 40, 1_000
 NOT_CERTIFIED_LEGEND = (
-    "The first number of each run that is not right, what it should be, and what that looks like. "
-    "The page behind a name shows every tensor of that step, and the elements around the first "
-    "wrong one; so does `{explain}` in a terminal."
+    "Who, where, and the first number that is not right: what it should be, and what that looks "
+    "like; or why a run did not finish. The page behind a name shows every tensor of that step, "
+    "and the elements around the first wrong one; so does `{explain}` in a terminal, with the same "
+    "`--backend`."
 )
+Runs = list[tuple[Comparison, Result]]
 
 
 def not_certified(comparisons: list[Comparison], mistakes: list[Mistake]) -> Iterator[str]:
     """Say what is wrong with each run, then why backends can't express cases, then with files."""
-    runs = [
-        (comparison, result)
-        for comparison in comparisons
-        for result in comparison.results
-        if result.verdict not in ("certified", "unsupported")
-    ]
-    if runs:
-        yield NOT_CERTIFIED_LEGEND.format(explain=f"{as_called('report')} --explain CASE")
-        yield "\n".join(f"- {_failure(*run)}" for run in runs[:MOST_LISTED])
-    if len(runs) > MOST_LISTED:
-        yield f"{len(runs) - MOST_LISTED} more are marked in the table of every run below."
+    causes: dict[tuple, Runs] = {}
+    for comparison in comparisons:
+        for result in comparison.results:
+            if result.verdict not in ("certified", "unsupported"):
+                causes.setdefault(_cause(comparison, result), []).append((comparison, result))
+    if causes:
+        yield NOT_CERTIFIED_LEGEND.format(explain=f"{as_called('report')} --explain CASE.yaml")
+        yield "\n".join(f"- {_failure(runs)}" for runs in [*causes.values()][:MOST_LISTED])
+    if len(causes) > MOST_LISTED:
+        yield f"{len(causes) - MOST_LISTED} more are marked in the table of every run below."
     yield from _outside(comparisons)
     yield from _unsupported(comparisons)
     yield from _invalid(mistakes)
 
 
-def _failure(comparison: Comparison, result: Result) -> str:
-    """Tell one run: where it fails, what is wrong, and who is the odd one out."""
-    run = f"{comparison.dtype} {result.backend}: {cell(result).rstrip('*')}"
+def _cause(comparison: Comparison, result: Result) -> tuple:
+    """Return what runs have in common that fail alike: a place of a case, or else a message."""
+    judgement = result.judgement
+    if judgement is None or judgement.where is None or judgement.where.tensor == "":
+        return result.backend, result.verdict, result.message
+    where = judgement.where
+    backend = "" if judgement.only_print_missed else result.backend  # one print, whoever misses it
+    return backend, result.verdict, comparison.case.name, where.step, where.phase, where.tensor
+
+
+def _failure(runs: Runs) -> str:
+    """Tell runs that fail alike: which, who is the odd one out, and what is wrong with one."""
+    cases: dict[str, dict[str, None]] = {}
+    for comparison, _ in runs:
+        cases.setdefault(linked(comparison.case), {})[comparison.dtype] = None
+    which = ", ".join(f"{case} {' '.join(dtypes)}" for case, dtypes in cases.items())
+    backends = ", ".join(dict.fromkeys(result.backend for _, result in runs))
+    comparison, result = next((run for run in runs if _has_hint(run[1])), runs[0])
+    who = suspect(comparison) if result.verdict == "differs" else ""
+    blamed = f" Here {who}." if who else ""
+    of_one = f" In {comparison.dtype}:" if len(runs) > 1 and len(cases) == 1 else ""
     message = cut(result.message, MOST_WORDS)
     end = "" if message.endswith(("?", ".", ")")) else "."
-    who = suspect(comparison) if result.verdict == "differs" else ""
-    alone = f" Here {who}." if who else ""
-    return f"{linked(comparison.case)} **{text(run)}** · {text(f'{message}{end}{alone}')}"
+    told = text(f"{backends}: {cell(result).rstrip('*')}")
+    return f"{which}: **{told}**. {text(f'{blamed}{of_one} {message}{end}')}"
+
+
+def _has_hint(result: Result) -> bool:
+    """Tell whether the message names a known mistake."""
+    return bool(result.judgement and result.judgement.where and result.judgement.where.hint)
 
 
 def _outside(comparisons: list[Comparison]) -> Iterator[str]:
-    """List the pairs that are outside the tolerance."""
+    """List the pairs that are outside the tolerance while both runs are right by themselves."""
     pairs = [(one, pair) for one, pair in all_pairs(comparisons) if pair.status == "outside"]
-    if pairs:
+    told = []
+    for one, pair in pairs:
+        verdicts = {result.backend: result.verdict for result in one.results}
+        if "differs" not in {verdicts.get(name) for name in pair.names}:
+            names = text("-".join(pair.names))
+            told.append(f"- {linked(one.case)} {one.dtype} {names}: {text(pair.drift)}")
+    if told:
         yield "### Pairs outside the tolerance"
-        told = (
-            f"- {linked(one.case)} {one.dtype} {text('-'.join(pair.names))}: {text(pair.drift)}"
-            for one, pair in pairs[:MOST_LISTED]
-        )
-        yield "\n".join(told)
-    if len(pairs) > MOST_LISTED:
-        yield f"{len(pairs) - MOST_LISTED} more stand on the pages of their cases."
+        yield "\n".join(told[:MOST_LISTED])
+    if len(told) > MOST_LISTED:
+        yield f"{len(told) - MOST_LISTED} more stand on the pages of their cases."
 
 
 def _unsupported(comparisons: list[Comparison]) -> Iterator[str]:

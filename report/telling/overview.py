@@ -27,10 +27,11 @@ DEPTH_LEGEND = (
     "for a sigmoid chain, 1·|w| for relu and tanh. The page of a case has the table by layer."
 )
 LEGEND = (
-    "*Certified*: every recorded value, loss, cotangent, gradient and update is right for the "
-    "backend's own recorded inputs. *The rounding allowed* is how far a correct program may stray "
-    "from the proved truth: derived for each number from its inputs, chosen by nobody. An error of "
-    "0.99 of the rounding allowed is as right as one of 0.1: 1 is all of it, and more is wrong."
+    "*Certified*: every recorded value, loss, cotangent (the derivative of the loss by a layer's "
+    "output), gradient and update is right for the backend's own recorded inputs, and every "
+    "published number is met. *The rounding allowed* is how far a correct program may stray from "
+    "the proved truth: derived for each number from its inputs, chosen by nobody. An error of 0.99 "
+    "of the rounding allowed is as right as one of 0.1: 1 is all of it, and more is wrong."
 )
 STARRED = (
     "* judged end to end, from gradients alone; in brackets the largest error of a gradient that "

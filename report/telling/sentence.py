@@ -11,6 +11,7 @@ from backproof.report.judging.share import of_the_allowed
 from backproof.report.telling.gaps import not_judged
 
 REASONS = 3
+MANY = {"differs": "differ", "error": "errors", "crash": "crashes", "timeout": "timeouts"}
 ONLY_THE_REFERENCE = (
     " Only the reference ran, and it is judged by its own formulas: run another backend beside it."
 )
@@ -51,7 +52,7 @@ def counts_of(results: list[Result]) -> str:
     counts = Counter(result.verdict for result in results)
     told = [f"{counts.pop('certified', 0)} of {counted(len(results), 'run')} certified"]
     for verdict, count in counts.items():
-        told.append(f"{count} {'differ' if verdict == 'differs' and count > 1 else verdict}")
+        told.append(f"{count} {MANY.get(verdict, verdict) if count > 1 else verdict}")
     return ", ".join(told)
 
 

@@ -1,10 +1,13 @@
 """`--explain CASE [--step K]`: a step of every run in the terminal, and no report."""
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from backproof.report.__main__ import main
+from backproof.report.running import job, sites, work
+from backproof.report.running.isolation import DiedError
 from tests.report.test_report import GOOD
 
 MINE = """\
@@ -57,10 +60,48 @@ def test_a_step_that_is_not_there_is_named(capsys):
     assert "Step 99 is not recorded, so there is nothing to show; the nearest are 11." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--step=2"], ["case.yaml", "--step=2"]])
-def test_a_step_of_nothing_is_refused(arguments, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--step=2"], "--step is of --explain CASE"),
+        (["case.yaml", "--step=2"], "--step is of --explain CASE"),
+        (["case.yaml", "--explain=case.yaml"], "name it behind --explain alone"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, why, capsys):
     assert main(arguments) == 2
-    assert "--step is of --explain CASE" in capsys.readouterr().err
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_step_that_cannot_be_told_is_said(monkeypatch, capsys):
+    """Whatever happens in it, in its own process, the others are explained and the exit code is the verdict."""
+
+    def dies(*_):
+        raise DiedError("error", "no luck")
+
+    monkeypatch.setattr(work, "explain_case", dies)
+    monkeypatch.setattr(sites.Immediately, "submit", in_a_future)
+    assert explain() == 1
+    assert capsys.readouterr().out == "case can't be explained: no luck\n\n"
+
+
+def in_a_future(_, function, *arguments):
+    future = Future()
+    try:
+        future.set_result(function(*arguments))
+    except DiedError as death:
+        future.set_exception(death)
+    return future
+
+
+def test_an_interruption_leaves_no_report(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "run_unit", interrupted)
+    assert explain() == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert not Path("results").exists()
 
 
 def test_what_did_not_run_says_why(capsys):
