@@ -77,8 +77,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _at_odds(arguments: argparse.Namespace) -> str:
     """Say which arguments don't go together; empty if all do."""
-    if arguments.explain and arguments.cases:
-        return "a case is either explained or reported on: name it behind --explain alone"
+    if arguments.explain and (arguments.cases or arguments.format or arguments.save_runs):
+        return "--explain CASE writes no report: name no other case with it, nor what to write"
     return (
         "--step is of --explain CASE"
         if arguments.step is not None and not arguments.explain
@@ -152,7 +152,6 @@ def run(
     from backproof.report.telling.progress import shown
 
     units = [unit.name for case in cases for unit in plan.units(case)]
-    quiet = arguments.quiet or bool(arguments.explain)
     jobs = arguments.jobs or os.cpu_count()
     limit = limits(jobs, arguments.time_limit, arguments.memory_limit)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -166,7 +165,7 @@ def run(
             with (
                 kept_programs(cache) as variables,
                 site(arguments.executor, jobs, limit, folder, variables) as place,
-                shown(units, quiet=quiet, verbose=arguments.verbose) as progress,
+                shown(units, quiet=arguments.quiet, verbose=arguments.verbose) as progress,
             ):
                 work = progress.work = Work(plan, cases, place, cache, progress)
                 try:
@@ -225,7 +224,10 @@ def _write(
     with _writing(output):
         told = headline(comparisons, mistakes, unfinished)
         files = files_of(chapters, mistakes, environment, told, work.plan.names)
-        files |= files_for_ci(arguments.format, comparisons, mistakes)
+        try:
+            files |= files_for_ci(arguments.format, comparisons, mistakes)
+        except Exception as error:  # noqa: BLE001, telling never changes a verdict
+            _complain(f"what --format asks for is left out: {type(error).__name__}: {error}")
         write_all(output, files | {"report.json": rows}, "figures/*.svg", "cases/*.md", "report.*")
         if arguments.save_runs:
             work.save_runs(output)

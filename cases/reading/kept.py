@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -100,7 +101,7 @@ def _reader() -> str:
 
 def _beside(folder: Path, content: bytes) -> list[tuple[str, int, int]]:
     """Return name, size and time of the files of numbers that the text of a case may name."""
-    if b"file" not in content and b"\\" not in content:  # an escaped key
+    if not re.search(rb"\bfile\b", content) and b"\\" not in content:  # an escaped key
         return []
     found = [path for path in sorted(folder.rglob("*")) if path.suffix in NUMBERS]
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found]

@@ -15,7 +15,8 @@ FAIL_ON = ("difference", "incomplete", "unsupported")
 FORMATS = ("junit", "sarif")
 DESCRIPTION = (
     "Run training scenarios on hand-written backpropagation, PyTorch and JAX, judge every number "
-    "against the proved truth, and write results/report.md, report.json and figures/."
+    "against the proved truth, and write results/report.md, report.html, report.json, and a page "
+    "and a figure for each case."
 )
 EPILOG = (
     "exit codes: 0 certified, 1 a difference, 2 usage or an invalid case, 3 incomplete (undecided, "

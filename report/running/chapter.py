@@ -17,9 +17,10 @@ from backproof.report.judging.outcome import Comparison, Pair, Result, pairs_of
 from backproof.report.running.job import Done
 from backproof.report.telling.captions import alt_text, alt_text_of_depth
 from backproof.report.telling.case_page import case_page, figure_name, shown_steps
+from backproof.report.telling.cells import cell
 from backproof.report.telling.curves import Curves, curves_of
 from backproof.report.telling.depth import LayerGradient, gradients_by_layer
-from backproof.report.telling.escape import left_out, text
+from backproof.report.telling.escape import label, left_out
 from backproof.report.telling.explain import explained
 from backproof.report.telling.html.page import CaseOnPage, RunRow, body_of, html_report
 from backproof.report.telling.overview import DEEP, EVERY_RUN, Page, body, overview, whole_report
@@ -27,7 +28,7 @@ from backproof.report.telling.palette import looks
 from backproof.report.telling.places import page_of
 
 SECONDS_FOR_EXACT_RUN = 10.0
-AT_A_STEP = ("differs", "undecided", "out of range")
+AT_A_STEP = ("differs", "out of range")
 DEPTH_FIGURE = "figures/_gradients_by_layer.svg"
 
 DoneByDtype = dict[str, list[Done]]
@@ -189,10 +190,12 @@ def files_of(
         drawn = _unless_it_fails("the figure", lambda: _drawn_depth(deep), notes)
         if drawn:
             files[DEPTH_FIGURE] = drawn[0]
-            notes = [f"![{text(drawn[1])}]({DEPTH_FIGURE})"]
+            notes = [f"![{label(drawn[1])}]({DEPTH_FIGURE})"]
     page = overview(comparisons, mistakes, deep, environment, *notes)
     failed: list[str] = []
-    whole = partial(html_of, chapters, page, sentence, names, files)
+    outside = any(pair.status == "outside" for one in comparisons for pair in one.pairs)
+    well = not (mistakes or outside)
+    whole = partial(html_of, chapters, page, sentence, names, files, well=well)
     html = _unless_it_fails("the report in HTML", whole, failed)
     page[""] = "\n\n".join([page[""], *failed])
     files["report.md"] = whole_report(sentence, page).encode()
@@ -205,10 +208,13 @@ def html_of(
     sentence: str,
     names: tuple[str, ...],
     pictures: dict[str, bytes],
+    *,
+    well: bool,
 ) -> bytes:
     """Write all of it as one HTML file, which has a table of its own of every run."""
     cases = [_on_page(*chapter) for chapter in chapters]
-    return html_report(sentence, body(page, without=EVERY_RUN), cases, looks(names), pictures)
+    told = body(page, without=EVERY_RUN)
+    return html_report(sentence, told, cases, looks(names), pictures, well=well)
 
 
 def _on_page(comparisons: list[Comparison], told: Told) -> CaseOnPage:
@@ -221,7 +227,8 @@ def _on_page(comparisons: list[Comparison], told: Told) -> CaseOnPage:
 def _row(dtype: str, result: Result) -> RunRow:
     """Take what the HTML file shows of a run."""
     judgement = result.judgement
-    share = judgement.budget if judgement else None
-    where = judgement.where if judgement and result.verdict in AT_A_STEP else None
-    step = where.step if where else None
+    if judgement is None or judgement.only_print_missed:
+        return RunRow(dtype, result.backend, cell(result), None, None, result.message)
+    share, where = judgement.budget, judgement.where
+    step = where.step if where and result.verdict in AT_A_STEP else None
     return RunRow(dtype, result.backend, result.verdict, share, step, result.message)

@@ -280,11 +280,11 @@ class Work:
 def _untold(one: _Open, death: DiedError | None = None) -> Chapter:
     """Return the chapter of a case that is not told: what is done of it.
 
-    Where it could not be told, `death` says why, and takes the place of every verdict on a run.
+    Where it could not be told, `death` says why, and takes the place of every run's certificate.
     """
 
     def result(done: Done) -> Result:
-        if not (death and done.file):
+        if not (death and done.file) or done.result.verdict != "certified":
             return done.result
         why = f"judged, but not compared with the others: {death.message}"
         return Result(done.result.backend, death.verdict, why, output=death.output)

@@ -1,4 +1,4 @@
-"""The section of one case: scenario, runs, chain rule, trajectory, published numbers."""
+"""The page of one case: scenario, runs, chain rule, trajectory, published numbers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from backproof.report.judging.outcome import Comparison, Result, suspect
 from backproof.report.judging.share import of_the_allowed, short
 from backproof.report.telling.cells import cell, may_pass, some, table
 from backproof.report.telling.depth import LayerGradient
-from backproof.report.telling.escape import block, parts, text
+from backproof.report.telling.escape import block, label, parts, text
 from backproof.report.telling.gaps import not_judged
 from backproof.report.telling.pairs import pairs_table
 from backproof.report.telling.places import figure_of
 from backproof.report.telling.sentence import all_pairs
-from backproof.report.telling.step_table import neighbours, step_table, tensors_at
+from backproof.report.telling.step_table import holds, neighbours, step_table, tensors_at
 
 CASES_LEGEND = (
     "*Largest error*: of all numbers of the run, as a share of the rounding allowed: how far a "
@@ -29,7 +29,8 @@ CASES_LEGEND = (
     "worst tensor at the worst judged step, relative to the tensor's largest element; absolute, "
     "with ±, where the truth is no larger than it; and the relative one at the median step. "
     "*Resolved*: elements whose allowance is smaller than they are. In the tables of step 0 the "
-    "truth is what the reference's formula gives for the first backend's own inputs, and a "
+    "truth is what the reference's formula gives for the own inputs of the backend that records "
+    "most, the first of several, and a "
     "backend's column is its largest share of the rounding allowed."
 )
 STEP_LEGEND = (
@@ -38,6 +39,10 @@ STEP_LEGEND = (
     "numbers before it, so the first wrong line is where the fault is; a later one is a second "
     "fault, or shows that the run has used other numbers than it recorded. Of an update the change "
     "is shown."
+)
+GIVEN = (
+    "What is wrong is what the step was given, before anything in it was computed; the table shows "
+    "how it was used."
 )
 SHOWN_STEPS = {0, *(digit * 10**power for power in range(5) for digit in (1, 2, 5)), 100_000}
 
@@ -64,7 +69,7 @@ def case_page(
             whole += parts("the failing step", _failing_steps, comparison)
         if picture is not None:
             figure = quote(figure_of(comparisons[0].case))
-            whole.append(f"![{text(picture)}](../{figure})")
+            whole.append(f"![{label(picture)}](../{figure})")
         if len(layers) > 1:
             what = "gradient size by layer"
             whole += parts(f"the {what}", lambda: _folded(what, _layers_table(layers)))
@@ -90,17 +95,19 @@ def _odd_one_out(comparison: Comparison) -> Iterator[str]:
 
 
 def _failing_steps(comparison: Comparison) -> Iterator[str]:
-    """Yield, of each run that fails at a step, every tensor of that step."""
+    """Yield, of each run that is not certified because of a step, every tensor of that step."""
     for result in comparison.whole:
-        if result.verdict == "certified" or not result.judgement.missed_the_truth:
+        judgement, run = result.judgement, result.trajectory
+        if result.verdict == "certified" or run is None or judgement.only_print_missed:
             continue
-        step = result.judgement.where.step
-        tensors = tensors_at(comparison.problem, result.trajectory, step)
+        step = judgement.where.step if judgement.where else 0
+        tensors = tensors_at(comparison.problem, run, step)
         if not tensors:
             continue
-        who = f"{comparison.dtype} {text(result.backend)}"
-        yield f"## {who}, step {step:,}: the first that is wrong"
+        yield f"## {comparison.dtype} {text(result.backend)}, step {step:,}: {text(cell(result))}"
         yield text(result.message)
+        if not holds(tensors, judgement.where):
+            yield GIVEN
         yield f"{STEP_LEGEND}\n\n{step_table(tensors)}"
         if around := neighbours(tensors):
             yield f"Around the first wrong element:\n\n{around}"
@@ -268,7 +275,8 @@ def shown_steps(comparison: Comparison) -> list[int]:
 
 def _trajectory(comparison: Comparison) -> str:
     """Write the first backend's run at some steps, and how far each one is from the exact run."""
-    exact, first = comparison.exact, comparison.whole[0].trajectory
+    exact, runs = comparison.exact, [result.trajectory for result in comparison.whole]
+    first = next((run for run in runs if run.has_layers), runs[0])
     with_digits = [result for result in comparison.whole if exact and result.verdict == "certified"]
     rows = []
     for step in shown_steps(comparison):

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from backproof.cases.format.schema import Case
 from backproof.report.judging.judge import Resolution
 from backproof.report.judging.outcome import Result
-from backproof.report.telling.escape import plain, text
+from backproof.report.telling.escape import label, plain
 from backproof.report.telling.places import page_of
 
 SHOWN_ELEMENTS = 4
@@ -41,7 +41,7 @@ def cell(result: Result) -> str:
 
 def linked(case: Case) -> str:
     """Write the name of a case as a link to its page, seen from the report."""
-    return f"[{text(case.name)}]({quote(page_of(case))})"
+    return f"[{label(case.name)}]({quote(page_of(case))})"
 
 
 def may_pass(resolution: Resolution) -> str:

@@ -10,6 +10,7 @@ from backproof.cases.console.terminal import cut, plain
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=\()|!(?=\[)")
+BARE_BRACKET = re.compile(r"(?<!\\)[\[\]]")
 BEGINNING = re.compile(r"^([#+=\[-]|\d+(?=[.)](\s|$)))")
 
 
@@ -21,6 +22,11 @@ def text(words: object) -> str:
 
 def _escape_beginning(found: re.Match[str]) -> str:
     return f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}"
+
+
+def label(words: object) -> str:
+    """Escape words that a link or a picture bears, in whose brackets there are no others."""
+    return BARE_BRACKET.sub(r"\\\g<0>", text(words))
 
 
 def code(words: object) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from backproof.cases.console.terminal import plain, wrapped
 from backproof.report.judging.outcome import Comparison, Result
 from backproof.report.judging.share import of_the_allowed
-from backproof.report.telling.case_page import STEP_LEGEND
+from backproof.report.telling.case_page import GIVEN, STEP_LEGEND
 from backproof.report.telling.cells import cell
-from backproof.report.telling.step_table import neighbours, step_table, tensors_at
+from backproof.report.telling.step_table import holds, neighbours, step_table, tensors_at
 
 PLAIN = "simple"
 LEGEND = f"{STEP_LEGEND} ± is the rounding allowed."
@@ -46,6 +46,10 @@ def _run(comparison: Comparison, result: Result, step: int | None) -> Iterator[s
     if not tensors:
         yield wrapped(_not_recorded(comparison, step))
         return
+    if step == (judgement.where.step if judgement.where else None) and not holds(
+        tensors, judgement.where
+    ):
+        yield wrapped(GIVEN)
     yield f"{wrapped(LEGEND)}\n\nstep {step:,}\n\n{step_table(tensors, PLAIN)}"
     if around := neighbours(tensors, PLAIN):
         yield f"Around the first wrong element:\n\n{around}"

@@ -134,12 +134,13 @@ def _all_dtypes(comparisons: list[Comparison], name: str) -> str:
         for result in comparison.results:
             if result.backend == name:
                 cells.setdefault(text(cell(result)), []).append(comparison.dtype)
-    if len(cells) == 1:
+    if [*cells.values()] == [[comparison.dtype for comparison in comparisons]]:
         (told,) = cells
         return told if told.startswith("certified") else f"**{told}**"
-    marked = {told: dtypes for told, dtypes in cells.items() if told != "certified"}
-    others = (f"**{' '.join(dtypes)} {told}**" for told, dtypes in marked.items())
-    return "; ".join([*(["certified"] if "certified" in cells else []), *others])
+    each = ((told, f"{' '.join(dtypes)} {told}") for told, dtypes in cells.items())
+    return "; ".join(
+        words if told.startswith("certified") else f"**{words}**" for told, words in each
+    )
 
 
 def summary(comparisons: list[Comparison]) -> str:

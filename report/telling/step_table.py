@@ -10,6 +10,7 @@ import numpy as np
 from backproof.backends.trajectory import Trajectory, cut, settled
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats, working_precision
+from backproof.report.judging.finding import Finding
 from backproof.report.judging.following import followed
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.kinks import decided_checks
@@ -117,6 +118,16 @@ def _tensor(check: Check, before: np.ndarray) -> Tensor:
     phase = "change" if is_update else check.phase
     what = check.phase if check.phase == check.tensor else f"{phase} {check.tensor}"
     return Tensor(what, *(np.broadcast_to(array, check.actual.shape)[0] for array in arrays))
+
+
+def holds(tensors: list[Tensor], where: Finding | None) -> bool:
+    """Tell whether a finding is about one of the tensors, and not about what the step was given."""
+    if where is None or where.verdict == "undecided":
+        return True
+    names = (tensor.what.replace("change ", "update ", 1) for tensor in tensors)
+    return (
+        where.phase if where.phase == where.tensor else f"{where.phase} {where.tensor}"
+    ) in names
 
 
 def step_table(tensors: list[Tensor], form: str = "pipe") -> str:

@@ -6,7 +6,7 @@
 const data = JSON.parse(document.querySelector("script#data").textContent);
 const LOOKS = Object.keys(data.looks);
 const FILTERS = ["words", "verdict", "folder", "backend", "dtype"];
-const CALM = ["unsupported", "expected difference"];
+const CALM = ["unsupported"];
 const FEW = 40; // rows that need no folding
 const SHORT = 28; // letters of a cell that stay on one line
 const WRONG = /^wrong( \d+\/\d+)?$/; // of a tensor at a failing step
@@ -248,7 +248,7 @@ find("button#theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
   kept((store) => store.setItem("backproof-theme", document.documentElement.dataset.theme));
 });
-find("h1.sentence").classList.toggle("bad", rank(runs) === RANKS.bad);
+find("h1.sentence").classList.toggle("bad", rank(runs) === RANKS.bad || !data.well);
 find("section#runs").hidden = false;
 history.scrollRestoration = "manual";
 addEventListener("hashchange", route);

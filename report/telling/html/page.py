@@ -68,6 +68,8 @@ def html_report(
     cases: list[CaseOnPage],
     looks: dict[str, Look],
     pictures: Mapping[str, bytes] = NO_PICTURES,
+    *,
+    well: bool = True,
 ) -> bytes:
     """Return the page. Its policy lets a browser run these scripts, and fetch nothing.
 
@@ -77,6 +79,7 @@ def html_report(
         cases: in the order of the report.
         looks: how each backend is drawn.
         pictures: SVG by the name that the overview has for it.
+        well: nothing but the runs may make the sentence stand out.
     """
     scripts = [_file(name) for name in SCRIPTS]
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
@@ -86,7 +89,7 @@ def html_report(
         "sentence": escape(sentence),
         "overview": _html(overview, pictures),
         "bodies": "\n".join(map(_body, cases)),
-        "data": _json(_data(cases, looks)),
+        "data": _json(_data(cases, looks) | {"well": well}),
         "licences": _file("vendor/LICENSES.txt"),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }

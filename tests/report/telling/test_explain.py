@@ -65,7 +65,8 @@ def test_a_step_that_is_not_there_is_named(capsys):
     [
         (["--step=2"], "--step is of --explain CASE"),
         (["case.yaml", "--step=2"], "--step is of --explain CASE"),
-        (["case.yaml", "--explain=case.yaml"], "name it behind --explain alone"),
+        (["case.yaml", "--explain=case.yaml"], "--explain CASE writes no report: name no other case"),
+        (["--explain=case.yaml", "--format=sarif"], "--explain CASE writes no report"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments, why, capsys):
