@@ -11,7 +11,7 @@ ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 # A _ inside of a word, as in a_b, and a bracket that makes no link, as in [0, 1], need no escape.
 SPECIAL = re.compile(r"[\\`*<>&|$~]|(?<![^\W_])_|_(?![^\W_])|\](?=\()|!(?=\[)")
 BARE_BRACKET = re.compile(r"(?<!\\)[\[\]]")
-BEGINNING = re.compile(r"^([#+=\[-]|\d+(?=[.)](\s|$)))")
+BEGINNING = re.compile(r"^([#+=-]|\[(?=.*\]:)|\d+(?=[.)](\s|$)))")
 
 
 def text(words: object) -> str:
