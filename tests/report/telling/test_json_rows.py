@@ -162,8 +162,8 @@ def test_published_numbers_are_there_as_printed(reports):
     assert found == pytest.approx(-0.002221, abs=1e-6)
 
 
-def test_every_verdict_is_one_of_the_schema_and_of_the_readme():
-    readme = (CASES.parent / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| verdict | meaning |")[2].partition("\n\n")[0]
+def test_every_verdict_is_one_of_the_schema_and_of_the_documents():
+    words = (CASES.parent / "docs" / "report.md").read_text(encoding="utf-8")
+    table = words.partition("| verdict | meaning |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in row.split(" | ")[0].strip("| ").split(", ")]
     assert {*named} == {*VERDICTS} == {*RULES, "certified"} - {OUTSIDE, INVALID}
