@@ -537,7 +537,7 @@ TOLD = {
 def test_telling_never_changes_a_verdict(monkeypatch):
     """What can't be drawn or written is left out, with a line that says so and why."""
 
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("planted | here")
 
     Path("a.yaml").write_text(GOOD)
