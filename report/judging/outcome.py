@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -214,7 +214,12 @@ def _frameworks(results: list[Result]) -> int:
 
 def _names(results: list[Result]) -> str:
     """List the backends in words."""
-    *others, last = (result.backend for result in results)
+    return listed(result.backend for result in results)
+
+
+def listed(words: Iterable[str]) -> str:
+    """List words as a sentence does, each once: numpy, torch and jax."""
+    *others, last = dict.fromkeys(words)
     return f"{', '.join(others)} and {last}" if others else last
 
 

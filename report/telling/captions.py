@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from backproof.cases.console.terminal import plain
+from backproof.report.judging.outcome import listed
 from backproof.report.judging.share import short
 from backproof.report.telling.curves import Curves, Failure, known
 from backproof.report.telling.depth import LayerGradient
@@ -67,9 +68,3 @@ def alt_text_of_depth(networks: Mapping[str, Sequence[LayerGradient]]) -> str:
         "at the last layer, beside the bound by the chain rule. The least is left at the first "
         f"layer of {least}: {left[least]:.1e} of it."
     )
-
-
-def listed(words: Iterable[str]) -> str:
-    """List words as a sentence does: `numpy, torch and jax`."""
-    *others, last = dict.fromkeys(words)
-    return f"{', '.join(others)} and {last}" if others else last

@@ -30,8 +30,8 @@ CASES_LEGEND = (
     "with ±, where the truth is no larger than it; and the relative one at the median step. "
     "*Resolved*: elements whose allowance is smaller than they are. In the tables of step 0 the "
     "truth is what the reference's formula gives for the own inputs of the backend that records "
-    "most, the first of several, and a "
-    "backend's column is its largest share of the rounding allowed."
+    "most, the first of several, and a backend's column is its largest share of the rounding "
+    "allowed."
 )
 STEP_LEGEND = (
     "Every tensor of the step in the order in which it is computed, by its first wrong element, or "

@@ -31,24 +31,21 @@ def explained(comparison: Comparison, step: int | None) -> str:
 def _run(comparison: Comparison, result: Result, step: int | None) -> Iterator[str]:
     """Yield the verdict on a run, and its step."""
     run, judgement = result.trajectory, result.judgement
+    where = judgement.where if judgement else None
     yield plain(f"{comparison.case.name} {comparison.dtype} {result.backend}: {cell(result)}")
     if result.message:
         yield wrapped(result.message)
     if run is None or not judgement.ledger.steps:
         return
     if step is None:
-        step = judgement.where.step if judgement.where else int(run.steps[0])
-    if judgement.verdict == "certified" and judgement.where:
-        yield wrapped(
-            f"Its largest error is {of_the_allowed(judgement.budget)}: {judgement.where.place}."
-        )
+        step = where.step if where else int(run.steps[0])
+    if judgement.verdict == "certified" and where:
+        yield wrapped(f"Its largest error is {of_the_allowed(judgement.budget)}: {where.place}.")
     tensors = tensors_at(comparison.problem, run, step)
     if not tensors:
         yield wrapped(_not_recorded(comparison, step))
         return
-    if step == (judgement.where.step if judgement.where else None) and not holds(
-        tensors, judgement.where
-    ):
+    if where and where.step == step and not holds(tensors, where):
         yield wrapped(GIVEN)
     yield f"{wrapped(LEGEND)}\n\nstep {step:,}\n\n{step_table(tensors, PLAIN)}"
     if around := neighbours(tensors, PLAIN):

@@ -102,8 +102,9 @@ def tensors_at(problem: Problem, run: Trajectory, step: int) -> list[Tensor]:
         rows = np.flatnonzero(run.steps == step)
         if not rows.size:
             return []
+        before = cut(run, np.arange(rows[0] + 1), problem.batches.shape[1])  # no later one matters
         size = int((problem.batches[step] >= 0).sum())
-        one = cut(followed(problem, run), rows, size)
+        one = cut(followed(problem, before), rows, size)
         checks = decided_checks(problem, one)
         return [_tensor(check, one.before.get(check.tensor, ZERO)) for check in checks]
 
