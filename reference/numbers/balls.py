@@ -33,9 +33,13 @@ class Balls(Answering, np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if is_beyond(Balls, map(type, inputs)):
             return NotImplemented
-        operands = [_plain(operand) for operand in inputs]
+        operands = map(_plain, inputs)
         result = getattr(BALL_FUNCTIONS.get(ufunc, ufunc), method)(*operands, **options)
-        return result if ufunc in COMPARISONS else np.asarray(result, dtype=object).view(Balls)
+        if ufunc in COMPARISONS:
+            return result
+        if type(result) is not np.ndarray:  # but one ball
+            result = np.asarray(result, dtype=object)
+        return result.view(Balls)
 
     def moved(self, move: Move) -> Balls:
         """Move balls, and floats as exact ones."""
@@ -77,6 +81,8 @@ def balls(values) -> Balls:
 
 def _plain(operand):
     """Return an object array of balls, or a float, which balls take as the exact number it is."""
+    if type(operand) is Balls:
+        return operand.view(np.ndarray)
     return operand if isinstance(operand, int | float) else balls(operand).view(np.ndarray)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -137,7 +137,13 @@ class Movable(Answering):
 
 def is_beyond(own: type[Answering], kinds: Iterable[type]) -> bool:
     """Say whether one of the kinds may contain numbers of `own`, so that it knows what to do."""
-    return any(getattr(kind, "rank", 0) > own.rank for kind in kinds)
+    return any(rank_of(kind) > own.rank for kind in {*kinds})
+
+
+@cache
+def rank_of(kind: type) -> int:
+    """Return how far beyond NumPy's own a kind of number is; 0 for what is none of ours."""
+    return getattr(kind, "rank", 0)
 
 
 # By the names that NumPy has for them.
