@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backproof.cases.problem import Problem
+from backproof.cases.tensors import tensors_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,7 +24,7 @@ class Trajectory:
         steps: (R,) the recorded steps, ascending; the first axis of everything that follows.
         loss: (R,) of the batch, at the parameters before the update; None, like `final_loss`, where
             gradients alone are recorded.
-        values: (R, B, *positions, features) of `input` and of every node of the network.
+        values: (R, B, *positions, features) of `input` and of the nodes of the network.
         cotangents: likewise, the derivative of the loss by each value.
         gradients: (R, *shape) by parameter path.
         before, after: (R, *shape), the parameters before and after the update.
@@ -36,8 +37,10 @@ class Trajectory:
         seconds: wall time of the run; 0 if it was not taken.
         learning_rates: (R,) float64, of each update, where a schedule changes it and they are
             recorded; else None.
-        scope: `layers`, or `gradients` from a backend that declares to have no values and
-            cotangents; its `final_values` holds the last layer only, or nothing.
+        scope: what the run promises to hold, so that what lacks is a mistake: `layers`, everything;
+            `gradients`, no values and cotangents, and in `final_values` the last layer only, or
+            nothing; `some` promises nothing of values, cotangents, gradients and losses: what it
+            lacks of them the judge follows.
         borrowed: the phases among `PHASES` that the reference has computed for the code that is
             judged. They are judged too, but not counted as the code's own numbers.
     """
@@ -57,20 +60,22 @@ class Trajectory:
     buffers_before: Arrays = field(default_factory=dict)
     buffers_after: Arrays = field(default_factory=dict)
     learning_rates: np.ndarray | None = None
-    scope: Literal["layers", "gradients"] = "layers"
+    scope: Literal["layers", "some", "gradients"] = "layers"
     borrowed: frozenset[str] = frozenset()
 
     @property
     def has_layers(self) -> bool:
-        """Whether values and cotangents are there, so that every operation is judged by itself."""
+        """Whether everything is there, so that every operation is judged by itself."""
         return self.scope == "layers"
 
 
+SCOPES = ("layers", "some", "gradients")
 BY_SAMPLE = ("values", "cotangents")
 STATES = ("state_before", "state_after", "buffers_before", "buffers_after")
 BY_STEP = ("gradients", "before", "after", *STATES)
 GROUPS = (*BY_SAMPLE, *BY_STEP, "final_values")
 ALONE = ("steps", "loss", "final_loss", "learning_rates")
+MAY_LACK = (*BY_SAMPLE, "gradients", "loss", "final_values", "final_loss")  # in a run of `some`
 PHASES = ("value", "buffer", "loss", "cotangent", "gradient", "learning rate", "update", "state")
 
 
@@ -106,19 +111,21 @@ def by_name(trajectory: Trajectory, group: str) -> Mapping[str, np.ndarray]:
     raise Incomplete(f"{group}: expected arrays by name, found a {type(found).__name__}")
 
 
-def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> Trajectory:
+def of_arrays(arrays: Mapping[str, Any], problem: Problem, seconds: float) -> Trajectory:
     """Return the trajectory of named arrays.
 
-    Without values and cotangents its scope is `gradients`. What else is missing the judge tells.
+    Unless they say what they promise to hold, the scope is what they do hold. What is missing then
+    the judge follows, or tells.
 
     Args:
         arrays: named like the fields, `{"values": {"hidden": ...}}`, or as `flat` does it.
-        steps: (R,) those of the problem, for arrays that do not say.
+        problem: that was run; its recorded steps are those of arrays that do not say.
         seconds: the wall time, for arrays that do not say.
 
     Raises:
         WrongReturn: if a name is not one of a trajectory's; the message has the names there are.
     """
+    steps = problem.recorded
     fields: dict[str, Any] = {"steps": steps, "loss": None, "final_loss": None}
     fields |= {group: {} for group in GROUPS}
     for name, value in arrays.items():
@@ -132,9 +139,21 @@ def of_arrays(arrays: Mapping[str, Any], steps: np.ndarray, seconds: float) -> T
         else:
             expected = ", ".join((*ALONE, *GROUPS))
             raise WrongReturn(f"a run has nothing called {name!r}; expected {expected}")
-    scope = "layers" if fields["values"] or fields["cotangents"] else "gradients"
     fields["seconds"] = seconds_of(fields.get("seconds", seconds))
-    return settled(Trajectory(**{"scope": scope} | fields), steps)
+    return settled(Trajectory(**{"scope": _scope(fields, problem)} | fields), steps)
+
+
+def _scope(fields: Mapping[str, Any], problem: Problem) -> str:
+    """Return what there is: everything, gradients without values and cotangents, or `some`."""
+    is_there = {field: lambda _, of=field: fields[of] is not None for field in ALONE}
+    is_there |= {group: fields[group].__contains__ for group in GROUPS}
+    layers = fields["values"] or fields["cotangents"]
+    expected = [one for one in tensors_of(problem) if one.field in MAY_LACK]
+    if not layers:
+        expected = [one for one in expected if one.field == "gradients"]
+    if all(is_there[one.field](one.name) for one in expected):
+        return "layers" if layers else "gradients"
+    return "some"
 
 
 def settled(trajectory: Trajectory, steps: np.ndarray) -> Trajectory:

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from backproof.backends.trajectory import (
     PHASES,
+    SCOPES,
     Incomplete,
     Trajectory,
     dtype_name,
@@ -40,7 +41,7 @@ class Header(NamedTuple):
     Attributes:
         case: the name of the case that was run, `xor/two_four_one`.
         dtype: of its numbers.
-        scope: `layers`, or `gradients` of a run without values and cotangents.
+        scope: what the run promises to hold, as `Trajectory` has it; empty where it does not say.
         seconds: wall time of the run; 0 if it was not taken.
         problem: the fingerprint of what was run; empty where a program does not know it.
         borrowed: the phases that the reference has computed for the code, not counted as its own.
@@ -48,7 +49,7 @@ class Header(NamedTuple):
 
     case: str
     dtype: str
-    scope: str = "layers"
+    scope: str = ""
     seconds: float = 0.0
     problem: str = ""
     borrowed: frozenset[str] = frozenset()
@@ -109,7 +110,8 @@ def load_run(path: Path, problem: Problem) -> Trajectory:
     names = file.keys()
     arrays = {name: _array(path, file, name) for name in names}
     try:
-        run = of_arrays({"scope": header.scope} | arrays, problem.recorded, header.seconds)
+        promised = {"scope": header.scope} if header.scope else {}
+        run = of_arrays(promised | arrays, problem, header.seconds)
     except ValueError as error:
         raise NotARun(f"{path}: {plain(error)}") from None
     return replace(run, borrowed=header.borrowed)
@@ -151,9 +153,9 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
     for key in ("case", "dtype"):
         if not metadata.get(key):
             raise NotARun(f"{path}: the metadata has no {key!r}, which says what was run")
-    scope = metadata.get("scope", "layers")
-    if scope not in ("layers", "gradients"):
-        raise NotARun(f"{path}: the metadata 'scope' is layers or gradients, not {scope!r}")
+    scope = metadata.get("scope", "")
+    if scope and scope not in SCOPES:
+        raise NotARun(f"{path}: the metadata 'scope' is one of {', '.join(SCOPES)}, not {scope!r}")
     borrowed = frozenset(filter(None, metadata.get("borrowed", "").split(", ")))
     if unknown := borrowed.difference(PHASES):
         expected = f"the metadata 'borrowed' names phases, {', '.join(PHASES)}"

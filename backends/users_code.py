@@ -166,7 +166,7 @@ def _run(function: Callable, problem: Problem) -> Trajectory:
     result = function(own)
     seconds = time.perf_counter() - start
     if isinstance(result, Mapping):
-        return of_arrays(as_arrays(result, problem), problem.recorded, seconds)
+        return of_arrays(as_arrays(result, problem), problem, seconds)
     if isinstance(result, Trajectory):
         return result
     found = type(result).__name__

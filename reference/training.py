@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -63,23 +64,29 @@ def operands(problem: Problem, parameters: dict, *others: dict) -> dict:
     return numbers
 
 
-def forward(network: Nodes, numbers: dict, inputs, *, training: bool = True) -> tuple[dict, dict]:
+def forward(
+    network: Nodes, numbers: dict, inputs, *, recorded: Mapping | None = None, training: bool = True
+) -> tuple[dict, dict]:
     """Compute the values of `input` and of every node, in order, and the buffers after the step.
 
     Args:
         network: the nodes.
         numbers: the operands of a step (`operands`).
         inputs: (..., samples, *positions, features).
+        recorded: values by name, which are taken as given in place of those that are computed.
         training: False after the last step, where there are no masks, and buffers stay as they are.
     """
-    given, values, after = {**numbers, "input": inputs}, {"input": inputs}, {}
+    recorded, after = recorded or {}, {}
+    values = {"input": recorded.get("input", inputs)}
+    given = {**numbers, **values}
     for one in resolved(network):
         if one.same:
             y = one.forward(*map(given.__getitem__, one.taken))
         else:
             y, buffers = layers.layer_forward(one, given, training=training)
             after |= buffers
-        given[one.node.name] = values[one.node.name] = y
+        name = one.node.name
+        given[name] = values[name] = recorded.get(name, y)
     return values, after
 
 
@@ -123,7 +130,8 @@ def way_back(
         network: the nodes.
         numbers: values and operands by name.
         dy: the cotangent of the last node's value.
-        recorded: cotangents by name, which are taken as given in place of those that are computed.
+        recorded: cotangents by name, of some values or all, which are taken as given in place of
+            those that are computed.
         outputs: values by name that a node's own backward formula takes for y.
         rules: by name of a node, another formula in the place of its own.
         training: False after the last step.
@@ -135,7 +143,8 @@ def way_back(
     """
     operations = resolved(network)
     sums: dict[str, Any] = {operations[-1].node.name: dy}
-    taken, values, rules = recorded or sums, outputs or numbers, rules or {}
+    taken = ChainMap(recorded, sums) if recorded else sums
+    values, rules = outputs or numbers, rules or {}
     at = numbers.__getitem__
     for one in reversed(operations):
         node = one.node
@@ -188,7 +197,16 @@ def trained(problem: Problem, parameters: dict, gradients: dict, paths: tuple[st
 
 
 def derivatives(
-    problem: Problem, parameters, masks, x, t, buffers=None, *, training: bool = True, network=None
+    problem: Problem,
+    parameters,
+    masks,
+    x,
+    t,
+    buffers=None,
+    *,
+    training: bool = True,
+    network=None,
+    recorded: tuple[Mapping, Mapping] = ({}, {}),
 ) -> Derivatives:
     """Go forward and backward on a batch.
 
@@ -201,13 +219,15 @@ def derivatives(
         buffers: before the step, by path.
         training: False after the last step.
         network: the problem's, if it is resolved already.
+        recorded: values and cotangents by name, which are taken as given.
     """
-    network = network or problem.network
+    network, (taken, cotangents) = network or problem.network, recorded
     numbers = operands(problem, parameters, masks, buffers or {})
-    values, buffers_after = forward(network, numbers, x, training=training)
+    values, buffers_after = forward(network, numbers, x, recorded=taken, training=training)
     y = values[problem.output]
     dy = loss_cotangent(problem, y, t)
-    cotangents, gradients = backward(network, numbers, values, dy, training=training)
+    how = {"recorded": cotangents, "training": training}
+    cotangents, gradients = backward(network, numbers, values, dy, **how)
     gradients = trained(problem, parameters, gradients, problem.trained)
     loss = total_loss(problem, parameters, y, t)
     return Derivatives(loss, values, cotangents, gradients, buffers_after)

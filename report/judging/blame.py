@@ -18,11 +18,12 @@ from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.hints import ERRORS, hint
-from backproof.report.judging.kinks import END_TO_END, decided_checks
+from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.mistakes.scene import Scene
 from backproof.report.judging.operations import Check, first_users
 
 SHOWN = 7
+END_TO_END = ("loss", "gradient")
 RIGHT_LOSS = "the loss is right, and so is the forward pass"
 Operation = tuple[str, str]  # the phase and the tensor that it computes
 
@@ -62,7 +63,7 @@ def _evidence(
     if check is None or not _wrong(check).any():
         return "", first.look, [operation]
     extent = _extent(scene, check)
-    if trajectory.has_layers or first.phase not in END_TO_END:
+    if trajectory.scope != "gradients" or first.phase not in END_TO_END:
         return extent, first.look, [operation]
     says, suspects = _between(problem, checks)
     look = f"only gradients are recorded: {says}; look at {_in_words(problem, suspects)}"

@@ -17,8 +17,7 @@ def unequal(problem: Problem, run: Trajectory) -> Iterator[Finding]:
     """Yield where a run differs from what it was given, or from what it left itself."""
     yield from _starts(problem, run)
     yield from _not_updated(problem, run)
-    if run.has_layers:
-        yield from _inputs(problem, run)
+    yield from _inputs(problem, run)
     yield from _padding(problem, run)
     yield from _continuity(run)
 
@@ -53,12 +52,14 @@ def _not_updated(problem: Problem, run: Trajectory) -> Iterator[Finding]:
 
 def _inputs(problem: Problem, run: Trajectory) -> Iterator[Finding]:
     """Compare what each step saw with its batch, and what the final value saw with all samples."""
-    batches, seen = problem.batches[run.steps], run.values["input"]
-    desired = np.where(_of_samples(batches >= 0, seen), problem.inputs[batches], seen)
-    final, last = run.final_values["input"][None], np.array([problem.steps])
     where = "value", "input", "the step saw the input {}, but its batch holds {}"
-    yield from _compare(seen, desired, run.steps, *where)
-    yield from _compare(final, problem.inputs[None], last, *where)
+    if "input" in run.values:
+        batches, seen = problem.batches[run.steps], run.values["input"]
+        desired = np.where(_of_samples(batches >= 0, seen), problem.inputs[batches], seen)
+        yield from _compare(seen, desired, run.steps, *where)
+    if "input" in run.final_values:
+        final, last = run.final_values["input"][None], np.array([problem.steps])
+        yield from _compare(final, problem.inputs[None], last, *where)
 
 
 def _padding(problem: Problem, run: Trajectory) -> Iterator[Finding]:

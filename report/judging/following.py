@@ -1,13 +1,15 @@
 """What a run does not hold is followed: computed by the judge from what was recorded, with a bound.
 
-The optimizer's state is followed from its start, through the recorded gradients of every step; a
-learning rate is what the schedule says. What is followed is no finding by itself, but what the next
-operation is judged from. Nothing is computed from the loss, so it is not followed: where gradients
-alone are recorded it may be absent, and is not judged.
+The optimizer's state is followed from its start, through the gradients of every step; a learning
+rate is what the schedule says. Values, cotangents and gradients are followed from those that are
+recorded (`operations.py`), here only where a state needs them. What is followed is no finding by
+itself, but what the next operation is judged from. Nothing is computed from the loss, so it is not
+followed: where it may be absent, it is not judged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,21 +17,27 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from backproof.backends.trajectory import Trajectory
+from backproof.backends.trajectory import MAY_LACK, Arrays, Trajectory, cut
 from backproof.cases.format.optimizers import ExponentialDecay, StepDecay
 from backproof.cases.problem import Problem
+from backproof.cases.tensors import tensors_of
 from backproof.reference.formulas.optimizers import at_rate, clipped, init, update
 from backproof.reference.formulas.schedules import learning_rates
 from backproof.reference.numbers.balls import balls, floats, sizes
 from backproof.reference.numbers.bounded import Bounded, exact
 from backproof.reference.numbers.half import half
-from backproof.reference.numbers.precision import IN_BALLS, precision_of
+from backproof.reference.numbers.precision import IN_BALLS, Precision, precision_of
+from backproof.reference.training import derivatives
 
 ROUNDINGS_A_STEP = 8
+ELEMENTS_AT_A_TIME = 32_768
+LISTED = 4
+WORDS = {"loss": "the loss", "final_values": "final values", "final_loss": "the final loss"}
+AT_AN_END = tuple(WORDS)
 
 
 def without_loss(run: Trajectory) -> bool:
-    """Return whether a run holds gradients alone, and no loss at all."""
+    """Return whether a run that need not hold everything has no loss at all."""
     return not run.has_layers and run.loss is None and run.final_loss is None
 
 
@@ -47,12 +55,33 @@ def without_rates(problem: Problem, run: Trajectory) -> bool:
 
 def notes(problem: Problem, run: Trajectory) -> Iterator[str]:
     """Yield what a verdict does not say itself: what is not recorded, and what was done instead."""
-    if without_loss(run):
+    if run.scope == "some":
+        yield from _not_on_record(problem, run)
+    elif without_loss(run):
         yield "the loss is not recorded, so it was not judged"
     if without_state(problem, run):
         yield "the state is not recorded: it is followed from the start"
     if without_rates(problem, run):
         yield "the learning rates are not recorded: they are taken from the schedule"
+
+
+def _not_on_record(problem: Problem, run: Trajectory) -> Iterator[str]:
+    """Say what a run of `some` lacks: what is followed of it, and what is not judged."""
+    lacking: dict[str, list[str]] = {}
+    for field, name, *_ in tensors_of(problem):
+        found = getattr(run, field)
+        if field in MAY_LACK and (found is None or (name and name not in found)):
+            lacking.setdefault(field, []).append(name)
+    unjudged = [WORDS[field] for field in AT_AN_END if lacking.pop(field, None)]
+    parts = []
+    for field, names in lacking.items():
+        of = len(problem.trained if field == "gradients" else problem.shapes)
+        few = f" ({', '.join(names)})" if len(names) <= LISTED else ""
+        parts.append(f"no {field}" if len(names) == of else f"{len(names)} of {of} {field}{few}")
+    if parts:
+        yield f"not recorded, and followed: {', '.join(parts)}"
+    if unjudged:
+        yield f"not recorded, so not judged: {', '.join(unjudged)}"
 
 
 def followed(problem: Problem, run: Trajectory) -> Trajectory:
@@ -97,10 +126,8 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
     An optimizer's rule is elementwise, so that all parameters are followed as one vector.
     """
     precision = precision_of(problem.dtype)
-    gradients, parameters = (
-        {path: exact(arrays[path], precision) for path in problem.trained}
-        for arrays in (run.gradients, run.before)
-    )
+    gradients = _gradients(problem, run)
+    parameters = {path: exact(run.before[path], precision) for path in problem.trained}
     gradient = _joined(clipped(problem.clip, gradients, problem.axes))
     before = _joined(parameters)
     start = half(np.concatenate([problem.parameters[path].ravel() for path in problem.trained]))
@@ -120,6 +147,56 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
         for name, rows in joined.items()
         for path, values in _parted(problem, rows).items()
     }
+
+
+def _gradients(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
+    """Take the gradients of all steps, (R, *shape) by path, and compute those not recorded."""
+    precision = precision_of(problem.dtype)
+    found = {path: exact(array, precision) for path, array in run.gradients.items()}
+    if all(path in found for path in problem.trained):
+        return {path: found[path] for path in problem.trained}
+    parts: dict[str, list[Any]] = {path: [] for path in problem.trained}
+    positions = [*blocks(problem, run.steps)]
+    for at, size in positions:
+        block = cut(run, at, size)
+        for path, gradient in _gradients_of(problem, block, size, precision).items():
+            parts[path].append(gradient)
+    order = np.argsort(np.concatenate([at for at, _ in positions]))
+    computed: dict[str, Any] = {path: np.concatenate(rows) for path, rows in parts.items()}
+    return {path: found.get(path, computed[path][order]) for path in problem.trained}
+
+
+def _gradients_of(
+    problem: Problem, run: Trajectory, size: int, precision: Precision
+) -> dict[str, Bounded]:
+    """Compute the gradients of steps of so many samples from what is recorded, (R, *shape)."""
+
+    def given(arrays: Arrays) -> dict[str, Bounded]:
+        return {name: exact(array, precision) for name, array in arrays.items()}
+
+    batches = problem.batches[run.steps, :size]
+    masks = {path: mask[:, :size] for path, mask in problem.masks_at(run.steps).items()}
+    x, t = (exact(of[batches], precision) for of in (problem.inputs, problem.targets))
+    before = given({path: run.before[path] for path in problem.parameters})
+    recorded = given(run.values), given(run.cotangents)
+    buffers = given(run.buffers_before)
+    found = derivatives(problem, before, given(masks), x, t, buffers, recorded=recorded)
+    return {path: _without_history(found.gradients[path]) for path in problem.trained}
+
+
+def blocks(problem: Problem, steps: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield steps with the same number of real samples, as many at a time as fit well in memory.
+
+    Yields:
+        Where they are among the recorded ones, and the number of samples.
+    """
+    sizes = (problem.batches[steps] >= 0).sum(axis=1)
+    a_step = problem.batches.shape[1] * max(map(math.prod, problem.shapes.values()))
+    at_a_time = max(1, ELEMENTS_AT_A_TIME // a_step)
+    for size in np.unique(sizes):
+        positions = np.flatnonzero(sizes == size)
+        for block in np.split(positions, range(at_a_time, len(positions), at_a_time)):
+            yield block, int(size)
 
 
 def _without_history(numbers: Bounded) -> Bounded:

@@ -9,7 +9,6 @@ inputs, gives the truth and the allowance (`reference/numbers/bounded.py`), and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +21,17 @@ from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
-from backproof.report.judging.following import followed, notes
+from backproof.report.judging.following import blocks, followed, notes
 from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.operations import Check, final_checks
 from backproof.report.judging.published import Published, compare_published, tell_misses
 from backproof.report.judging.structure import structure_mistakes
 
-ELEMENTS_AT_A_TIME = 32_768
 BALL_BITS = 128
 PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
 DROWNED = (
-    "no element of the step is larger than the bound of what is followed of the state: "
-    "a step of zero would pass as well; record the state"
+    "no element of the step is larger than the bound of what is followed before it: "
+    "a step of zero would pass as well; record {}"
 )
 
 
@@ -54,7 +52,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The largest error that may have passed in a gradient.
+    """The largest error that may have passed in a gradient, or behind what is followed.
 
     Attributes:
         relative: to the largest element of its tensor, where that is larger than the error.
@@ -128,8 +126,8 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     with working_precision(BALL_BITS), threadpool_limits(1), np.errstate(all="ignore"):
         tally.findings += unequal(problem, trajectory)
         run = followed(problem, trajectory)
-        for block, positions in _blocks(problem, run):
-            for order, check in enumerate(decided_checks(problem, block)):
+        for positions, size in blocks(problem, run.steps):
+            for order, check in enumerate(decided_checks(problem, cut(run, positions, size))):
                 tally.take(check, order, positions)
         for order, check in enumerate(final_checks(problem, trajectory)):
             tally.take(check, order, np.array([len(trajectory.steps)]))
@@ -140,24 +138,6 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
     words = [judgement.message, *notes(problem, trajectory)]
     judgement.message = "; ".join(filter(None, words))
     return judgement
-
-
-# ---------------------------------------------------------------- blocks of steps
-
-
-def _blocks(problem: Problem, trajectory: Trajectory) -> Iterator[tuple[Trajectory, np.ndarray]]:
-    """Yield steps with the same number of real samples, as many at a time as fit well in memory.
-
-    Yields:
-        The steps, and where they are among the recorded ones.
-    """
-    sizes = (problem.batches[trajectory.steps] >= 0).sum(axis=1)
-    a_step = problem.batches.shape[1] * max(map(math.prod, problem.shapes.values()))
-    at_a_time = max(1, ELEMENTS_AT_A_TIME // a_step)
-    for size in np.unique(sizes):
-        positions = np.flatnonzero(sizes == size)
-        for block in np.split(positions, range(at_a_time, len(positions), at_a_time)):
-            yield cut(trajectory, block, size), block
 
 
 # ---------------------------------------------------------------- the tally
@@ -210,9 +190,10 @@ class _Tally:
         self.budgets[rows] = np.fmax(self.budgets[rows], largest)
         counted = 1, budget.shape[1], (allowance < truth).sum(axis=1), undecided.sum(axis=1)
         self.counts[:, rows] += np.stack(np.broadcast_arrays(*counted))
-        if check.phase == "gradient":
+        if check.phase == "gradient" or (check.record and check.moved is None):
             known_to = 0 if check.truth.undecided else check.truth.truth_bound.reshape(budget.shape)
-            claims = self.claims.setdefault(check[:2], _Claims(order, len(self.steps)))
+            claims = _Claims(order, len(self.steps), is_followed=bool(check.record))
+            claims = self.claims.setdefault(check[:2], claims)
             claims.take(rows, allowance, np.where(truth <= known_to, 0, truth))
 
     def _take_followed(
@@ -226,7 +207,8 @@ class _Tally:
         drowned = (moved > rounding).any(axis=1) & ~(allowance < moved).any(axis=1)
         if drowned.any():
             step, where = int(self.steps[rows[drowned.argmax()]]), (check.phase, check.tensor, ())
-            self.findings.append(Finding(step, order, *where, DROWNED, "undecided"))
+            why = DROWNED.format(check.record)
+            self.findings.append(Finding(step, order, *where, why, "undecided"))
 
     def _finding(
         self, check: Check, order: int, rows: np.ndarray, budget: np.ndarray, at: np.intp
@@ -281,8 +263,7 @@ class _Tally:
         if self.findings:
             return min(self.findings)
         for where, claims in self.claims.items():
-            is_judged = self.scope == "gradients" and where[0] == "gradient"
-            if is_judged and (why := claims.claims_nothing()):
+            if claims.is_followed and (why := claims.claims_nothing()):
                 return Finding(0, claims.order, *where, (), why, "undecided")
         if ledger.resolved:
             return None
@@ -295,8 +276,8 @@ class _Tally:
 class _Claims:
     """What may be claimed of one tensor: at each step its largest allowance and element."""
 
-    def __init__(self, order: int, steps: int):
-        self.order = order
+    def __init__(self, order: int, steps: int, *, is_followed: bool = False):
+        self.order, self.is_followed = order, is_followed
         self.allowance, self.truth = np.zeros((2, steps))
         self.resolved = np.zeros(steps, bool)
 

@@ -1,10 +1,10 @@
 """Kinks whose side is not certain: a program is on one side of each or on the other, never between.
 
 So the numbers behind them are compared with each side. Where operations are judged one by one, an
-element depends on the kink of that element alone. End to end a gradient adds up what is behind many
-of them, and all gradients of a step must fit the same sides: all combinations are tried of those
-that change a number together, seen from several sides. Where these are too many, what is behind
-them is undecided.
+element depends on the kink of that element alone. Where something is followed a number adds up what
+is behind many of them, and all numbers of a step must fit the same sides: all combinations are
+tried of those that change a number together, seen from several sides. Where these are too many,
+what is behind them is undecided.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from backproof.report.judging.operations import Check, checks_of_steps
 
 MOST_COMBINATIONS, MOST_GATES = 1024, 1024
 AT_A_TIME = 65_536
-END_TO_END = ("loss", "gradient")
+PASSES = ("value", "buffer", "loss", "cotangent", "gradient")  # forward and backward
 PARTS = ("value", "bound", "magnitude")  # arrays of a truth
 
 
@@ -34,7 +34,7 @@ def decided_checks(problem: Problem, run: Trajectory) -> list[Check]:
     """Return the checks of some steps, behind an uncertain kink with the side that fits best."""
     kinks, first, others, together = Kinks(), [], [], 0
     for check in checks_of_steps(problem, run, kinks):
-        if run.has_layers or check.phase not in END_TO_END:
+        if run.has_layers or check.phase not in PASSES:
             others.append(check)
         else:
             first.append(check)
@@ -135,7 +135,7 @@ class _Gate(NamedTuple):
 def _all_together(
     problem: Problem, run: Trajectory, checks: list[Check], kinks: list[Kink]
 ) -> Iterator[Check]:
-    """Yield the loss and the gradients; of an uncertain step, on the sides that fit best."""
+    """Yield what both passes leave; of an uncertain step, on the sides that fit best."""
     if not any(kink.uncertain.any() for kink in kinks):
         yield from checks
         return

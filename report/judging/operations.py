@@ -1,21 +1,21 @@
 """What is compared with what: every tensor of a trajectory beside its truth.
 
 The truth of each operation is the reference's formula, fed with the backend's own recorded inputs.
-A trajectory that holds gradients only is followed end to end, from its parameters, and the
-allowance grows on the way.
+Inputs that are not recorded are followed, from what is recorded before them, and the allowance
+grows on the way: a trajectory that holds gradients only is judged from end to end.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from backproof.backends.trajectory import Trajectory
-from backproof.cases.format.network import Node
 from backproof.cases.problem import Problem
 from backproof.reference.formulas.layers import layer_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
@@ -24,8 +24,6 @@ from backproof.reference.numbers.bounded import Bounded, exact
 from backproof.reference.numbers.kinks import Kinks
 from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.training import (
-    backward,
-    forward,
     loss_cotangent,
     operands,
     total_loss,
@@ -33,6 +31,7 @@ from backproof.reference.training import (
     way_back,
 )
 from backproof.report.judging.following import rates
+from backproof.report.judging.route import Route, Way
 from backproof.report.judging.share import of_the_allowed
 
 AVERAGE = "average"  # of the parameters after the update; all other state is there before it
@@ -53,8 +52,9 @@ class Check(NamedTuple):
         look: where a wrong number leads.
         undecided: (steps, *shape), true behind kinks of which not every side could be tried; None
             if nothing is.
-        moved: (steps, *shape), how far an update moves its parameter, where the state is followed;
-            else None.
+        moved: (steps, *shape), how far an update moves its parameter, where something before it is
+            followed; else None.
+        record: what to record, where something before it is followed: `the layers`; else empty.
     """
 
     phase: str
@@ -64,6 +64,7 @@ class Check(NamedTuple):
     look: str
     undecided: np.ndarray | None = None
     moved: np.ndarray | None = None
+    record: str = ""
 
     def budget(self) -> np.ndarray:
         """Return the share of the allowance that is used, (steps, *shape).
@@ -88,8 +89,8 @@ class Check(NamedTuple):
         truth, allowance = self.truth.value[at], self.truth.allowance[at]
         if not np.isfinite(allowance):
             if self.moved is not None:
-                why = "what is followed of the state is too uncertain to judge it by"
-                return "undecided", f"{why}: record the state"
+                why = "what is followed before it is too uncertain to judge it by"
+                return "undecided", f"{why}: record {self.record}"
             dtype = self.truth.precision.dtype
             return "out of range", f"it, or what it is computed from, leaves the range of {dtype}"
         found = f"found {self.actual[at]!s}, expected"
@@ -119,43 +120,29 @@ def checks_of_steps(
     masks = {path: mask[:, :size] for path, mask in problem.masks_at(run.steps).items()}
     others = _given(masks, precision), _given(run.buffers_before, precision)
     numbers = operands(problem, before, *others)
-    targets = exact(problem.targets[batches], precision)
-    if run.has_layers:
-        values = _given(run.values, precision)
-        truths = yield from _forward_checks(problem, numbers, values, run, targets)
-        cotangents = _given(run.cotangents, precision)
-        yield from _backward_checks(problem, numbers, values, truths, cotangents, run, targets)
-    else:
-        inputs = exact(problem.inputs[batches], precision)
-        yield from _end_to_end_checks(problem, numbers, inputs, run, targets)
+    inputs, targets = (exact(of[batches], precision) for of in (problem.inputs, problem.targets))
+    walk = Walk(problem, run, numbers, inputs, targets)
+    yield from walk.forward_checks()
+    yield from walk.backward_checks()
     if problem.optimizer:
-        yield from _update_checks(problem, before, run, precision)
+        yield from _update_checks(problem, before, walk.gradients, run, precision)
 
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
     """Yield the values and the loss of all samples at the final parameters, as of one step."""
-    last, precision = problem.output, precision_of(problem.dtype)
+    precision = precision_of(problem.dtype)
     after, buffers = (
         _given({path: arrays[path][-1:] for path in paths}, precision)
         for arrays, paths in ((run.after, problem.parameters), (run.buffers_after, problem.buffers))
     )
-    numbers, targets = operands(problem, after, buffers), exact(problem.targets[None], precision)
+    numbers = operands(problem, after, buffers)
+    inputs, targets = (exact(of[None], precision) for of in (problem.inputs, problem.targets))
     final = replace(
         run,
         values={name: value[None] for name, value in run.final_values.items()},
         loss=None if run.final_loss is None else run.final_loss[None],
     )
-    values = _given(final.values, precision)
-    if run.has_layers:
-        yield from _forward_checks(problem, numbers, values, final, targets, training=False)
-        return
-    inputs = exact(problem.inputs[None], precision)
-    truth = forward(problem.network, numbers, inputs, training=False)[0][last]
-    if last in values:
-        yield Check("value", last, final.values[last], truth, "look at the forward pass")
-    if final.loss is not None:
-        loss = total_loss(problem, numbers, values.get(last, truth), targets)
-        yield Check("loss", "loss", final.loss, loss, "look at the loss")
+    yield from Walk(problem, final, numbers, inputs, targets, training=False).forward_checks()
 
 
 def _given(arrays: Mapping[str, np.ndarray | Bounded], precision: Precision) -> Numbers:
@@ -172,58 +159,95 @@ def _as_bounded(array: np.ndarray | Bounded, precision: Precision) -> Bounded:
     return followed
 
 
-# ---------------------------------------------------------------- locally
+# ---------------------------------------------------------------- forward and backward
 
 
-def _forward_checks(
-    problem: Problem, numbers, values, run: Trajectory, targets: Bounded, *, training: bool = True
-) -> Generator[Check, None, Numbers]:
-    """Yield each node's value from the recorded values before it, and the loss.
+class Walk:
+    """Goes through the network of some steps, from what is recorded of them.
 
-    Returns:
-        The truths of the values, by node.
+    What is recorded is compared, and then taken as given; what is not is followed: it is given as
+    computed, with its bound. So where everything is recorded each operation is judged by itself,
+    and where nothing is, from end to end.
+
+    Attributes:
+        gradients: by path, as recorded or followed, once `backward_checks` has gone back.
     """
-    truths, given = {}, ChainMap(values, numbers)
-    for node in problem.network:
-        truths[node.name], buffers = layer_forward(node, given, training=training)
-        look = f"its input is taken as recorded: {_look_at('forward', node)}"
-        yield Check("value", node.name, run.values[node.name], truths[node.name], look)
-        for path, truth in buffers.items():
-            yield Check("buffer", path, run.buffers_after[path], truth, look)
-    loss = total_loss(problem, numbers, values[problem.output], targets)
-    kinds = " and ".join(term.kind for term in (problem.loss, *problem.penalties))
-    look = f"the output is taken as recorded: look at the {kinds} loss"
-    yield Check("loss", "loss", run.loss, loss, look)
-    return truths
+
+    def __init__(
+        self,
+        problem: Problem,
+        run: Trajectory,
+        numbers: Numbers,
+        inputs: Bounded,
+        targets: Bounded,
+        *,
+        training: bool = True,
+    ):
+        self.problem, self.run, self.numbers, self.targets = problem, run, numbers, targets
+        self.inputs, self.training = inputs, training
+        self.values = _given(run.values, inputs.precision)
+        self.truths: Numbers = {}
+        self.given: Mapping[str, Bounded] = {}
+        self.gradients: Numbers = {}
+        self.route = Route(problem, run)
+
+    def forward_checks(self) -> Iterator[Check]:
+        """Yield the recorded values and buffers, and the loss."""
+        run = self.run
+        self.truths = {"input": self.inputs}
+        self.given = ChainMap(self.values, self.truths, self.numbers)
+        for node in self.problem.network:
+            y, buffers = layer_forward(node, self.given, training=self.training)
+            self.truths[node.name] = y
+            way = self.route.to_value(node)
+            if node.name in self.values:
+                yield _check("value", node.name, run.values[node.name], y, way)
+            for path, truth in buffers.items():
+                yield _check("buffer", path, run.buffers_after[path], truth, way)
+        if run.loss is not None:
+            problem = self.problem
+            loss = total_loss(problem, self.numbers, self.output, self.targets)
+            yield _check("loss", "loss", run.loss, loss, self.route.to_loss())
+
+    @property
+    def output(self) -> Bounded:
+        """The value of the last node, as recorded or followed."""
+        return self.given[self.problem.output]
+
+    def backward_checks(self) -> Iterator[Check]:
+        """Yield the recorded cotangents and gradients, the last node's first.
+
+        A value used by several nodes has the sum of what comes back from each, and is judged with
+        the first of them.
+        """
+        problem, run, route = self.problem, self.run, self.route
+        recorded = partial(_given, precision=self.inputs.precision)
+        cotangents, self.gradients = recorded(run.cotangents), recorded(run.gradients)
+        dy = loss_cotangent(problem, self.output, self.targets)
+        users, own = first_users(problem), problem.graph.parameters
+        walk = way_back(problem.network, self.given, dy, recorded=cotangents, outputs=self.truths)
+        for node, sums in walk:
+            yield from self._cotangent_checks(node.name, sums)
+            gradients = {path: sums[path] for path in own if path in sums}
+            for path in users[node.name]:
+                truth = trained(problem, self.numbers, gradients, (path,))[path]
+                if path in run.gradients:
+                    way = route.to_gradient(node)
+                    yield _check("gradient", path, run.gradients[path], truth, way)
+                self.gradients.setdefault(path, truth)
+        yield from self._cotangent_checks("input", sums)
+
+    def _cotangent_checks(self, name: str, sums: Numbers) -> Iterator[Check]:
+        """Yield the cotangent of a value, if it is recorded."""
+        if name in self.run.cotangents:
+            found, way = self.run.cotangents[name], self.route.to_cotangent(name)
+            yield _check("cotangent", name, found, sums[name], way)
 
 
-def _backward_checks(
-    problem: Problem, numbers, values, truths, cotangents, run: Trajectory, targets: Bounded
-) -> Iterator[Check]:
-    """Yield each cotangent and gradient from the recorded ones behind it, the last node first.
-
-    A value used by several nodes has the sum of what comes back from each, and is judged with the
-    first of them.
-    """
-    dy = loss_cotangent(problem, values[problem.output], targets)
-    look = f"look at the derivative of the {problem.loss.kind} loss"
-    looks = {problem.output: f"the output is taken as recorded: {look}"}
-    users, own, given = first_users(problem), problem.graph.parameters, numbers | values
-    for node, sums in way_back(problem.network, given, dy, recorded=cotangents, outputs=truths):
-        name = node.name
-        yield Check("cotangent", name, run.cotangents[name], sums[name], looks[name])
-        look = f"its cotangent is taken as recorded: {_look_at('backward', node)}"
-        looks |= dict.fromkeys(node.inputs, look)
-        gradients = {path: sums[path] for path in own if path in sums}
-        for path in users[name]:
-            gradient = trained(problem, numbers, gradients, (path,))[path]
-            yield Check("gradient", path, run.gradients[path], gradient, look)
-    yield Check("cotangent", "input", run.cotangents["input"], sums["input"], looks["input"])
-
-
-def _look_at(way: str, node: Node) -> str:
-    """Name the forward or the backward pass of a node as the place to look at."""
-    return f"look at the {way} pass of the {node.kind} layer {node.name}"
+def _check(phase: str, tensor: str, actual: np.ndarray, truth: Bounded, way: Way) -> Check:
+    """Return the check of what one operation or several compute."""
+    record = "the layers" if way.is_followed else ""
+    return Check(phase, tensor, actual, truth, way.look, record=record)
 
 
 def first_users(problem: Problem) -> dict[str, list[str]]:
@@ -240,13 +264,13 @@ def first_users(problem: Problem) -> dict[str, list[str]]:
 
 
 def _update_checks(
-    problem: Problem, before: Numbers, run: Trajectory, precision: Precision
+    problem: Problem, before: Numbers, gradients: Numbers, run: Trajectory, precision: Precision
 ) -> Iterator[Check]:
     """Yield the learning rate, and parameters and state after each step, from what was before it.
 
     Of a rate and a state that are followed there is nothing to compare.
     """
-    gradients, state = _given(run.gradients, precision), _given(run.state_before, precision)
+    state = _given(run.state_before, precision)
     gradients = {path: gradients[path] for path in problem.trained}
     gradients = clipped(problem.clip, gradients, problem.axes)
     rate_is_followed = isinstance(run.learning_rates, Bounded)
@@ -255,21 +279,23 @@ def _update_checks(
         yield rate_check(problem, run)
     optimizer = at_rate(problem.optimizer, run.learning_rates)
     after, state_after = update(optimizer, before, gradients, state, run.steps)
+    gradient_is_followed = any(path not in run.gradients for path in problem.trained)
     taken = "gradient and the learning rate are" if rate_is_recorded else "gradient is"
     clip = f" and the clipping by {problem.clip.kind}" if problem.clip else ""
     schedule = f" and the {problem.schedule.kind} schedule" if rate_is_followed else ""
     look = f"look at the {problem.optimizer.kind} optimizer{clip}{schedule}"
-    look = f"the {taken} taken as recorded: {look}"
+    look = f"the {taken} taken as {'followed' if gradient_is_followed else 'recorded'}: {look}"
     states = [
         Check("state", name, run.state_after[name], truth, look)
         for name, truth in state_after.items()
         if name in run.state_after
     ]
     yield from (one for one in states if not _is_average(one))
-    is_followed = any(isinstance(array, Bounded) for array in run.state_before.values())
+    state_is_followed = any(isinstance(array, Bounded) for array in run.state_before.values())
+    record = "the gradients" if gradient_is_followed else "the state" if state_is_followed else ""
     for path in problem.trained:
-        moved = np.abs(floats(after[path].value - before[path].value)) if is_followed else None
-        yield Check("update", path, run.after[path], after[path], look, moved=moved)
+        moved = np.abs(floats(after[path].value - before[path].value)) if record else None
+        yield Check("update", path, run.after[path], after[path], look, moved=moved, record=record)
     yield from (one for one in states if _is_average(one))
 
 
@@ -282,30 +308,6 @@ def rate_check(problem: Problem, run: Trajectory) -> Check:
     """Return the check of a schedule's learning rates, (R,)."""
     look, truth = f"look at the {problem.schedule.kind} schedule", rates(problem, run.steps)
     return Check("learning rate", "learning rate", run.learning_rates, truth, look)
-
-
-# ---------------------------------------------------------------- end to end
-
-
-def _end_to_end_checks(
-    problem: Problem, numbers: Numbers, inputs: Bounded, run: Trajectory, targets: Bounded
-) -> Iterator[Check]:
-    """Yield the loss and the gradients from the recorded parameters alone.
-
-    The allowance grows with every layer. The gradients come in the order in which the backward pass
-    finishes them, those of the last layer first.
-    """
-    values, _ = forward(problem.network, numbers, inputs)
-    y = values[problem.output]
-    look = "only gradients are recorded: look at every layer's forward and backward pass"
-    if run.loss is not None:
-        yield Check("loss", "loss", run.loss, total_loss(problem, numbers, y, targets), look)
-    _, gradients = backward(problem.network, numbers, values, loss_cotangent(problem, y, targets))
-    truths = trained(problem, numbers, gradients, problem.trained)
-    users = first_users(problem)
-    for node in reversed(problem.network):
-        for path in users[node.name]:
-            yield Check("gradient", path, run.gradients[path], truths[path], look)
 
 
 def digits(truth, allowance: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from backproof.backends.trajectory import (
     ALONE,
     GROUPS,
+    MAY_LACK,
+    SCOPES,
     Incomplete,
     Trajectory,
     by_name,
@@ -37,10 +39,10 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
     """Return a message for all tensors of a field with the same mistake, none for a whole run.
 
     A state, learning rates or a loss that are absent as a whole are no mistake where the rest is
-    judged without them.
+    judged without them; nor is what a run of `some` may lack.
     """
-    if not (isinstance(run.scope, str) and run.scope in ("layers", "gradients")):
-        return [f"scope: expected layers or gradients, found {run.scope!r}"]
+    if not (isinstance(run.scope, str) and run.scope in SCOPES):
+        return [f"scope: expected layers, some or gradients, found {run.scope!r}"]
     run = settled(run, problem.recorded)
     if run.steps is not problem.recorded:
         return [f"steps: expected {_span(problem.recorded)}, found {_span(run.steps)}"]
@@ -53,19 +55,20 @@ def structure_mistakes(problem: Problem, run: Trajectory) -> list[str]:
         found[name] = {} if tensor is None else {"": tensor}
     other = _other_dtype(problem, found)
     told = [f"every array is {other} where {problem.dtype} was asked"] if other else []
-    for field, shapes in _expected(problem, run).items():
+    for field, shapes in _expected(problem, run, found).items():
         dtype = np.dtype(np.float64) if field == "learning_rates" else problem.dtype
         mistakes = _compare(found[field], shapes, dtype)
         told += _told(field, shapes, [one for one in mistakes if not other or one.kind != "dtype"])
     return told
 
 
-def _expected(problem: Problem, run: Trajectory) -> dict[str, Shapes]:
-    """Return the shape of every tensor, by field and name."""
+def _expected(problem: Problem, run: Trajectory, found: Mapping) -> dict[str, Shapes]:
+    """Return the shape of every tensor, by field and name; of `some` without what may lack."""
     expected: dict[str, Shapes] = {field: {} for field in FIELDS}
-    for tensor in tensors_of(problem, layers=run.has_layers):
-        expected[tensor.field][tensor.name] = tensor.shape
-    if not run.has_layers and not run.final_values:
+    for field, name, shape, _ in tensors_of(problem, layers=run.scope != "gradients"):
+        if run.scope != "some" or field not in MAY_LACK or name in found[field]:
+            expected[field][name] = shape
+    if run.scope == "gradients" and not run.final_values:
         expected["final_values"] = {}
     if without_state(problem, run):
         expected |= {"state_before": {}, "state_after": {}}

@@ -1,7 +1,7 @@
 """One recorded step as the mistakes see it: its numbers in float64, and the reference's formulas.
 
-Judged locally, the values and cotangents are the recorded ones; end to end they are computed from
-the parameters.
+The values and cotangents are the recorded ones; those that are not recorded are computed from what
+is before them.
 """
 
 from __future__ import annotations
@@ -197,14 +197,26 @@ class Scene:
     @cached_property
     def values(self) -> Arrays:
         """The value of `input` and of every layer."""
+        return self._forward(self.problem.network, self.numbers)
+
+    def _forward(self, network: tuple[Node, ...], operands: Arrays) -> Arrays:
+        """Compute every value that is not recorded."""
+        recorded = self._recorded(self.run.values)
         if self.run.has_layers:
-            return {name: floats(self.run.values[name][0]) for name in self.problem.shapes}
-        return training.forward(self.problem.network, self.numbers, self.inputs)[0]
+            return recorded
+        return training.forward(network, operands, self.inputs, recorded=recorded)[0]
+
+    def _recorded(self, arrays: Arrays) -> Arrays:
+        """Take what is recorded by name of the values, in their order."""
+        return {name: floats(arrays[name][0]) for name in self.problem.shapes if name in arrays}
 
     @cached_property
     def gradients(self) -> Arrays:
-        """The recorded gradients."""
-        return {path: floats(self.run.gradients[path][0]) for path in self.problem.trained}
+        """The gradients, as recorded or computed."""
+        found = {path: floats(array[0]) for path, array in self.run.gradients.items()}
+        is_whole = all(path in found for path in self.problem.trained)
+        found = found if is_whole else self.all_gradients() | found
+        return {path: found[path] for path in self.problem.trained}
 
     @cached_property
     def state(self) -> Arrays:
@@ -255,7 +267,7 @@ class Scene:
         if values is None:
             as_here = self.run.has_layers or (network is None and operands is self.numbers)
             network = network or problem.network
-            values = self.values if as_here else training.forward(network, operands, self.inputs)[0]
+            values = self.values if as_here else self._forward(network, operands)
         results: Tensors = {}
         if ("loss", "loss") in self.checks:
             loss = training.total_loss(problem, operands, values[self.problem.output], targets)
@@ -290,7 +302,7 @@ class Scene:
             slope: another derivative of the loss.
         """
         dy = training.loss_cotangent(problem, values[self.problem.output], targets, slope)
-        recorded = self.cotangents if self.run.has_layers else None
+        recorded = self._recorded(self.run.cotangents)
         changed = {name: as_rule(rule) for name, rule in (rules or {}).items()}
         cotangents, found = training.backward(
             network or problem.network, numbers, values, dy, recorded=recorded, rules=changed
@@ -304,9 +316,11 @@ class Scene:
     @cached_property
     def cotangents(self) -> Arrays:
         """The cotangent of every layer and of `input`."""
+        recorded = self._recorded(self.run.cotangents)
         if self.run.has_layers:
-            return {name: floats(self.run.cotangents[name][0]) for name in self.problem.shapes}
-        return self.passed_back(self.problem, self.values, self.numbers, self.targets)[0]
+            return recorded
+        found = self.passed_back(self.problem, self.values, self.numbers, self.targets)[0]
+        return found | recorded
 
     @cached_property
     def rate(self) -> float:

@@ -127,7 +127,7 @@ def test_gradients_without_a_loss_are_judged(problem_of):
 def test_a_run_without_them_is_the_same_from_a_file(problem_of):
     problem = problem_of(**training("adam", schedule=WARM_UP))
     run = without(numpy_reference.run(problem), learning_rates=None)
-    again = of_arrays(flat(run), problem.recorded, 0.0)
+    again = of_arrays(flat(run), problem, 0.0)
     assert [*notes(problem, again)] == [*notes(problem, run)]
     assert len([*notes(problem, again)]) == 2
 

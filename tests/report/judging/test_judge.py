@@ -14,6 +14,7 @@ from backproof.cases.format.schema import CASES
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
 from backproof.reference.formulas import layers
+from backproof.report.judging import following
 from backproof.report.judging import judge as judge_module
 from backproof.report.judging.judge import Ledger, Resolution, cut, judge
 from backproof.report.judging.kinks import decided_checks
@@ -141,7 +142,7 @@ def test_structure(example, field, change, message):
         ({"loss": None}, "loss: missing"),
         ({"gradients": None}, "gradients: all missing"),
         ({"steps": None}, "steps: expected 40 from 0 to 39"),
-        ({"scope": "nothing"}, "scope: expected layers or gradients, found 'nothing'"),
+        ({"scope": "nothing"}, "scope: expected layers, some or gradients, found 'nothing'"),
         ({"scope": "gradients"}, "values: nothing is expected of the names input, hidden and 3 more"),
     ],
     ids=lambda changes: "-".join(changes) if isinstance(changes, dict) else None,
@@ -694,7 +695,7 @@ def test_a_long_run_is_judged_in_blocks(example, monkeypatch, elements, steps):
         sizes.append(len(block.steps))
         return decided_checks(problem, block)
 
-    monkeypatch.setattr(judge_module, "ELEMENTS_AT_A_TIME", elements)
+    monkeypatch.setattr(following, "ELEMENTS_AT_A_TIME", elements)
     monkeypatch.setattr(judge_module, "decided_checks", counted)
     in_blocks = judge(*example)
     assert sizes == [steps] * (40 // steps)
@@ -738,7 +739,7 @@ def test_the_judge_computes_in_one_thread(example, monkeypatch):
 
 def test_of_equal_budgets_the_first_is_told(problem_of, monkeypatch):
     """Of a run that stands still, in blocks of one step."""
-    monkeypatch.setattr(judge_module, "ELEMENTS_AT_A_TIME", 1)
+    monkeypatch.setattr(following, "ELEMENTS_AT_A_TIME", 1)
     problem = problem_of(training={"steps": 3, "optimizer": {"sgd": {"learning_rate": 1e-300}}})
     judgement = judge(problem, numpy_reference.run(problem))
     assert judgement.budgets.tolist() == [judgement.budget] * 3

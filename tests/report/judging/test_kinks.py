@@ -228,7 +228,7 @@ def on_sides(problem: Problem, slopes: np.ndarray):
     gradients = {"one.weight": (x.T @ d)[None], "one.bias": d.sum(axis=0)[None]}
     loss = np.asarray(0.5 * np.sum((y - t) ** 2), problem.dtype)
     arrays = {"loss": loss[None], "final_loss": loss, "before": same, "after": same, "gradients": gradients}
-    return of_arrays(arrays, problem.recorded, 0.0)
+    return of_arrays(arrays, problem, 0.0)
 
 
 @both_dtypes

@@ -165,7 +165,7 @@ def test_a_loss_may_stand_in_an_axis_of_its_own(problem_of, dtype):
             "gradients of hidden.weight: expected float64, found float32 (and 2 more like it)",
         ),
         (lambda run: {"values": run.loss}, "values: expected arrays by name, found a ndarray"),
-        (lambda _: {"scope": np.zeros(2)}, "scope: expected layers or gradients, found array([0., 0.])"),
+        (lambda _: {"scope": np.zeros(2)}, "scope: expected layers, some or gradients, found array([0., 0.])"),
         (
             lambda _: {"loss": None, "before": {}},
             "loss: missing; before: all missing",
