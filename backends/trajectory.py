@@ -145,15 +145,20 @@ def of_arrays(arrays: Mapping[str, Any], problem: Problem, seconds: float) -> Tr
 
 def _scope(fields: Mapping[str, Any], problem: Problem) -> str:
     """Return what there is: everything, gradients without values and cotangents, or `some`."""
-    is_there = {field: lambda _, of=field: fields[of] is not None for field in ALONE}
-    is_there |= {group: fields[group].__contains__ for group in GROUPS}
-    layers = fields["values"] or fields["cotangents"]
-    expected = [one for one in tensors_of(problem) if one.field in MAY_LACK]
-    if not layers:
-        expected = [one for one in expected if one.field == "gradients"]
-    if all(is_there[one.field](one.name) for one in expected):
-        return "layers" if layers else "gradients"
-    return "some"
+    lacking = {
+        field
+        for field, name, *_ in tensors_of(problem)
+        if field in MAY_LACK and (name not in fields[field] if name else fields[field] is None)
+    }
+    layers = (
+        *fields["values"],
+        *fields["cotangents"],
+        *({*fields["final_values"]} - {problem.output}),
+    )
+    has_one_loss = len(lacking & {"loss", "final_loss"}) == 1
+    if layers or "gradients" in lacking or has_one_loss:
+        return "some" if lacking else "layers"
+    return "gradients"
 
 
 def settled(trajectory: Trajectory, steps: np.ndarray) -> Trajectory:

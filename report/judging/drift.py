@@ -76,6 +76,8 @@ def compare(
 ) -> Drift:
     """Compare the structure of two runs, then all gradients and all parameters, step by step.
 
+    A gradient that is not recorded in both is not compared; the parameters are in every run.
+
     Args:
         problem: that both have run.
         actual: one run.
@@ -92,10 +94,14 @@ def compare(
         return [
             _compare(problem, f"{phase} of {path}", runs[0][path], runs[1][path], names)
             for path in problem.trained
+            if all(path in run for run in runs)
         ]
 
     groups = differences("gradient", "gradients"), differences("update", "after")
-    gradient, parameter = (np.max([one.largest for one in group], axis=0) for group in groups)
+    none = np.zeros(len(problem.recorded))
+    gradient, parameter = (
+        np.max([none, *(one.largest for one in group)], axis=0) for group in groups
+    )
     decisive = parameter if problem.optimizer else gradient
     step = int(problem.recorded[np.where(np.isnan(decisive), np.inf, decisive).argmax()])
     outside = [one for group in groups for one in group if one.outside is not None]

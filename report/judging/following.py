@@ -65,13 +65,19 @@ def notes(problem: Problem, run: Trajectory) -> Iterator[str]:
         yield "the learning rates are not recorded: they are taken from the schedule"
 
 
-def _not_on_record(problem: Problem, run: Trajectory) -> Iterator[str]:
-    """Say what a run of `some` lacks: what is followed of it, and what is not judged."""
-    lacking: dict[str, list[str]] = {}
+def lacks(problem: Problem, run: Trajectory) -> Iterator[tuple[str, str]]:
+    """Yield field and name of every tensor of a whole run that is not recorded, but may lack."""
     for field, name, *_ in tensors_of(problem):
         found = getattr(run, field)
         if field in MAY_LACK and (found is None or (name and name not in found)):
-            lacking.setdefault(field, []).append(name)
+            yield field, name
+
+
+def _not_on_record(problem: Problem, run: Trajectory) -> Iterator[str]:
+    """Say what a run of `some` lacks: what is followed of it, and what is not judged."""
+    lacking: dict[str, list[str]] = {}
+    for field, name in lacks(problem, run):
+        lacking.setdefault(field, []).append(name)
     unjudged = [WORDS[field] for field in AT_AN_END if lacking.pop(field, None)]
     parts = []
     for field, names in lacking.items():

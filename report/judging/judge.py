@@ -21,13 +21,14 @@ from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
-from backproof.report.judging.following import blocks, followed, notes
+from backproof.report.judging.following import blocks, followed, lacks, notes
 from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.operations import Check, final_checks
 from backproof.report.judging.published import Published, compare_published, tell_misses
 from backproof.report.judging.structure import structure_mistakes
 
 BALL_BITS = 128
+BY_LAYER = ("value", "cotangent")
 PUBLISHED, NOTHING, INCOMPLETE = "published number", "nothing", "incomplete"
 DROWNED = (
     "no element of the step is larger than the bound of what is followed before it: "
@@ -88,6 +89,7 @@ class Judgement:
         phases: those that the run holds itself, in the order in which they are computed.
         undecided: the first number that could not be decided, in words; empty if there is none.
         bias: of the tensor whose errors lean most to one side; no verdict depends on it.
+        lacks: what a whole run holds and this one does not, `values/hidden`; it is followed.
     """
 
     verdict: str
@@ -103,6 +105,7 @@ class Judgement:
     phases: tuple[str, ...] = ()
     undecided: str = ""
     bias: Bias | None = None
+    lacks: tuple[str, ...] = ()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -137,6 +140,8 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
     words = [judgement.message, *notes(problem, trajectory)]
     judgement.message = "; ".join(filter(None, words))
+    missing = lacks(problem, trajectory)
+    judgement.lacks = tuple(f"{field}/{name}".removesuffix("/") for field, name in missing)
     return judgement
 
 
@@ -153,7 +158,7 @@ class _Tally:
         self.largest: tuple[float, Finding | None] = (0.0, None)
         self.budgets = np.zeros(len(self.steps))
         self.counts = np.zeros((4, len(self.steps)), int)  # as `Ledger` has them behind the steps
-        # Of gradients, and of updates by a followed state.
+        # Of gradients, and of what is judged behind something that is followed.
         self.claims: dict[tuple[str, str], _Claims] = {}
         self.errors: dict[tuple[str, str], SignedErrors] = {}
 
@@ -190,7 +195,7 @@ class _Tally:
         self.budgets[rows] = np.fmax(self.budgets[rows], largest)
         counted = 1, budget.shape[1], (allowance < truth).sum(axis=1), undecided.sum(axis=1)
         self.counts[:, rows] += np.stack(np.broadcast_arrays(*counted))
-        if check.phase == "gradient" or (check.record and check.moved is None):
+        if check.phase == "gradient" or (check.record and check.phase in BY_LAYER):
             known_to = 0 if check.truth.undecided else check.truth.truth_bound.reshape(budget.shape)
             claims = _Claims(order, len(self.steps), is_followed=bool(check.record))
             claims = self.claims.setdefault(check[:2], claims)

@@ -281,7 +281,8 @@ def _trajectory(comparison: Comparison) -> str:
     rows = []
     for step in shown_steps(comparison):
         row = int(np.searchsorted(comparison.problem.recorded, step))
-        gradient = max(float(np.abs(values[row]).max()) for values in first.gradients.values())
+        sizes_of = (float(np.abs(values[row]).max()) for values in first.gradients.values())
+        gradient = max(sizes_of, default=np.nan)
         digits = [digits_from_exact(comparison, result, step, row) for result in with_digits]
         loss = "–" if first.loss is None else f"{first.loss[row]:.6g}"
         rows.append([f"{step:,}", loss, f"{gradient:.3g}", *digits])

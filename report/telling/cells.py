@@ -27,7 +27,7 @@ def table(rows: list[list], headers: list[str], form: str = "pipe") -> str:
 
 
 def cell(result: Result) -> str:
-    """Write a verdict and the step that it is about, and a star if only gradients were judged."""
+    """Write a verdict and the step that it is about, and a star if not everything is recorded."""
     if (judgement := result.judgement) is None or result.verdict in ("incomplete", "undecided"):
         return result.verdict
     if judgement.only_print_missed:
@@ -35,8 +35,8 @@ def cell(result: Result) -> str:
     if result.verdict == "out of range":
         return f"out of range at {judgement.where.step:,}"
     at = f" at step {judgement.where.step:,}" if result.verdict == "differs" else ""
-    end_to_end = f" ({may_pass(judgement.resolution)})*" if judgement.scope == "gradients" else ""
-    return f"{result.verdict}{at}{end_to_end}"
+    followed = f" ({may_pass(judgement.resolution)})*" if judgement.scope != "layers" else ""
+    return f"{result.verdict}{at}{followed}"
 
 
 def linked(case: Case) -> str:

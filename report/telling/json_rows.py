@@ -112,7 +112,7 @@ def _told(comparison: Comparison, result: Result, judgement: Judgement) -> dict[
 def _recorded(comparison: Comparison, judgement: Judgement) -> Recorded:
     own, borrowed = list(judgement.phases), list(judgement.borrowed)
     steps = len(judgement.budgets), comparison.problem.steps
-    return Recorded(judgement.scope, own, borrowed, *steps)
+    return Recorded(judgement.scope, own, borrowed, list(judgement.lacks), *steps)
 
 
 def _bias(judgement: Judgement) -> Bias | None:

@@ -34,10 +34,14 @@ LEGEND = (
     "of the rounding allowed is as right as one of 0.1: 1 is all of it, and more is wrong."
 )
 STARRED = (
-    "* judged end to end, from gradients alone; in brackets the largest error of a gradient that "
+    "* judged {}; in brackets the largest error of a gradient that "
     "may have passed, relative to the largest element of its tensor, or absolute (±) where the "
     "truth is no larger than it"
 )
+STARS = {
+    "gradients": "end to end, from gradients alone",
+    "some": "from what is recorded, the rest being followed from it",
+}
 
 
 Page = dict[str, str]  # what stands under each heading
@@ -162,8 +166,10 @@ def remarks(comparisons: list[Comparison]) -> list[str]:
 
 def _remarks(comparisons: list[Comparison]) -> Iterator[str]:
     """Say what a star means, if there is one; what is not counted, and what is not recorded."""
-    if any(cell(result).endswith("*") for one in comparisons for result in one.finished):
-        yield STARRED
+    runs = [result for one in comparisons for result in one.finished if cell(result).endswith("*")]
+    scopes = {result.judgement.scope for result in runs}
+    if scopes:
+        yield STARRED.format(", or ".join(STARS[scope] for scope in STARS if scope in scopes))
     yield from _borrowed(comparisons)
     yield from _not_recorded(comparisons)
 

@@ -15,7 +15,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 VERDICTS = ("certified", "differs", "unsupported", *INCOMPLETE)
 
 Verdict = Annotated[str, Field(json_schema_extra={"enum": [*VERDICTS]})]
-Scope = Annotated[str, Field(json_schema_extra={"enum": ["layers", "gradients"]})]
+Scope = Annotated[str, Field(json_schema_extra={"enum": ["layers", "some", "gradients"]})]
 Number = float | None
 """null where it is not finite."""
 
@@ -71,12 +71,14 @@ class Recorded(_Closed):
     """What a run holds.
 
     `phases` are its own numbers; those that are `borrowed` the reference computed for it: they are
-    in no budget and not in the ledger. `steps` are recorded `of` so many.
+    in no budget and not in the ledger. `lacks` names what a whole run holds beside: it is followed,
+    or, of losses and final values, not judged. `steps` are recorded `of` so many.
     """
 
     scope: Scope
     phases: list[str]
     borrowed: list[str]
+    lacks: list[str]
     steps: int
     of: int
 

@@ -72,7 +72,7 @@ def spoilt(path: Path, header: dict | None = None, **arrays) -> None:
         (HEADER | {"backproof": "2"}, "expected the metadata 'backproof': '1' in its header; found '2'"),
         (HEADER | {"case": ""}, "the metadata has no 'case'"),
         ({"backproof": "1", "case": "x"}, "the metadata has no 'dtype'"),
-        (HEADER | {"scope": "all"}, "the metadata 'scope' is layers or gradients, not 'all'"),
+        (HEADER | {"scope": "all"}, "the metadata 'scope' is one of layers, some, gradients, not 'all'"),
         (
             HEADER | {"borrowed": "update, x"},
             "the metadata 'borrowed' names phases, value, buffer, loss, cotangent, gradient, ",
@@ -108,9 +108,20 @@ def test_what_is_missing_in_a_file_is_named(saved):
     problem, path = saved
     arrays = load_file(path)
     del arrays["gradients/hidden.bias"], arrays["final_loss"]
-    save_file(arrays, path, HEADER | {"seconds": "much"})
+    save_file(arrays, path, HEADER | {"seconds": "much", "scope": "layers"})
     message = judge(problem, load_run(path, problem)).message
     assert message == "gradients of hidden.bias: missing; final_loss: missing"
+
+
+def test_what_is_missing_in_a_file_that_promises_nothing_is_followed(saved):
+    problem, path = saved
+    arrays = load_file(path)
+    del arrays["cotangents/hidden"], arrays["final_loss"]
+    save_file(arrays, path, HEADER)
+    judgement = judge(problem, load_run(path, problem))
+    assert (judgement.verdict, judgement.scope) == ("certified", "some")
+    followed = "not recorded, and followed: 1 of 5 cotangents (hidden)"
+    assert judgement.message == f"{followed}; not recorded, so not judged: the final loss"
 
 
 # ---------------------------------------------------------------- hostile files

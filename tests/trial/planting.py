@@ -11,8 +11,10 @@ from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
+
 from backproof.backends.registry import backend
-from backproof.backends.trajectory import Trajectory
+from backproof.backends.trajectory import MAY_LACK, Trajectory, flat, of_arrays
 from backproof.cases.problem import Problem
 from backproof.report.judging import blame
 from backproof.report.judging.hints import Hint
@@ -106,6 +108,19 @@ def gradients_only(problem: Problem, run: Trajectory) -> Trajectory:
     """The run as a backend would leave it that has no layer values: it is judged end to end."""
     last = problem.output
     return replace(run, values={}, cotangents={}, final_values={last: run.final_values[last]}, scope="gradients")
+
+
+def part_of(problem: Problem, run: Trajectory, seed: int) -> Trajectory:
+    """A run without the input, and with each other tensor that may lack left out with a chance that is drawn too."""
+    random = np.random.default_rng(seed)
+    chance = random.uniform()
+    may_lack = tuple(f"{field}/" for field in MAY_LACK if field != "gradients" or problem.optimizer)
+    arrays = {
+        name: array
+        for name, array in flat(run).items()
+        if not f"{name}/".startswith(may_lack) or (random.uniform() > chance and name != "values/input")
+    }
+    return of_arrays(arrays, problem, 0.0)
 
 
 class Outcome(NamedTuple):

@@ -41,7 +41,7 @@ from backproof.reference.numbers.precision import precision_of
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.operations import checks_of_steps
 from backproof.report.judging.outcome import Result, attempt, judged
-from tests.trial.planting import gradients_only
+from tests.trial.planting import gradients_only, part_of
 
 DEEPEST, WIDEST, MOST_SAMPLES = 12, 8, 8
 POSITIONS = [(), (), (), (), (1,), (3,), (2, 3)]
@@ -410,10 +410,10 @@ def judge_everywhere(case: dict) -> str:
 
 
 def judge_end_to_end(case: dict) -> Counter:
-    """Judge the gradients alone of a case that is run by hand.
+    """Judge the gradients alone of a case that is run by hand, and a part of what the run holds.
 
     Returns:
-        The verdict, and how many `gates` were met at a kink, how many of them `decided`: by the convention where every
+        The verdicts, and how many `gates` were met at a kink, how many of them `decided`: by the convention where every
         program finds the same number. Of the others it says how many there are whose sides were not all tried.
 
     Raises:
@@ -424,9 +424,13 @@ def judge_end_to_end(case: dict) -> Counter:
     alone = judged(problem, "numpy", gradients_only(problem, run))
     if alone.verdict == "differs" and not honest(problem, replace(alone, trajectory=run)):
         raise FalseAlarm(case, alone)
+    part = judged(problem, "numpy", part_of(problem, run, len(str(case))))
+    if part.verdict == "differs" and not honest(problem, replace(part, trajectory=run)):
+        raise FalseAlarm(case, part)
     kind = "exact" if _exactly_drawn(case) else "other"
     gates = gates_at_kinks(problem, alone.trajectory)
-    return Counter({f"{alone.verdict} end to end": 1} | {f"{kind} {name}": number for name, number in gates.items()})
+    verdicts = {f"{alone.verdict} end to end": 1, f"{part.verdict} in part": 1}
+    return Counter(verdicts | {f"{kind} {name}": number for name, number in gates.items()})
 
 
 def _exactly_drawn(case: dict) -> bool:

@@ -140,6 +140,7 @@ def test_what_a_message_says_is_there_by_itself(reports):
     assert wrong["look"].startswith("only gradients are recorded: ")
     assert wrong["look"] in wrong["message"]
     assert f"; {wrong['hint']}" in wrong["message"]
+    assert {"loss", "values/input", "cotangents/readout"} < {*wrong["recorded"].pop("lacks")}
     assert wrong["recorded"] == {
         "scope": "gradients", "phases": ["gradient"], "borrowed": ["update"], "steps": 2, "of": 2,
     }  # fmt: skip
