@@ -225,6 +225,7 @@ class Walk:
         cotangents, self.gradients = recorded(run.cotangents), recorded(run.gradients)
         dy = loss_cotangent(problem, self.output, self.targets)
         users, own = first_users(problem), problem.graph.parameters
+        wanted = {*problem.trained, *cotangents}
         walk = way_back(problem.network, self.given, dy, recorded=cotangents, outputs=self.truths)
         for node, sums in walk:
             yield from self._cotangent_checks(node.name, sums)
@@ -235,6 +236,9 @@ class Walk:
                     way = route.to_gradient(node)
                     yield _check("gradient", path, run.gradients[path], truth, way)
                 self.gradients.setdefault(path, truth)
+            wanted -= {node.name, *users[node.name]}
+            if not wanted:
+                return
         yield from self._cotangent_checks("input", sums)
 
     def _cotangent_checks(self, name: str, sums: Numbers) -> Iterator[Check]:
