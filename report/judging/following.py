@@ -124,7 +124,9 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
 
 def _without_history(numbers: Bounded) -> Bounded:
     """Return the same numbers, and nothing of what they were made of."""
-    return Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
+    own = Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
+    own.shared = numbers.shared
+    return own
 
 
 def _joined(tensors: dict[str, Any]) -> Bounded:

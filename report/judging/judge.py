@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from backproof.backends.trajectory import Trajectory, cut, settled
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import working_precision
-from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
+from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias, truths_apart
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
@@ -90,6 +90,8 @@ class Judgement:
         phases: those that the run holds itself, in the order in which they are computed.
         undecided: the first number that could not be decided, in words; empty if there is none.
         bias: of the tensor whose errors lean most to one side; no verdict depends on it.
+        biased: the tensors whose errors lean farther than by chance, of a run without a wrong
+            number; nor does any depend on these.
     """
 
     verdict: str
@@ -105,6 +107,7 @@ class Judgement:
     phases: tuple[str, ...] = ()
     undecided: str = ""
     bias: Bias | None = None
+    biased: tuple[Bias, ...] = ()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -137,7 +140,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         if wrong and wrong.verdict == "differs":
             wrong = explained(problem, run, wrong)
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
-    words = [judgement.message, *notes(problem, trajectory)]
+    words = [judgement.message, *notes(problem, trajectory), *map(str, judgement.biased)]
     judgement.message = "; ".join(filter(None, words))
     return judgement
 
@@ -202,7 +205,8 @@ class _Tally:
             self.not_counted.add(check.phase)
             return
         signed = self.errors.setdefault(check[:2], SignedErrors(*check[:2], len(self.steps)))
-        signed.take(rows, errors / allowance, unbounded | undecided)
+        apart = truths_apart(check.phase, check.truth)
+        signed.take(rows, errors / allowance, unbounded | undecided, apart)
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             where = self._finding(check, order, rows, budget, budget.argmax())
@@ -260,6 +264,7 @@ class _Tally:
             phases=tuple(dict.fromkeys(phase for phase, _ in self.errors)),
             undecided=self._undecided(first),
             bias=largest_bias(self.errors.values(), judged),
+            biased=() if wrong else tuple(biased(self.errors.values(), judged)),
         )
 
     def _undecided(self, first: Finding | None) -> str:
