@@ -41,9 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.kind and not arguments.new:
         parser.error(f"--{arguments.kind} is of --new FILE.py CASE")
-    return run_command(
-        partial(_new, *arguments.new, kind=arguments.kind) if arguments.new else _list
-    )
+    if not arguments.new:
+        return run_command(_list)
+    file, case_file = arguments.new
+    return run_command(partial(_new, file, case_file, arguments.kind))
 
 
 def _list() -> int:

@@ -7,8 +7,8 @@ stands a TODO, and it raises NotImplementedError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pprint import pformat
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from backproof.backends.framework_tables import FRAMEWORKS, SCHEDULES, Framework, attribute
@@ -16,6 +16,8 @@ from backproof.cases.format.concept import Concept
 from backproof.cases.format.network import Node
 from backproof.cases.format.schema import Case
 
+WIDTH = 88
+IMPORTS = {"math.": "import math\n\n", "F.": "import torch.nn.functional as F\n"}
 TODO = '''
 
 def todo(what):
@@ -33,7 +35,16 @@ def of_framework(case: Case, framework: str, name: str, command: str) -> str:
     text = _Text(case, FRAMEWORKS[framework])
     written = text.how.text.format(name=name, command=command, **text.pieces(), todos=text.told())
     written += TODO if text.todos else ""
-    return written if "math." in written else written.replace("import math\n\n", "")
+    for used, line in IMPORTS.items():
+        written = written if used in written else written.replace(line, "")
+    return written
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return a list of names: on one line, or one a line."""
+    quoted = [f'"{name}"' for name in names]
+    on_one = ", ".join(quoted)
+    return f"[{on_one}]" if len(on_one) < WIDTH else json.dumps([*names], indent=4)
 
 
 class _Text:
@@ -53,7 +64,7 @@ class _Text:
         divided = {"sum": "", "mean": f" / {how.number}", "batch_mean": " / len(t)"}
         schedule = case.training.schedule if case.training else None
         return {
-            "trained": pformat([*case.trained_shapes()]),
+            "trained": _listed(case.trained_shapes()),
             "state": self.state(),
             "declared": "".join(self.declared()),
             "layers": "".join(f"\n{how.indent}{self.layer(node)}" for node in graph.nodes),
@@ -82,14 +93,14 @@ class _Text:
         trained = self.case.trained_shapes()
         for path, shape in self.case.parameter_shapes().items():
             frozen = "" if path in trained else ", requires_grad=False"
-            made = f"nn.Parameter(start[{path!r}]{frozen})"
+            made = f'nn.Parameter(start["{path}"]{frozen})'
             yield f"\n        self.{attribute(path)} = {made}  # {shape}"
 
     def layer(self, node: Node) -> str:
         """Return the line that computes a value."""
-        taken = {f"x{i or ''}": f"values[{name!r}]" for i, name in enumerate(node.inputs)}
+        taken = {f"x{i or ''}": f'values["{name}"]' for i, name in enumerate(node.inputs)}
         own = {f"p{i}": self.parameter(path) for i, path in enumerate(node.parameters)}
-        masks = {name: f"masks[{path!r}]" for name, path in node.masks.items()}
+        masks = {name: f'masks["{path}"]' for name, path in node.masks.items()}
         kind = " ".join([node.kind, *(one for one in node.settings.values() if type(one) is str)])
         if kind == "dense":
             computed = " + ".join([f"{taken['x']} @ {own['p0']}", *[*own.values()][1:]])
@@ -100,7 +111,7 @@ class _Text:
             computed = self.todo(f"the {node.kind} layer {node.name} of {', '.join(node.inputs)}")
         tap = self.how.tap.format(name=node.name)
         either = f"({computed})" if tap and " if " in computed else computed
-        return f"values[{node.name!r}] = {either}{tap}"
+        return f'values["{node.name}"] = {either}{tap}'
 
     def parameter(self, path: str) -> str:
         """Return a parameter as a layer takes it, the one that it is tied to perhaps."""
@@ -157,8 +168,8 @@ class _Text:
             return "{}"
         names = self.how.state
         if self.how.tap:
-            return pformat({name: names[name] for name in starts})
-        return pformat({name: (names[name], start) for name, start in starts.items()})
+            return json.dumps({name: names[name] for name in starts})
+        return json.dumps({name: (names[name], start) for name, start in starts.items()})
 
     def rate(self) -> str:
         """Return the learning rate of a step."""

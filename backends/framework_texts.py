@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 TRAINED = {trained}
-STATE = {state}  # what the optimizer remembers: its name in torch, and where it starts
+# What the optimizer remembers: its name in torch, and where it starts.
+STATE = {state}
 
 
 class Model(nn.Module):
@@ -58,6 +59,10 @@ def tensor(array, dtype):
     return torch.tensor(array.astype("float64"), dtype=dtype)  # NumPy and torch have no bfloat16 in common
 
 
+def gradient_of(one):
+    return torch.zeros_like(one) if one.grad is None else one.grad
+
+
 def run(problem):
     """Train the problem, and return everything that is judged."""
     dtype, record = getattr(torch, problem.dtype.name), {{}}
@@ -90,8 +95,8 @@ def run(problem):
         if is_recorded:
             record.setdefault("loss", []).append(loss.detach())
             keep("values", values)
-            keep("cotangents", {{name: torch.zeros_like(y) if y.grad is None else y.grad for name, y in values.items()}})
-            keep("gradients", {{path: w.grad for path, w in trained.items()}})
+            keep("cotangents", {{name: gradient_of(value) for name, value in values.items()}})
+            keep("gradients", {{path: gradient_of(w) for path, w in trained.items()}})
             keep_all("before")
         if optimizer:
             clip([*trained.values()])
@@ -125,7 +130,8 @@ from backproof import Unsupported
 jax.config.update("jax_enable_x64", True)  # or else there is no float64
 
 TRAINED = {trained}
-STATE = {state}  # what the optimizer remembers, and its name in optax
+# What the optimizer remembers, and its name in optax.
+STATE = {state}
 
 
 def forward(p, taps, x, masks):
