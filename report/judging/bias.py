@@ -23,6 +23,7 @@ import numpy as np
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.bounded import Bounded
 
+STEPS = 64  # so many steps tell as much as all do
 BY_CHANCE = 1e-12  # how likely it is that a run of independent roundings is noted
 FRESH = ("value", "cotangent", "gradient")  # computed anew in every step; the rest is carried on
 NOTED = "biased: "
@@ -38,7 +39,7 @@ class Bias:
         mean: over all elements and judged steps.
         elements: how many these are.
         draws: how many errors of a step have nothing in common, at most; 0 where that can't be
-            told.
+            told, or is too few.
         leaning: Σ d / √(Σ d²) of the draws d of a step, the mean over the steps; within ±√draws.
     """
 
@@ -70,13 +71,14 @@ class SignedErrors:
         self.phase, self.tensor = phase, tensor
         self.sums, self.numbers = np.zeros((2, steps))
         self.draws, self.leanings = np.zeros((2, steps))
+        self.every = max(steps // STEPS, 1)
 
     def take(
         self,
         rows: np.ndarray,
         shares: np.ndarray,
         left_out: np.ndarray,
-        apart: np.ndarray | None = None,
+        truth: Bounded | None = None,
     ) -> None:
         """Add some steps up.
 
@@ -85,7 +87,7 @@ class SignedErrors:
             shares: (steps, elements) the errors, in units of their allowances; it is overwritten.
             left_out: (steps, elements) which are not to count. What is not finite does not either,
                 as where the allowance is 0.
-            apart: as `truths_apart` gives it; None where a rounding may be in several draws.
+            truth: (steps, *shape), by which draws are told apart.
         """
         left_out = left_out | ~np.isfinite(shares)
         self.numbers[rows] = shares.shape[1]
@@ -93,12 +95,20 @@ class SignedErrors:
             shares[left_out] = 0
             self.numbers[rows] -= np.count_nonzero(left_out, axis=1)
         self.sums[rows] = shares.sum(axis=1)
-        if apart is not None:
-            counted = np.where(_is_first(apart.reshape(shares.shape)), shares, 0)
-            draws = counted.reshape(apart.shape).sum(axis=1)
-            size = np.sqrt(np.square(draws).sum(axis=1))
-            self.draws[rows] = np.count_nonzero(draws, axis=1)
-            self.leanings[rows] = draws.sum(axis=1) / np.where(size > 0, size, 1)
+        looked_at = np.flatnonzero(rows % self.every == 0)
+        if truth is not None and looked_at.size and (number := draws_of(self.phase, truth)):
+            self._look(rows[looked_at], shares[looked_at], truth, looked_at, number)
+
+    def _look(
+        self, rows: np.ndarray, shares: np.ndarray, truth: Bounded, at: np.ndarray, number: int
+    ) -> None:
+        """Add the draws of some steps up: rows of the tensor, which are `at` these of the truth."""
+        values = floats(truth.value[at]).reshape(shares.shape)
+        counted = np.where(_is_first(values, truth.precision.u), shares, 0)
+        draws = counted.reshape(len(rows), -1, number).sum(axis=1)
+        size = np.sqrt(np.square(draws).sum(axis=1))
+        self.draws[rows] = np.count_nonzero(draws, axis=1)
+        self.leanings[rows] = draws.sum(axis=1) / np.where(size > 0, size, 1)
 
     def bias(self, judged: np.ndarray) -> Bias:
         """Return the means over the judged steps, 0 of nothing."""
@@ -110,32 +120,31 @@ class SignedErrors:
         return Bias(self.phase, self.tensor, mean, number, most, float(leaning))
 
 
-def truths_apart(phase: str, truth: Bounded) -> np.ndarray | None:
-    """Return the significands of a tensor's truths by draws, which have no rounding in common.
+def draws_of(phase: str, truth: Bounded) -> int:
+    """Count the errors of a step of a tensor, (steps, *shape), that have no rounding in common.
 
-    Two that are the same to a thousandth of a rounding are equal.
-
-    Args:
-        phase: of the tensor.
-        truth: of the shape (steps, *shape).
-
-    Returns:
-        (steps, elements / draws, draws): a draw is an element of a gradient, and a feature of a
-        value or cotangent. None where one rounding may be in several of them, or where a step goes
-        on from a number of the step before.
+    It is the elements of a gradient, and the features of a value or cotangent; 0 where one rounding
+    may be in several of them, where a step goes on from a number of the step before, and where they
+    are so few that they say nothing.
     """
     if phase not in FRESH or truth.shared:
-        return None
-    draws = truth.shape[-1] if phase in BY_FEATURE else math.prod(truth.shape[1:])
-    significands = np.frexp(floats(truth.value))[0]
-    return np.rint(significands * (1024 / truth.precision.u)).reshape(truth.shape[0], -1, draws)
+        return 0
+    number = truth.shape[-1] if phase in BY_FEATURE else math.prod(truth.shape[1:])
+    return number if number > farthest_by_chance(1) ** 2 else 0
 
 
-def _is_first(significands: np.ndarray) -> np.ndarray:
+def farthest_by_chance(tensors: int) -> float:
+    """Return how far one of so many tensors leans by chance."""
+    return math.sqrt(2 * math.log(2 * tensors / BY_CHANCE))
+
+
+def _is_first(values: np.ndarray, u: float) -> np.ndarray:
     """Tell which numbers are the first of a step with their significand and sign, (steps, n).
 
     Equal numbers, of samples that are there twice, have equal errors, and so have their doubles.
+    Two are equal that agree to a thousandth of the unit roundoff.
     """
+    significands = np.rint(np.frexp(values)[0] * (1024 / u))
     order = np.argsort(significands, axis=1, kind="stable")
     ascending = np.take_along_axis(significands, order, axis=1)
     is_new = np.diff(ascending, axis=1, prepend=np.inf) != 0
@@ -154,5 +163,4 @@ def largest_bias(tensors: Iterable[SignedErrors], judged: np.ndarray) -> Bias | 
 def biased(tensors: Iterable[SignedErrors], judged: np.ndarray) -> list[Bias]:
     """Return the tensors of a run that lean farther than independent roundings do by chance."""
     biases = [bias for one in tensors if (bias := one.bias(judged)).draws]
-    farthest = math.sqrt(2 * math.log(2 * max(len(biases), 1) / BY_CHANCE))
-    return [bias for bias in biases if abs(bias.leaning) > farthest]
+    return [bias for bias in biases if abs(bias.leaning) > farthest_by_chance(len(biases))]

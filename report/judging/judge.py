@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from backproof.backends.trajectory import Trajectory, cut, settled
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import working_precision
-from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias, truths_apart
+from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
@@ -205,8 +205,7 @@ class _Tally:
             self.not_counted.add(check.phase)
             return
         signed = self.errors.setdefault(check[:2], SignedErrors(*check[:2], len(self.steps)))
-        apart = truths_apart(check.phase, check.truth)
-        signed.take(rows, errors / allowance, unbounded | undecided, apart)
+        signed.take(rows, errors / allowance, unbounded | undecided, check.truth)
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             where = self._finding(check, order, rows, budget, budget.argmax())

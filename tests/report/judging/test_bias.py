@@ -21,7 +21,7 @@ from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
 from backproof.reference.numbers.bounded import exact
 from backproof.reference.numbers.precision import precision_of
-from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias, truths_apart
+from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias
 from backproof.report.judging.judge import judge
 from backproof.report.judging.operations import Check
 from tests.trial.scenarios import Scenarios, scenarios
@@ -142,8 +142,7 @@ def test_attention_whose_delta_is_rounded_one_way_is_noted(upwards):
         signed = SignedErrors(check.phase, check.tensor, 1)
         with np.errstate(invalid="ignore"):
             shares = (errors / check.truth.allowance).reshape(1, -1)
-        apart = truths_apart(check.phase, check.truth)
-        signed.take(np.array([0]), shares, np.zeros((1, 1), bool), apart)
+        signed.take(np.array([0]), shares, np.zeros((1, 1), bool), check.truth)
         taken.append(signed)
     noted = biased(taken, np.array([True]))
     assert [bias.tensor for bias in noted] == (["delta"] if upwards else [])
