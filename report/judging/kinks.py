@@ -54,7 +54,9 @@ def _uncertain_rows(kinks: list[Kink], steps: int) -> np.ndarray:
 def _copied(truth: Bounded) -> Bounded:
     """Copy a truth, to replace it at some steps; of an interval no more is claimed than that."""
     value, bound, magnitude = (getattr(truth, part).copy() for part in PARTS)
-    return Bounded(value, bound, truth.precision, magnitude=magnitude)
+    copied = Bounded(value, bound, truth.precision, magnitude=magnitude)
+    copied.shared = truth.shared
+    return copied
 
 
 # ---------------------------------------------------------------- one by one
