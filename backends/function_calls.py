@@ -174,8 +174,8 @@ def _checked(function: Any, framework: str) -> Any:
         raise WrongReturn(
             f"a pair (forward, backward) is of NumPy arrays; the inputs are of {framework}"
         )
-    if hasattr(function, "apply") and isinstance(function, type):
-        return function.apply  # a torch.autograd.Function
+    if isinstance(function, type) and (apply := getattr(function, "apply", None)):
+        return apply  # of a torch.autograd.Function
     if not callable(function):
         raise WrongReturn(f"expected a function, found a {type(function).__name__}")
     return function

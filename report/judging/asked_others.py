@@ -111,7 +111,8 @@ def _of_loss(
     if 1 < by.shape[-1] < slope.shape[-1]:  # a term of two outputs, of a mean and a variance
         by = np.concatenate([by, by], axis=-1)
     dy = exact(by, precision) * slope
-    yield "cotangent", "y", np.reshape(dy, (1, *y.shape))
+    by_y: Any = np.reshape(dy, (1, *y.shape))
+    yield "cotangent", "y", by_y
 
 
 def _by_row(array: np.ndarray) -> np.ndarray:

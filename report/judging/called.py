@@ -86,69 +86,6 @@ class Certified:
         return "; ".join(told)
 
 
-class Options(NamedTuple):
-    """How a function is tried: `accumulate`, hostile inputs too, the seed of the cotangent."""
-
-    accumulate: str | None
-    hostile: bool
-    seed: int = 0
-
-
-class Refused(Exception):  # noqa: N818, it is a verdict
-    """The operation is not certified; the message says what is wrong, and where."""
-
-
-@dataclass(frozen=True)
-class Certified:
-    """What was certified of one operation.
-
-    Attributes:
-        kind, dtype: of the operation.
-        budget: the largest share of an allowance that was used, `where` it was.
-        elements: how many numbers were compared, of `calls` calls of the function.
-        resolution: the largest error that may have passed in a derivative, or in what an optimizer
-            leaves, relative to the largest element of its tensor.
-        bias: of the tensor whose errors lean most to one side.
-        tolerances: by tensor, the smallest `atol` and the smallest `rtol` that no correct program
-            exceeds on these inputs; see `tightest`.
-        passed_over: the hostile inputs that were not judged, with the reason.
-    """
-
-    kind: str
-    dtype: str
-    budget: float
-    where: str
-    elements: int
-    calls: int
-    resolution: float
-    bias: Bias | None
-    tolerances: dict[str, Tolerance]
-    passed_over: tuple[str, ...] = ()
-
-    @property
-    def tightest(self) -> dict[str, float]:
-        """The tightest fixed tolerance that would have been right: `assert_close(**tightest)`.
-
-        It comes from the allowances, so it is what any correct program may need on these inputs,
-        not what this one needed; of all tensors together, compared with the exact result. `rtol` is
-        0: an element may be as small as it likes. `tolerances` has it of each tensor.
-        """
-        return {"rtol": 0.0, "atol": max(one.atol for one in self.tolerances.values())}
-
-    @property
-    def tightest_relative(self) -> dict[str, float]:
-        """The same as an `rtol`, with `atol=0`; of the elements whose exact value is not 0."""
-        return {"rtol": max(one.rtol for one in self.tolerances.values()), "atol": 0.0}
-
-    def __str__(self) -> str:
-        passed = f"; not judged: {'; '.join(self.passed_over)}" if self.passed_over else ""
-        return (
-            f"{self.kind} {self.dtype}: certified, {self.elements:,} numbers of {self.calls} "
-            f"calls; the largest error is {self.budget:.2f} of the rounding allowed ({self.where}); an "
-            f"error of {self.resolution:.1e} of a tensor's largest element may have passed{passed}"
-        )
-
-
 def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) -> Certified:
     """Judge a function on its inputs, with each layout of the cotangent, and on hostile inputs.
 
