@@ -58,7 +58,7 @@ def _of_shapes(asked: Asked) -> Iterator[Trial]:
     positions = min(asked.inputs[name].ndim for name in asked.by_sample) - 2
     for axis in range(1, 1 + positions):
         size = asked.inputs[asked.by_sample[0]].shape[axis]
-        for count in dict.fromkeys((1, size + 1)):
+        for count in dict.fromkeys((1, 2, size + 1)):
             if count != size:
                 words = f"{count} positions in place of {size} along axis {axis}"
                 yield Trial(words, _taken(asked, np.arange(count) % size, axis))

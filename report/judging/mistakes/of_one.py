@@ -159,7 +159,7 @@ def _with(scene: OneScene, words: str, cotangent: np.ndarray) -> Mistakes:
 
 
 def of_left_out(scene: OneScene) -> Mistakes:
-    """Yield a gradient without one of the samples."""
+    """Yield a gradient without one of the samples, or without the last ones."""
     dy = scene.cotangent
     if dy is None or scene.phase != "gradient" or not 1 < len(dy) <= FEW_SAMPLES:
         return
@@ -167,6 +167,10 @@ def of_left_out(scene: OneScene) -> Mistakes:
         without = dy.copy()
         without[sample] = 0
         yield from _with(scene, f"sample {sample} left out of the sum", without)
+    for first in range(1, len(dy) - 1):
+        without = np.where(np.arange(len(dy)).reshape(-1, *[1] * (dy.ndim - 1)) < first, dy, 0)
+        words = f"the samples from {first} on left out of the sum"
+        yield from _with(scene, words, without.astype(dy.dtype))
 
 
 def of_other_results(scene: OneScene) -> Mistakes:
