@@ -18,8 +18,9 @@ PACKAGE = ROOT / "tests" / "support" / "kernels"
 def messages():
     """What certifying each of them says, where the package of their layers is installed."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, ROOT)))}
-    options = {"env": environment, "capture_output": True, "text": True, "check": True}
-    return json.loads(subprocess.run([sys.executable, str(PACKAGE / "planted.py")], **options).stdout)
+    command = [sys.executable, str(PACKAGE / "planted.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("name", [name for name, one in PLANTED.items() if one.shown])

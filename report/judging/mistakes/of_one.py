@@ -11,6 +11,7 @@ import numpy as np
 from ml_dtypes import finfo
 
 from backproof.backends.trajectory import Arrays
+from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import precision_of
@@ -186,17 +187,24 @@ def of_other_results(scene: OneScene) -> Mistakes:
 
 def of_slopes(scene: OneScene) -> Mistakes:
     """Yield a layer's own derivative, taken wrongly."""
-    node = scene.asked.node
-    if scene.phase != "cotangent" or node is None or scene.cotangent is None:
+    yield from _by_rules(scene, derivatives.kinks)
+    yield from _by_rules(scene, derivatives.slopes)
+
+
+def of_other_slopes(scene: OneScene) -> Mistakes:
+    """Yield the derivative of another activation."""
+    yield from _by_rules(scene, derivatives.other_slopes)
+
+
+def _by_rules(scene: OneScene, wrong: Callable[[Node], derivatives.Rules]) -> Mistakes:
+    """Yield what wrong rules give for the derivative by the layer's first value."""
+    node, numbers = scene.asked.node, scene.numbers
+    if scene.cotangent is None or node is None or scene.key != ("cotangent", node.inputs[0]):
         return
-    if scene.tensor != node.inputs[0]:
-        return
-    numbers = scene.numbers
     x, dy = numbers[node.inputs[0]], floats(scene.cotangent)
     y = derivatives.layer_forward(node, numbers, x)
-    for wrong in (derivatives.kinks, derivatives.slopes, derivatives.other_slopes):
-        for words, rule in wrong(node):
-            yield scene.here(words, rule(node, numbers, x, y, dy)[0])
+    for words, rule in wrong(node):
+        yield scene.here(words, rule(node, numbers, x, y, dy)[0])
 
 
 def of_storage(scene: OneScene) -> Mistakes:
@@ -220,5 +228,14 @@ LAST: list[Callable] = [factors.of_any_factor, factors.of_other_places]
 VALUES: list[Callable] = [of_factors, of_values, *LAST]
 UPDATES: list[Callable] = [of_factors, *LAST]
 DERIVATIVES: list[Callable] = [
-    *(of_factors, of_the_cotangent, of_slopes, of_other_results, of_left_out, of_storage, *LAST),
+    *(
+        of_factors,
+        of_the_cotangent,
+        of_slopes,
+        of_other_slopes,
+        of_other_results,
+        of_left_out,
+        of_storage,
+        *LAST,
+    ),
 ]

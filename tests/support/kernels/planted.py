@@ -119,10 +119,9 @@ def pre_norm(x, w):
     return torch.cat([x, rms(x, w)], -1)
 
 
-def pre_norm_backward(dy, x, w, wrong=True):
+def pre_norm_backward(dy, x, w):
     dres, dout = dy.chunk(2, -1)
-    dx, dw = rms_backward(dres + dout if wrong else dout, x, w)
-    return dx + (0 if wrong else dres), rms_backward(dout, x, w)[1]
+    return rms_backward(dres + dout, x, w)[0], rms_backward(dout, x, w)[1]
 
 
 # ---------------------------------------------------------------- losses
@@ -233,7 +232,7 @@ def first_head_of_group(right, dy, q, k, v, heads, groups):
 def divided_by_groups(right, dy, q, k, v, heads, groups):
     """The group of head h is h // groups, in place of h // (heads / groups)."""
     shared = (torch.arange(heads) // groups).clamp(max=groups - 1)
-    dq, dk, dv = derived(partial(attention, heads=heads, groups=groups, shared=shared))(dy, q, k, v)
+    _, dk, dv = derived(partial(attention, heads=heads, groups=groups, shared=shared))(dy, q, k, v)
     return right[0], dk, dv
 
 
@@ -245,7 +244,7 @@ def channels_of_keys(right, dy, q, k, v):
     return dq, dk, right[2]
 
 
-def heads_of(heads: int, groups: int, change: Callable, needs_heads: bool = True) -> tuple[Callable, Callable]:
+def heads_of(heads: int, groups: int, change: Callable, *, needs_heads: bool = True) -> tuple[Callable, Callable]:
     """The wrong kernel of attention with so many heads, and the right one."""
     more = {"heads": heads, "groups": groups}
     change = partial(change, **more) if needs_heads else change
@@ -341,7 +340,7 @@ PLANTED = {
         "cotangent of x", cotangent=F.pad(drawn(2, 2, 3), (0, 0, 2, 2)),
     ),
     "sums not reset between samples": Planted(
-        "TransformerEngine#3216", "attention", *heads_of(4, 2, queries_summed_over_samples, False),
+        "TransformerEngine#3216", "attention", *heads_of(4, 2, queries_summed_over_samples, needs_heads=False),
         qkv(2, 5, 4, 2, 2, 3), qkv(1, 5, 4, 2, 2, 3), "all in sample 1;", SQUARE_HEADS, hostile=True,
     ),
     "keys of one head of a group": Planted(
@@ -357,7 +356,7 @@ PLANTED = {
         "", SQUARE_HEADS,
     ),
     "channels of values masked": Planted(
-        "native-sparse-attention-triton#27, fla#6", "attention", *heads_of(1, 1, channels_of_keys, False),
+        "native-sparse-attention-triton#27, fla#6", "attention", *heads_of(1, 1, channels_of_keys, needs_heads=False),
         qkv(2, 5, 1, 1, 2, 4), qkv(2, 5, 1, 1, 4, 4), "cotangent of q", {"heads": 1, "groups": 1},
     ),
 }  # fmt: skip
