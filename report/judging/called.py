@@ -10,6 +10,7 @@ import numpy as np
 
 from backproof.backends import function_calls
 from backproof.backends.function_calls import Callee, Found
+from backproof.backends.registry import Unsupported
 from backproof.backends.returned import as_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 from backproof.cases.format.message import hint
@@ -32,6 +33,10 @@ class Options(NamedTuple):
 
 class Refused(Exception):  # noqa: N818, it is a verdict
     """The operation is not certified; the message says what is wrong, and where."""
+
+
+class _Unjudged(Exception):  # noqa: N818, likewise
+    """Nothing wrong was seen of hostile inputs, but not everything could be judged: why."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +98,38 @@ def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) 
         Refused: with the first thing that is wrong.
         Unfit: if the inputs are those of no such operation.
     """
-    asked = asking(callee.arrays, options.accumulate)
-    tally, passed_over, calls = Tally(), [], 0
-    for trial in (Trial("", callee.arrays), *(trials(asked) if options.hostile else ())):
-        here = asking(trial.inputs, options.accumulate) if trial.words else asked
-        dy = _cotangent(here, None if trial.words else cotangent, options.seed, trial)
-        judge = Judge(here, dy)
-        for words, found in _calls(callee, here, dy, trial):
-            calls += 1
-            failure = _changed(found) or judge.failure(found.arrays, tally, given=not trial.words)
-            if failure and trial.words and failure.verdict != "differs":
-                passed_over.append(f"{words}: {failure.verdict}")
-            elif failure:
-                by_step = Judge(asking(trial.inputs, None), dy)
-                raise Refused(_told(here, failure, words) + _as_steps(by_step, here, found))
-    return _result(asked, tally, calls, passed_over)
+    asked, tally, passed_over = asking(callee.arrays, options.accumulate), Tally(), []
+    tally.calls = _tried(asking, callee, Trial("", callee.arrays), cotangent, options, tally)
+    for trial in trials(asked) if options.hostile else ():
+        try:
+            tally.calls += _tried(asking, callee, trial, None, options, tally)
+        except (Unfit, Unsupported, _Unjudged) as reason:
+            passed_over.append(f"{trial.words}: {reason}")
+    return _result(asked, tally, passed_over)
+
+
+def _tried(
+    asking: Asking, callee: Callee, trial: Trial, cotangent: Any, options: Options, tally: Tally
+) -> int:
+    """Judge a function on some inputs, and return how often it was called.
+
+    Raises:
+        Refused: if something is wrong.
+        _Unjudged: if nothing is, but hostile inputs leave something open.
+        Unfit: if the inputs are those of no such operation.
+    """
+    asked, calls = asking(trial.inputs, options.accumulate), 0
+    dy = _cotangent(asked, cotangent, options.seed, trial)
+    judge = Judge(asked, dy)
+    for words, found in _calls(callee, asked, dy, trial):
+        calls += 1
+        failure = _changed(found, judge.failure(found.arrays, tally, given=not trial.words))
+        if failure and trial.words and failure.verdict != "differs":
+            raise _Unjudged(failure.verdict)
+        if failure:
+            by_step = Judge(asking(trial.inputs, None), dy)
+            raise Refused(_told(asked, failure, words) + _as_steps(by_step, asked, found))
+    return calls
 
 
 def certified_numbers(
@@ -130,7 +152,8 @@ def certified_numbers(
     if failure := judge.failure(there, tally):
         by_step = Judge(asking(inputs, None), dy)
         raise Refused(_told(asked, failure) + _as_steps(by_step, asked, Found(there, ())))
-    return _result(asked, tally, 1, [])
+    tally.calls = 1
+    return _result(asked, tally, [])
 
 
 def _as_steps(by_step: Judge, asked: Asked, found: Found) -> str:
@@ -156,7 +179,7 @@ def _calls(
             else:
                 found = callee.updated(inputs, tuple(asked.results))
         except Exception as error:
-            if not isinstance(error, WrongReturn):
+            if not isinstance(error, WrongReturn | Unsupported):
                 error.add_note(f"backproof called it {words or 'with the given inputs'}")
             raise
         if found is not None:
@@ -171,12 +194,12 @@ def _layouts(asked: Asked, trial: Trial) -> tuple[str, ...]:
     return function_calls.LAYOUTS if everything else (function_calls.PLAIN,)
 
 
-def _changed(found: Found) -> Failure | None:
-    """Return that a function changed what it was given, if it did."""
+def _changed(found: Found, failure: Failure | None) -> Failure | None:
+    """Add to a failure, or to none, that a function changed what it was given, if it did."""
     if not found.changed:
-        return None
-    what = " and ".join(found.changed)
-    return Failure("differs", f"{what}: changed by the call, and others may still read it")
+        return failure
+    told = f"{' and '.join(found.changed)}: changed by the call, and others may still read it"
+    return Failure("differs", f"{told}; {failure.message}" if failure else told)
 
 
 def _cotangent(asked: Asked, given: Any, seed: int, trial: Trial) -> np.ndarray | None:
@@ -219,7 +242,7 @@ def _told(asked: Asked, failure: Failure, words: str = "") -> str:
     return f"{asked.kind} {asked.dtype}{which}: {verdict}{failure.message}"
 
 
-def _result(asked: Asked, tally: Tally, calls: int, passed_over: list[str]) -> Certified:
+def _result(asked: Asked, tally: Tally, passed_over: list[str]) -> Certified:
     """Return what was certified; raise NotCertified where nothing was compared."""
     if not tally.resolved:
         raise Refused(
@@ -232,7 +255,7 @@ def _result(asked: Asked, tally: Tally, calls: int, passed_over: list[str]) -> C
         budget=tally.budget,
         where=tally.where,
         elements=tally.elements,
-        calls=calls,
+        calls=tally.calls,
         resolution=tally.resolution,
         bias=tally.bias,
         tolerances=tally.tolerances,

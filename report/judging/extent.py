@@ -7,6 +7,7 @@ import numpy as np
 from backproof.report.judging.operations import Check
 
 OF_VALUES = ("value", "cotangent")
+WIDE = 4  # an axis with an inside
 
 
 def wrong_elements(check: Check) -> np.ndarray:
@@ -57,9 +58,9 @@ def shared_part(check: Check) -> str:
         places = np.unique(np.nonzero(wrong)[axis])
         if words := _of_axis(places, size, name, f" of axis {axis}" * (wrong.ndim > 3)):
             return f", all in {words}"
-    if wrong.ndim > 1 and not wrong[(slice(1, -1),) * wrong.ndim].any():
-        return ", all at the border"
-    return ""
+    wide = [axis for axis, size in enumerate(wrong.shape) if size >= WIDE]
+    inside = tuple(slice(1, -1) if axis in wide else slice(None) for axis in range(wrong.ndim))
+    return ", all at the border" if len(wide) > 1 and not wrong[inside].any() else ""
 
 
 def _of_axis(places: np.ndarray, size: int, name: str, of_axis: str) -> str:
@@ -73,6 +74,11 @@ def _of_axis(places: np.ndarray, size: int, name: str, of_axis: str) -> str:
     if last - first + 1 == count:
         end = "first " if first == 0 else "last " if last == size - 1 else ""
         return f"the {end}{count} of {size} {name}s{of_axis}, {first} to {last}"
+    right = np.setdiff1d(np.arange(size), places)
+    if right[-1] - right[0] + 1 == len(right) > 1:
+        return (
+            f"the first {right[0]} and the last {size - 1 - right[-1]} of {size} {name}s{of_axis}"
+        )
     if count > 2 and (np.diff(places) == 2).all():
         return f"every second {name}{of_axis}, from {first} on"
     return ""

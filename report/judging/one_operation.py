@@ -61,6 +61,7 @@ class Tally:
     Attributes:
         budget: the largest share of an allowance that was used; `where` it was.
         elements: how many were compared, `resolved` of them larger than their allowance.
+        calls: how often the function was called.
         resolution: the largest error that may have passed in a derivative, or in an update,
             relative to the largest element of its tensor.
         tolerances: by tensor.
@@ -69,6 +70,7 @@ class Tally:
     budget: float = 0.0
     where: str = ""
     elements: int = 0
+    calls: int = 0
     resolved: int = 0
     resolution: float = 0.0
     tolerances: dict[str, Tolerance] = field(default_factory=dict)

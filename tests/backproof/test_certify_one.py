@@ -13,6 +13,8 @@ from ml_dtypes import bfloat16
 from safetensors.numpy import save_file
 
 import backproof
+from backproof.cases.format.layers.table import KINDS
+from backproof.reference.formulas.activations import ACTIVATIONS
 from tests.backproof.test_planted_kernels import ROOT
 
 GENERATOR = np.random.default_rng(0)
@@ -316,6 +318,40 @@ def test_an_exception_of_the_function_is_raised_as_it_is():
     with pytest.raises(ZeroDivisionError, match="mine") as error:
         numpy_layer("relu", lambda x: np.maximum(x, 0), broken, {"x": X})
     assert error.value.__notes__ == ["backproof called it with the given inputs"]
+
+
+def test_what_a_function_does_not_support_is_passed_over():
+    def even_rows(x):
+        if len(x) % 2:
+            raise backproof.Unsupported("rows in pairs")
+        return torch.relu(x)
+
+    found = backproof.certify_layer("relu", even_rows, tensors({"x": X[:4]}), hostile=True)
+    assert found.passed_over[:2] == (
+        "1 samples in place of 4: rows in pairs",
+        "9 samples in place of 4: rows in pairs",
+    )
+    with pytest.raises(backproof.Unsupported):
+        backproof.certify_layer("relu", even_rows, tensors({"x": X}))
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_a_result_that_is_computed_in_float32_and_rounded_once_is_certified(kind, dtype):
+    settings = KINDS[kind](name="y").settings
+    inputs = {"x": 3 * GENERATOR.normal(size=(32, 16))} | ({"slope": np.array([0.3])} if kind == "prelu" else {})
+    inputs, dy = (
+        {name: array.astype(dtype) for name, array in inputs.items()},
+        GENERATOR.normal(size=(32, 16)).astype(dtype),
+    )
+    x, *others = (array.astype(np.float32) for array in inputs.values())
+    forward, backward = ACTIVATIONS[kind]
+    y = forward(x, *others, **settings)
+    derivatives = backward(x, y, dy.astype(np.float32), *others, **settings)
+    derivatives = derivatives if isinstance(derivatives, tuple) else (derivatives,)
+    found = dict(zip(("y", *inputs), (y, *derivatives), strict=True))
+    found = {name: np.asarray(array).astype(dtype) for name, array in found.items()}
+    assert backproof.certify_numbers(kind, inputs, dy, found).budget <= 1
 
 
 def test_the_tightest_tolerance_would_have_been_right():

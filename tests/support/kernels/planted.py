@@ -124,6 +124,16 @@ def pre_norm_backward(dy, x, w):
     return rms_backward(dres + dout, x, w)[0], rms_backward(dout, x, w)[1]
 
 
+def swiglu(a, b):
+    return F.silu(a) * b
+
+
+def swiglu_in_place(dy, a, b):
+    s = torch.sigmoid(a)
+    da = dy * b * (s + a * s * (1 - s))
+    return da, dy.mul_(a * s)
+
+
 # ---------------------------------------------------------------- losses
 
 
@@ -280,6 +290,10 @@ PLANTED = {
         "unsloth#4550", "rms_norm", kernel(rms, rms_that_overwrites), rms,
         {"x": X, "weight": W}, {"x": X, "weight": torch.ones(8)}, "the cotangent: changed by the call",
     ),
+    "derivative in the buffer of the cotangent": Planted(
+        "Liger-Kernel#1305", "swiglu", kernel(swiglu, swiglu_in_place), swiglu, {"a": X, "b": X.flip(0)}, None,
+        "the cotangent: changed by the call",
+    ),
     "statistic of the last row": Planted(
         "FlagGems#5771", "rms_norm", kernel(rms, rms_with_last_statistic), rms,
         {"x": X, "weight": W}, {"x": X[:1], "weight": W}, "cotangent of x at [0, 0]",
@@ -337,7 +351,7 @@ PLANTED = {
     ),
     "divisor at the border": Planted(
         "tfjs", "average_pool", kernel(pool, pool_backward), pool, {"x": drawn(2, 6, 3)}, {"x": drawn(2, 6, 3)},
-        "cotangent of x", cotangent=F.pad(drawn(2, 2, 3), (0, 0, 2, 2)),
+        "all in the first 2 and the last 2 of 6 positions", cotangent=F.pad(drawn(2, 2, 3), (0, 0, 2, 2)),
     ),
     "sums not reset between samples": Planted(
         "TransformerEngine#3216", "attention", *heads_of(4, 2, queries_summed_over_samples, needs_heads=False),
