@@ -50,11 +50,7 @@ def of_layer(
         Unfit: with what was expected and found.
     """
     names = values_of(kind)
-    if missing := [name for name in names if name not in inputs]:
-        raise Unfit(f"{kind}: expected the inputs {', '.join(names)}; {missing[0]} is missing")
-    if flat := [name for name in names if inputs[name].ndim < 2]:
-        expected = "expected (samples, *positions, features)"
-        raise Unfit(f"{kind}: {flat[0]}: {expected}, found {inputs[flat[0]].shape}")
+    samples = _samples(kind, names, inputs)
     layer, network = _fitting(kind, names, inputs, settings)
     before = network.taken[NAME]
     if buffers := layer.buffers(*before):
@@ -62,23 +58,36 @@ def of_layer(
         raise Unfit(f"{kind}: {remembers}: judge it in a run, by certify_case")
     parameters, masks = layer.parameters(*before), layer.masks(*before)
     checked_names(kind, inputs, dict.fromkeys((*names, *parameters, *masks), True))
-    dtype = checked_numbers(kind, inputs)
-    samples = inputs[names[0]].shape[0]
+    flags = [name for name in masks if inputs[name].dtype.kind in "biu"]
+    dtype = checked_numbers(kind, {n: array for n, array in inputs.items() if n not in flags})
+    numbers = {n: a.astype(dtype) if n in flags else a for n, a in inputs.items()}
     _check_shapes(kind, inputs, parameters, {n: (samples, *s) for n, s in masks.items()})
-    if odd := next((n for n in names if inputs[n].shape[0] != samples), None):
-        raise Unfit(f"{kind}: expected as many samples of {odd} as of {names[0]}, {samples}")
     nodes = network.nodes
     return Asked(
         kind=kind,
-        inputs={name: inputs[name] for name in inputs},
-        wanted=(*names, *parameters),
+        inputs=dict(inputs),
+        wanted=tuple(name for name in inputs if name not in masks),
         results={NAME: (samples, *network.shapes[NAME])},
         by_sample=(*names, *masks),
-        truths=partial(_truths, nodes, inputs, names, precision_of(dtype)),
+        truths=partial(_truths, nodes, numbers, names, precision_of(dtype)),
         inner=inner_precision(dtype, accumulate),
         settings=layer,
         node=nodes[0] if len(nodes) == 1 else None,
     )
+
+
+def _samples(kind: str, names: tuple[str, ...], inputs: Arrays) -> int:
+    """Return how many samples the values of a layer have; raise Unfit where they are none."""
+    if missing := [name for name in names if name not in inputs]:
+        raise Unfit(f"{kind}: expected the inputs {', '.join(names)}; {missing[0]} is missing")
+    if flat := [name for name in names if inputs[name].ndim < 2]:
+        expected = "expected (samples, *positions, features)"
+        raise Unfit(f"{kind}: {flat[0]}: {expected}, found {inputs[flat[0]].shape}")
+    samples = len(inputs[names[0]])
+    if odd := next((name for name in names if len(inputs[name]) != samples), None):
+        told = f"{odd} has {len(inputs[odd])} samples, {names[0]} has {samples}"
+        raise Unfit(f"{kind}: expected as many of both; {told}")
+    return samples
 
 
 def _truths(

@@ -77,11 +77,17 @@ def test_numpy_functions():
     numpy_layer("relu", lambda x: np.maximum(x, 0), by_name, {"x": X})
 
 
+def test_inputs_come_in_the_order_in_which_they_are_given():
+    forward, backward = (lambda w, x: x @ w), (lambda dy, w, x: (x.T @ dy, dy @ w.T))
+    numpy_layer("dense", forward, backward, {"weight": W, "x": X})
+
+
 def test_layers_of_several_values_and_of_masks():
     two = tensors({"x": X, "other": X + 1})
     backproof.certify_layer("skip", torch.add, two, hostile=True)
-    mask = tensors({"x": X, "mask": X > 0})
-    backproof.certify_layer("dropout", lambda x, m: x * m / 0.6, mask, rate=0.4, hostile=True)
+    for mask in (torch.tensor(X > 0), torch.tensor(X > 0).float()):
+        inputs = tensors({"x": X}) | {"mask": mask}
+        backproof.certify_layer("dropout", lambda x, m: x * m / 0.6, inputs, rate=0.4, hostile=True)
     for slope in (0.3, np.full(7, 0.2)):
         backproof.certify_layer("prelu", F.prelu, tensors({"x": X, "slope": np.atleast_1d(slope)}))
 
@@ -280,7 +286,8 @@ def test_numbers_that_prove_nothing_are_not_certified():
         ("relu", {"x": X}, {"accumulate": "bfloat16"}, "accumulate: expected float32 or float64"),
         ("relu", {"x": torch.tensor(X)}, {}, "the inputs are of torch"),
         ("dropout", {"x": X}, {"rate": 0.5}, "mask is missing"),
-        ("skip", {"x": X, "other": W}, {}, "skip: expected a layer of width 7"),
+        ("skip", {"x": X, "other": W}, {}, "skip: expected as many of both; other has 7 samples, x has 5"),
+        ("skip", {"x": X, "other": W[:5]}, {}, "skip: expected a layer of width 7"),
     ],
 )
 def test_what_is_no_layer_is_told(kind, inputs, more, told):
