@@ -46,7 +46,7 @@ class Asked:
         wanted: the names of those that have a derivative.
         results: the shape of everything else that must be found, by name.
         by_sample: the names of the inputs whose first axis is the samples.
-        truths: of a cotangent, None where no derivatives are asked for, in a precision.
+        truths: of inputs, of a cotangent (None where no derivatives are asked for), in a precision.
         inner: in which the operation is computed, before each result is rounded to the dtype.
         settings: of the kind, as the format has read them.
         node: a layer of one part as an operation of a network.
@@ -57,7 +57,7 @@ class Asked:
     wanted: tuple[str, ...]
     results: dict[str, Shape]
     by_sample: tuple[str, ...]
-    truths: Callable[[np.ndarray | None, Precision], Truths]
+    truths: Callable[[Arrays, np.ndarray | None, Precision], Truths]
     inner: Precision
     settings: Any
     node: Node | None = None
@@ -87,7 +87,8 @@ class Asked:
     ) -> Iterator[Check]:
         """Yield what was found beside its truth, in the order in which it is computed."""
         last = precision_of(self.dtype)
-        for phase, name, truth in self.truths(cotangent, replace(self.inner, kinks=kinks)):
+        precision = replace(self.inner, kinks=kinks)
+        for phase, name, truth in self.truths(self.inputs, cotangent, precision):
             look = f"look at {WAYS[phase].format(self.kind)}"
             yield Check(phase, name, found[name][None], rounded_to(truth, last), look)
 
@@ -103,8 +104,9 @@ WAYS = {
 
 
 def given(inputs: Mapping[str, np.ndarray], precision: Precision) -> dict[str, Bounded]:
-    """Take arrays as exact, as of one step: (1, *shape)."""
-    return {name: exact(array[None], precision) for name, array in inputs.items()}
+    """Take arrays as exact, as of one step: (1, *shape); flags are 0 and 1."""
+    numbers = {n: a.astype(np.float64) if a.dtype.kind in "biu" else a for n, a in inputs.items()}
+    return {name: exact(array[None], precision) for name, array in numbers.items()}
 
 
 def read(sort: Any, kind: str, settings: Mapping[str, Any]) -> Any:

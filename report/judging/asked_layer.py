@@ -60,7 +60,6 @@ def of_layer(
     checked_names(kind, inputs, dict.fromkeys((*names, *parameters, *masks), True))
     flags = [name for name in masks if inputs[name].dtype.kind in "biu"]
     dtype = checked_numbers(kind, {n: array for n, array in inputs.items() if n not in flags})
-    numbers = {n: a.astype(dtype) if n in flags else a for n, a in inputs.items()}
     _check_shapes(kind, inputs, parameters, {n: (samples, *s) for n, s in masks.items()})
     nodes = network.nodes
     return Asked(
@@ -69,7 +68,7 @@ def of_layer(
         wanted=tuple(name for name in inputs if name not in masks),
         results={NAME: (samples, *network.shapes[NAME])},
         by_sample=(*names, *masks),
-        truths=partial(_truths, nodes, numbers, names, precision_of(dtype)),
+        truths=partial(_truths, nodes, names, precision_of(dtype)),
         inner=inner_precision(dtype, accumulate),
         settings=layer,
         node=nodes[0] if len(nodes) == 1 else None,
@@ -92,9 +91,9 @@ def _samples(kind: str, names: tuple[str, ...], inputs: Arrays) -> int:
 
 def _truths(
     nodes: tuple[Node, ...],
-    inputs: Arrays,
     values: tuple[str, ...],
     stored: Precision,
+    inputs: Arrays,
     cotangent: np.ndarray | None,
     precision: Precision,
 ) -> Truths:

@@ -61,7 +61,7 @@ def of_loss(
         wanted=("y",),
         results={"loss": terms if is_none else ()},
         by_sample=("y", "t"),
-        truths=partial(_of_loss, loss, y, t, terms if is_none else None),
+        truths=partial(_of_loss, loss, terms if is_none else None),
         inner=inner_precision(dtype, accumulate),
         settings=loss,
     )
@@ -89,13 +89,13 @@ def _targets(loss: Loss, y: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 def _of_loss(
     loss: Loss,
-    y: np.ndarray,
-    t: np.ndarray,
     terms: Shape | None,
+    inputs: Arrays,
     cotangent: np.ndarray | None,
     precision: Precision,
 ) -> Truths:
     """Yield the loss, or its terms of this shape, and the derivative by y, times the cotangent."""
+    y, t = inputs["y"], _targets(loss, inputs["y"], inputs["t"])
     positions = math.prod(y.shape[1:-1])
     rows = given({"y": _by_row(y), "t": _by_row(t)}, precision)
     if terms is None:
@@ -159,14 +159,14 @@ def of_update(
         wanted=(),
         results=dict.fromkeys(("parameter", *optimizer.state), shape),
         by_sample=(),
-        truths=partial(_of_update, optimizer, dict(inputs), step),
+        truths=partial(_of_update, optimizer, step),
         inner=inner_precision(dtype, accumulate),
         settings=optimizer,
     )
 
 
 def _of_update(
-    optimizer: Optimizer, inputs: Arrays, step: int, _: np.ndarray | None, precision: Precision
+    optimizer: Optimizer, step: int, inputs: Arrays, _: np.ndarray | None, precision: Precision
 ) -> Truths:
     """Yield the state, then the parameter after the step."""
     numbers = given(inputs, precision)

@@ -39,7 +39,7 @@ class _Unjudged(Exception):  # noqa: N818, likewise
     """Nothing wrong was seen of hostile inputs, but not everything could be judged: why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certified:
     """What was certified of one operation.
 
@@ -81,7 +81,7 @@ class Certified:
         """The same as an `rtol`, with `atol=0`; of the elements whose exact value is not 0."""
         return {"rtol": max(one.rtol for one in self.tolerances.values()), "atol": 0.0}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         told = [
             f"{self.kind} {self.dtype}: certified, {self.elements:,} numbers of {self.calls} calls",
             f"the largest error is {short(self.budget)} of the rounding allowed ({self.where})",

@@ -202,6 +202,20 @@ def test_a_known_mistake_is_named(backward, told):
     assert "look at the backward pass of dense" in message
 
 
+def test_inputs_that_are_mixed_up_are_named():
+    square = {"x": X, "weight": X.T @ X, "bias": X[0]}
+    square["weight"][0, 1] = 3
+    backward = lambda dy, x, w, _: (dy @ w.T, x.T @ dy, dy.sum(0))  # noqa: E731
+    told = refused(numpy_layer, "dense", lambda x, w, _: x @ w, backward, square)
+    assert told.endswith("look at the forward pass of dense; this is what bias left out would give")
+    told = refused(numpy_layer, "dense", lambda x, w, b: x @ w.T + b, backward, square)
+    assert told.endswith("look at the forward pass of dense; this is what weight transposed would give")
+    inputs = {"parameter": B, "gradient": B[::-1], "velocity": B * B}
+    wrong = lambda w, g, v: (w - 0.1 * (0.9 * g + v), 0.9 * g + v)  # noqa: E731
+    told = refused(backproof.certify_update, "momentum", wrong, inputs, learning_rate=0.1, momentum=0.9)
+    assert told.endswith("look at what momentum remembers; this is what gradient and velocity exchanged would give")
+
+
 def test_where_the_wrong_elements_lie_is_told():
     def last_columns(dy, x):
         dx = dy * (1 - np.tanh(x) ** 2)

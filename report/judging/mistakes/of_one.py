@@ -70,9 +70,9 @@ class OneScene(Scene):
         """The learning rate."""
         return self.asked.settings.learning_rate
 
-    def truths_of(self, cotangent: np.ndarray | None) -> Tensors:
-        """Compute the operation with another cotangent."""
-        truths = self.asked.truths(cotangent, self.asked.inner)
+    def truths_of(self, cotangent: np.ndarray | None, **others: np.ndarray) -> Tensors:
+        """Compute the operation with another cotangent, and other inputs by name."""
+        truths = self.asked.truths(self.asked.inputs | others, cotangent, self.asked.inner)
         return {(phase, name): floats(truth.value[0]) for phase, name, truth in truths}
 
 
@@ -159,6 +159,26 @@ def _with(scene: OneScene, words: str, cotangent: np.ndarray) -> Mistakes:
         yield scene.here(words, tensors[scene.key])
 
 
+def of_other_inputs(scene: OneScene) -> Mistakes:
+    """Yield what comes of an input that is forgotten, transposed, or taken for another one."""
+    inputs = scene.asked.inputs
+    for name, array in inputs.items():
+        others: dict[str, dict[str, np.ndarray]] = {}
+        if array.dtype.kind not in "biu":
+            others[f"{name} left out"] = {name: np.zeros_like(array)}
+        if array.ndim == 2 and array.shape == array.shape[::-1]:
+            others[f"{name} transposed"] = {name: np.ascontiguousarray(array.T)}
+        for other, beside in list(inputs.items())[: list(inputs).index(name)]:
+            if beside.shape == array.shape and beside.dtype == array.dtype:
+                others[f"{other} and {name} exchanged"] = {name: beside, other: array}
+                others[f"{name} in the place of {other}"] = {other: array}
+                others[f"{other} in the place of {name}"] = {name: beside}
+        for words, changed in others.items():
+            tensors = scene.truths_of(scene.cotangent, **changed)
+            if scene.key in tensors:
+                yield scene.here(words, tensors[scene.key] - scene.start(scene.key))
+
+
 def of_left_out(scene: OneScene) -> Mistakes:
     """Yield a gradient without one of the samples, or without the last ones."""
     dy = scene.cotangent
@@ -225,8 +245,8 @@ def of_storage(scene: OneScene) -> Mistakes:
 
 
 LAST: list[Callable] = [factors.of_any_factor, factors.of_other_places]
-VALUES: list[Callable] = [of_factors, of_values, *LAST]
-UPDATES: list[Callable] = [of_factors, *LAST]
+VALUES: list[Callable] = [of_factors, of_values, of_other_inputs, *LAST]
+UPDATES: list[Callable] = [of_factors, of_other_inputs, *LAST]
 DERIVATIVES: list[Callable] = [
     *(
         of_factors,
