@@ -202,6 +202,12 @@ def test_a_known_mistake_is_named(backward, told):
     assert "look at the backward pass of dense" in message
 
 
+def test_a_mistake_in_a_large_tensor_is_named_too():
+    x = GENERATOR.normal(size=(400, 300))
+    told = refused(numpy_layer, "tanh", np.tanh, lambda _, x: 1 - np.tanh(x) ** 2, {"x": x})
+    assert told.endswith("this is what a cotangent that is taken for ones would give")
+
+
 def test_inputs_that_are_mixed_up_are_named():
     square = {"x": X, "weight": X.T @ X, "bias": X[0]}
     square["weight"][0, 1] = 3

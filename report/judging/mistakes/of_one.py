@@ -21,7 +21,8 @@ from backproof.report.judging.mistakes import derivatives, digits, factors, laye
 from backproof.report.judging.mistakes.scene import Mistakes, Scene, Tensors
 from backproof.report.judging.operations import Check
 
-FEW_SAMPLES = 64
+FEW_SAMPLES, MOST_NUMBERS = 64, 500_000  # of samples that are left out in turn
+MANY_NUMBERS = 100_000
 
 
 class OneScene(Scene):
@@ -81,6 +82,8 @@ def hint_of(asked: Asked, check: Check, cotangent: np.ndarray | None) -> str:
     scene = OneScene(asked, check, cotangent)
     families = UPDATES if check.phase in ("update", "state") else VALUES
     families = DERIVATIVES if check.phase in ("cotangent", "gradient") else families
+    if sum(array.size for array in asked.inputs.values()) > MANY_NUMBERS:  # a second for each try
+        families = [family for family in families if family in QUICK]
     if known := first_fitting(families, scene, []):
         return known.words
     return digits.told(scene)
@@ -179,10 +182,15 @@ def of_other_inputs(scene: OneScene) -> Mistakes:
                 yield scene.here(words, tensors[scene.key] - scene.start(scene.key))
 
 
+def _are_few(dy: np.ndarray) -> bool:
+    """Tell whether the samples can be left out in turn."""
+    return dy.ndim > 0 and 1 < len(dy) <= FEW_SAMPLES and dy.size * len(dy) <= MOST_NUMBERS
+
+
 def of_left_out(scene: OneScene) -> Mistakes:
     """Yield a gradient without one of the samples, or without the last ones."""
     dy = scene.cotangent
-    if dy is None or scene.phase != "gradient" or not 1 < len(dy) <= FEW_SAMPLES:
+    if dy is None or scene.phase != "gradient" or not _are_few(dy):
         return
     for sample in range(len(dy)):
         without = dy.copy()
@@ -230,7 +238,7 @@ def _by_rules(scene: OneScene, wrong: Callable[[Node], derivatives.Rules]) -> Mi
 def of_storage(scene: OneScene) -> Mistakes:
     """Yield a sum over the samples that is carried in the dtype of the numbers, one by one."""
     dy = scene.cotangent
-    if dy is None or scene.phase != "gradient" or not 1 < len(dy) <= FEW_SAMPLES:
+    if dy is None or scene.phase != "gradient" or not _are_few(dy):
         return
     if finfo(scene.asked.dtype).eps < finfo(np.float32).eps * 2:
         return
@@ -259,3 +267,4 @@ DERIVATIVES: list[Callable] = [
         *LAST,
     ),
 ]
+QUICK = (of_factors, of_the_cotangent, *LAST)
