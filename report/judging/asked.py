@@ -30,6 +30,7 @@ from backproof.report.judging.operations import Check
 Truths = Iterator[tuple[str, str, Bounded]]  # phase, name and (1, *shape) of each result
 Shape = tuple[int, ...]
 WIDE = ("float32", "float64")
+OF_COTANGENTS = 0xD7  # a stream of their own
 
 
 class Unfit(ValueError):  # noqa: N818, it says what is wrong with what was given
@@ -78,9 +79,9 @@ class Asked:
         return self.results | {name: self.inputs[name].shape for name in wanted}
 
     def drawn(self, seed: int) -> np.ndarray:
-        """Draw a cotangent: normal numbers, never ones."""
+        """Draw a cotangent: normal numbers, never ones, nor what a test draws by the same seed."""
         shape = self.results[self.value]
-        return np.random.default_rng(seed).normal(size=shape).astype(self.dtype)
+        return np.random.default_rng((seed, OF_COTANGENTS)).normal(size=shape).astype(self.dtype)
 
     def checks(
         self, found: Mapping[str, np.ndarray], cotangent: np.ndarray | None, kinks: Kinks | None

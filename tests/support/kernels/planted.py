@@ -134,6 +134,12 @@ def swiglu_in_place(dy, a, b):
     return da, dy.mul_(a * s)
 
 
+def pre_norm_right(dy, x, w):
+    dres, dout = dy.chunk(2, -1)
+    dx, dw = rms_backward(dout, x, w)
+    return dres + dx, dw
+
+
 # ---------------------------------------------------------------- losses
 
 
@@ -303,7 +309,7 @@ PLANTED = {
         {"x": X, "weight": W}, {"x": X[:4], "weight": W}, "the samples from 4 on left out of the sum",
     ),
     "residual through the norm": Planted(
-        "quack#53", "pre_norm", kernel(pre_norm, pre_norm_backward), pre_norm,
+        "quack#53", "pre_norm", kernel(pre_norm, pre_norm_backward), kernel(pre_norm, pre_norm_right),
         {"x": X, "weight": W}, {"x": X, "weight": W}, "cotangent of x",
         cotangent=torch.cat([torch.zeros(6, 8), drawn(6, 8, seed=3)], -1),
     ),
