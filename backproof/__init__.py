@@ -13,6 +13,7 @@ from typing import Any
 
 NAMES = {
     "backproof.certify": "certify_case NotCertified",
+    "backproof.certify_one": "certify_layer certify_loss certify_update certify_numbers Certified",
     "backproof.cases.format.schema": "Case",
     "backproof.cases.reading.load": "InvalidCase load",
     "backproof.cases.problem": "Problem materialise",

@@ -238,6 +238,18 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
     return given
 
 
+def rounded_to(number: Bounded, precision: Precision) -> Bounded:
+    """Round a number once more, to another dtype; one that every program finds as it is stays."""
+    if number.precision.dtype == precision.dtype:
+        return number
+    with np.errstate(all="ignore"):
+        result = _bounded(number, precision)
+        nearest = floats(number.value).astype(precision.dtype)
+    stays = (number.bound == 0) & (nearest == floats(number.value))
+    result.bound = np.where(stays, 0.0, result.bound)
+    return result
+
+
 # ---------------------------------------------------------------- made of others
 
 
