@@ -13,6 +13,8 @@ from typing import Any
 
 NAMES = {
     "backproof.certify": "certify_case NotCertified",
+    "backproof.training": "certify_run certify_training",
+    "backproof.backends.torch_recording.recorder": "record",
     "backproof.cases.format.schema": "Case",
     "backproof.cases.reading.load": "InvalidCase load",
     "backproof.cases.problem": "Problem materialise",

@@ -1,0 +1,347 @@
+"""Records an ordinary training loop in PyTorch, by hooks alone: nothing of the loop is changed.
+
+A *step* is what lies between two updates: one forward pass or several (gradient accumulation), each
+with a backward pass. A forward pass that nobody goes back through, as in an evaluation, is none of
+a step. Within a pass every call of a module without children is recorded in its order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a module: its path, itself, its value, and the cotangent that came back.
+
+    `mask` is what a dropout has drawn, 0 and 1; None of other modules, and of one in eval mode.
+    """
+
+    path: str
+    module: nn.Module
+    value: Tensor
+    cotangent: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Pass:
+    """One forward pass: what the model saw, as a call of the path `input`, and its calls."""
+
+    seen: Call | None
+    calls: list[Call] = field(default_factory=list)
+    is_used: bool = False  # a derivative came back through it
+
+
+@dataclass(slots=True)
+class Step:
+    """What was there up to one update, and behind it; tensors by path, states by path and name.
+
+    Attributes:
+        passes: the forward passes, in order.
+        losses: what backward was called on.
+        before, after: the parameters at the first forward pass, and after the update.
+        raw: gradients as the last backward pass left them.
+        used: gradients as the optimizer saw them, clipped for example.
+        state_before, state_after: what the optimizer remembers.
+        rates: the learning rate of every parameter group.
+    """
+
+    passes: list[Pass] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    before: Tensors = field(default_factory=dict)
+    raw: Tensors = field(default_factory=dict)
+    used: Tensors = field(default_factory=dict)
+    after: Tensors = field(default_factory=dict)
+    state_before: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    state_after: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+
+
+class Recording:
+    """A loop as it was recorded, step by step; `certify_run` judges it.
+
+    Attributes:
+        model, optimizer, scheduler, scaler: those of the loop.
+        loss: a function of outputs and targets, or None: with it the loss of all samples at the
+            final parameters is judged too.
+        steps: one for each update.
+        seconds: wall time of the loop.
+    """
+
+    def __init__(self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None):
+        if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
+            raise ValueError("the scheduler is one of another optimizer than the one given")
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.scaler, self.loss = scaler, loss
+        self.steps: list[Step] = []
+        self.seconds = 0.0
+        self._step = Step()
+        self._pass: Pass | None = None  # the forward pass of the model that is under way
+        self._loose: Pass | None = None  # calls of modules outside of one
+        self._scale, self._is_open = 1.0, False
+        self._paths = {w: path for path, w in model.named_parameters()}
+
+    def __repr__(self) -> str:
+        return f"a recording of {len(self.steps)} steps of {type(self.model).__name__}"
+
+    # ------------------------------------------------------------ hooks
+
+    @contextmanager
+    def hooked(self, *, sees_backward: bool = True) -> Iterator[Recording]:
+        """Record what happens meanwhile; every hook is gone at the end, however it comes.
+
+        Args:
+            sees_backward: whether to look out for `loss.backward()`; else `backward_of` is told.
+        """
+        start = time.perf_counter()
+        with ExitStack() as hooks:
+            for handle in self._hooks():
+                hooks.callback(handle.remove)
+            if sees_backward:
+                hooks.enter_context(_told_of_backward(self.backward_of))
+            self._is_open = True
+            try:
+                yield self
+            finally:
+                self._is_open, self._step, self._pass, self._loose = False, Step(), None, None
+                self.seconds += time.perf_counter() - start
+
+    def _hooks(self) -> Iterator[Any]:
+        """Hook everything, and yield the handles."""
+        yield self.model.register_forward_pre_hook(self._enter, with_kwargs=True)
+        for path, module in self.model.named_modules():
+            if not any(True for _ in module.children()):
+                yield module.register_forward_hook(partial(self._call, path))
+        yield self.model.register_forward_hook(self._leave, always_call=True)
+        for w, path in self._paths.items():
+            if w.requires_grad:
+                yield w.register_post_accumulate_grad_hook(partial(self._accumulated, path))
+        yield self.optimizer.register_step_pre_hook(self._before_update)
+        yield self.optimizer.register_step_post_hook(self._after_update)
+
+    # ------------------------------------------------------------ the forward pass
+
+    def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Begin a forward pass, whose input gets a derivative."""
+        if not torch.is_grad_enabled():
+            return None
+        seen, given = None, [*args, *kwargs.values()]
+        place = next((at for at, one in enumerate(given) if isinstance(one, Tensor)), None)
+        if place is not None:
+            x = given[place]
+            if x.is_floating_point() and not x.requires_grad:
+                x = given[place] = x.detach().requires_grad_()
+            seen = Call("input", self.model, x.detach().clone())
+        self._pass = self._begun(seen)
+        if seen and x.requires_grad:
+            self._watch(x, seen, self._pass)
+        return tuple(given[: len(args)]), dict(zip(kwargs, given[len(args) :], strict=True))
+
+    def _begun(self, seen: Call | None) -> Pass:
+        """Add a forward pass to the step; before the first one the parameters are copied."""
+        if self.scaler is not None:
+            self._forget_a_skipped_step()
+        if not self._step.before:
+            self._step.before = self._parameters()
+        self._step.passes.append(Pass(seen))
+        return self._step.passes[-1]
+
+    def _forget_a_skipped_step(self) -> None:
+        """Begin anew where the scaler has left a step out, whose gradients were infinite."""
+        scale = self.scaler.get_scale()
+        if scale < self._scale:
+            self._step = Step()
+        self._scale = scale
+
+    def _call(self, path: str, module: nn.Module, args: tuple, value: Any) -> Tensor | None:
+        """Record the value of a module, and look out for its cotangent."""
+        if not isinstance(value, Tensor) or not (self._pass or torch.is_grad_enabled()):
+            return None
+        if self._pass is None and self._loose is None:
+            seen = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
+            self._loose = self._begun(seen if seen is None else Call("input", self.model, seen))
+        here = self._pass or self._loose
+        is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
+        if is_same and torch.is_grad_enabled():
+            value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
+        call = Call(path, module, value.detach().clone(), mask=_mask(module, args, value))
+        here.calls.append(call)
+        if value.requires_grad:
+            self._watch(value, call, here)
+        return value
+
+    def _watch(self, value: Tensor, call: Call, where: Pass) -> None:
+        """Add up what comes back to a value."""
+
+        def came_back(cotangent: Tensor) -> None:
+            if self._is_open:
+                where.is_used, self._loose = True, None
+                new = self._unscaled(cotangent.detach())
+                call.cotangent = new if call.cotangent is None else call.cotangent + new
+
+        value.register_hook(came_back)
+
+    def _leave(self, *_: Any) -> None:
+        self._pass = None
+
+    # ------------------------------------------------------------ the backward pass
+
+    def backward_of(self, root: Tensor) -> None:
+        """Take a tensor that is gone back from for a part of the loss."""
+        if self._is_open and root.numel() == 1:
+            self._step.losses.append(self._unscaled(root.detach()).reshape(()))
+
+    def _accumulated(self, path: str, w: Tensor) -> None:
+        self._step.raw[path] = self._unscaled(w.grad.detach())
+
+    def _unscaled(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor, without the factor of a scaler of gradients."""
+        return tensor.clone() if self.scaler is None else tensor / self.scaler.get_scale()
+
+    # ------------------------------------------------------------ the update
+
+    def _before_update(self, _: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Take what the update is made of; of a closure behind it, which makes the gradients."""
+        optimizer, *rest = args
+        closure = rest[0] if rest else kwargs.get("closure")
+        if closure is None:
+            self._take()
+            return None
+
+        def followed() -> Any:
+            found = closure()
+            self._take()
+            return found
+
+        rest, kwargs = ([followed], kwargs) if rest else (rest, kwargs | {"closure": followed})
+        return (optimizer, *rest), kwargs
+
+    def _take(self) -> None:
+        """Copy the gradients, the state and the learning rates."""
+        step, paths = self._step, self._paths.items()
+        if not step.before:
+            step.before = self._parameters()
+        step.used = {
+            path: _copied(w.grad, step.raw.get(path)) for w, path in paths if w.grad is not None
+        }
+        step.state_before = self._state()
+        step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _after_update(self, *_: Any) -> None:
+        """Finish the step, without the forward passes that nobody went back through."""
+        step = self._step
+        step.passes = [one for one in step.passes if one.is_used]
+        step.after, step.state_after = self._parameters(), self._state()
+        self.steps.append(step)
+        self._step, self._loose = Step(), None
+
+    def _parameters(self) -> Tensors:
+        left = self.steps[-1].after if self.steps else {}
+        return {path: _copied(w, left.get(path)) for w, path in self._paths.items()}
+
+    def _state(self) -> dict[str, dict[str, Tensor]]:
+        """Copy what the optimizer remembers of each parameter of the model."""
+        left = self.steps[-1].state_after if self.steps else {}
+        return {
+            path: {
+                name: _copied(one, left.get(path, {}).get(name))
+                for name, one in self.optimizer.state[w].items()
+                if isinstance(one, Tensor)
+            }
+            for w, path in self._paths.items()
+            if w in self.optimizer.state
+        }
+
+    # ------------------------------------------------------------ what was recorded
+
+    def trajectory(self, problem, names=None):
+        """Return the loop as the run of a problem; `runs.trajectory_of` says how.
+
+        Raises:
+            NotTheCase: if it can't be one.
+        """
+        from backproof.backends.torch_recording.runs import trajectory_of
+
+        return trajectory_of(self, problem, names or {})
+
+    def of(self, case, names):
+        """Return the problem of a case that was read, with the masks drawn, and the trajectory."""
+        from backproof.backends.torch_recording.runs import problem_of
+
+        problem = problem_of(self, case, names)
+        return problem, self.trajectory(problem, names)
+
+    def save(self, path, case, names=None) -> None:
+        """Write the loop as the run of a case, which `report --run` and `certify_run` judge.
+
+        Args:
+            path: of the file, `x.safetensors`.
+            case: the path of its YAML file.
+            names: the layers' names by module path, where neither names nor the order tell.
+
+        Raises:
+            NotTheCase: if it can't be a run of this case.
+        """
+        from backproof.backends.torch_recording.runs import save
+
+        save(self, path, case, names or {})
+
+
+def record(model, optimizer, scheduler=None, scaler=None, loss=None):
+    """Record every step of the training loop in the body of `with record(...) as run:`.
+
+    Args:
+        model: the module that the loop calls.
+        optimizer: of torch.optim, or of its interface; a step ends with its `step()`.
+        scheduler: of its learning rate, if there is one.
+        scaler: of gradients, a torch.amp.GradScaler, if there is one.
+        loss: a function of outputs and targets; with it the final loss is judged too.
+
+    Returns:
+        A context, which gives the `Recording` for `certify_run` and removes its hooks at the end.
+    """
+    return Recording(model, optimizer, scheduler, scaler, loss).hooked()
+
+
+@contextmanager
+def _told_of_backward(tell: Callable[[Tensor], None]) -> Iterator[None]:
+    """Tell meanwhile of each tensor that `backward` is called on, for which torch has no hook."""
+    backward = torch.Tensor.backward
+
+    @wraps(backward)
+    def told(self: Tensor, *args: Any, **kwargs: Any) -> None:
+        tell(self)
+        backward(self, *args, **kwargs)
+
+    with patch.object(torch.Tensor, "backward", told):
+        yield
+
+
+def _copied(tensor: Tensor, earlier: Tensor | None) -> Tensor:
+    """Copy a tensor, or return an earlier copy with the same numbers, which costs no memory."""
+    tensor = tensor.detach()
+    is_same = earlier is not None and earlier.shape == tensor.shape and earlier.equal(tensor)
+    return earlier if is_same else tensor.clone()
+
+
+def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:
+    """Return what a dropout has drawn, from what its derivative remembers, or from its value."""
+    if not isinstance(module, nn.Dropout) or not module.training:
+        return None
+    saved = getattr(value.grad_fn, "_saved_other", None)
+    saved = getattr(value.grad_fn, "_saved_result1", None) if saved is None else saved
+    if isinstance(saved, Tensor) and saved.shape == value.shape:
+        return (saved != 0).detach()
+    return ((value != 0) | (args[0] == 0)).detach()
