@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 from unittest.mock import patch
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 Tensors = dict[str, Tensor]
+States = dict[str, Tensors]
+COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Call:
     """One call of a module: its path, itself, its value, and the cotangent that came back.
 
     `mask` is what a dropout has drawn, 0 and 1; None of other modules, and of one in eval mode.
+    `is_watched` tells whether a cotangent that is None is 0: nothing came back.
     """
 
     path: str
@@ -33,6 +37,10 @@ class Call:
     value: Tensor
     cotangent: Tensor | None = None
     mask: Tensor | None = None
+    is_watched: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the model'} ({type(self.module).__name__})"
 
 
 @dataclass(slots=True)
@@ -42,6 +50,7 @@ class Pass:
     seen: Call | None
     calls: list[Call] = field(default_factory=list)
     is_used: bool = False  # a derivative came back through it
+    left: dict[int, tuple[Any, int, Call]] = field(default_factory=dict)  # values as they were
 
 
 @dataclass(slots=True)
@@ -64,8 +73,8 @@ class Step:
     raw: Tensors = field(default_factory=dict)
     used: Tensors = field(default_factory=dict)
     after: Tensors = field(default_factory=dict)
-    state_before: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    state_after: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    state_before: States = field(default_factory=dict)
+    state_after: States = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
 
 
@@ -77,6 +86,7 @@ class Recording:
         loss: a function of outputs and targets, or None: with it the loss of all samples at the
             final parameters is judged too.
         steps: one for each update.
+        notes: what the hooks saw that a loop rarely means, with the first step that has it.
         seconds: wall time of the loop.
     """
 
@@ -86,11 +96,13 @@ class Recording:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.scaler, self.loss = scaler, loss
         self.steps: list[Step] = []
+        self.notes: dict[str, int] = {}
         self.seconds = 0.0
         self._step = Step()
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
         self._scale, self._is_open = 1.0, False
+        self._left: list[tuple[int, int]] = []  # versions of the state behind the last step
         self._paths = {w: path for path, w in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -143,7 +155,7 @@ class Recording:
             x = given[place]
             if x.is_floating_point() and not x.requires_grad:
                 x = given[place] = x.detach().requires_grad_()
-            seen = Call("input", self.model, x.detach().clone())
+            seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
         self._pass = self._begun(seen)
         if seen and x.requires_grad:
             self._watch(x, seen, self._pass)
@@ -154,7 +166,9 @@ class Recording:
         if self.scaler is not None:
             self._forget_a_skipped_step()
         if not self._step.before:
-            self._step.before = self._parameters()
+            left = self.steps[-1].after if self.steps else {}
+            self._step.before = self._parameters(left)
+            self._changed(left, self._step.before, "between two steps")
         self._step.passes.append(Pass(seen))
         return self._step.passes[-1]
 
@@ -170,14 +184,17 @@ class Recording:
         if not isinstance(value, Tensor) or not (self._pass or torch.is_grad_enabled()):
             return None
         if self._pass is None and self._loose is None:
-            seen = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
-            self._loose = self._begun(seen if seen is None else Call("input", self.model, seen))
+            x = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
+            seen = None if x is None else Call("input", self.model, x, is_watched=False)
+            self._loose = self._begun(seen)
         here = self._pass or self._loose
+        self._changed_in_place(here, module, args, value)
         is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
         if is_same and torch.is_grad_enabled():
             value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
         call = Call(path, module, value.detach().clone(), mask=_mask(module, args, value))
         here.calls.append(call)
+        here.left[id(value)] = ref(value), value._version, call  # noqa: SLF001, it has no other name
         if value.requires_grad:
             self._watch(value, call, here)
         return value
@@ -188,7 +205,7 @@ class Recording:
         def came_back(cotangent: Tensor) -> None:
             if self._is_open:
                 where.is_used, self._loose = True, None
-                new = self._unscaled(cotangent.detach())
+                new = cotangent.detach() if self.scaler is None else self._unscaled(cotangent)
                 call.cotangent = new if call.cotangent is None else call.cotangent + new
 
         value.register_hook(came_back)
@@ -201,13 +218,14 @@ class Recording:
     def backward_of(self, root: Tensor) -> None:
         """Take a tensor that is gone back from for a part of the loss."""
         if self._is_open and root.numel() == 1:
-            self._step.losses.append(self._unscaled(root.detach()).reshape(()))
+            self._step.losses.append(self._unscaled(root).reshape(()))
 
     def _accumulated(self, path: str, w: Tensor) -> None:
-        self._step.raw[path] = self._unscaled(w.grad.detach())
+        self._step.raw[path] = self._unscaled(w.grad)
 
     def _unscaled(self, tensor: Tensor) -> Tensor:
         """Copy a tensor, without the factor of a scaler of gradients."""
+        tensor = tensor.detach()
         return tensor.clone() if self.scaler is None else tensor / self.scaler.get_scale()
 
     # ------------------------------------------------------------ the update
@@ -228,6 +246,7 @@ class Recording:
         rest, kwargs = ([followed], kwargs) if rest else (rest, kwargs | {"closure": followed})
         return (optimizer, *rest), kwargs
 
+    @torch.no_grad()
     def _take(self) -> None:
         """Copy the gradients, the state and the learning rates."""
         step, paths = self._step, self._paths.items()
@@ -236,7 +255,12 @@ class Recording:
         step.used = {
             path: _copied(w.grad, step.raw.get(path)) for w, path in paths if w.grad is not None
         }
-        step.state_before = self._state()
+        now = self._parameters(step.before)
+        self._changed(step.before, now, "between the forward pass and the update")
+        if self.steps and self._versions() == self._left:
+            step.state_before = self.steps[-1].state_after
+        else:
+            step.state_before = self._state()
         step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _after_update(self, *_: Any) -> None:
@@ -244,25 +268,66 @@ class Recording:
         step = self._step
         step.passes = [one for one in step.passes if one.is_used]
         step.after, step.state_after = self._parameters(), self._state()
+        self._left = self._versions()
+        self._odd_passes(step.passes)
         self.steps.append(step)
         self._step, self._loose = Step(), None
 
-    def _parameters(self) -> Tensors:
-        left = self.steps[-1].after if self.steps else {}
-        return {path: _copied(w, left.get(path)) for w, path in self._paths.items()}
+    @torch.no_grad()
+    def _parameters(self, earlier: Tensors | None = None) -> Tensors:
+        """Copy the parameters by path; those that are as in an earlier copy are taken from there."""
+        return {path: _copied(w, (earlier or {}).get(path)) for w, path in self._paths.items()}
 
-    def _state(self) -> dict[str, dict[str, Tensor]]:
-        """Copy what the optimizer remembers of each parameter of the model."""
-        left = self.steps[-1].state_after if self.steps else {}
-        return {
-            path: {
-                name: _copied(one, left.get(path, {}).get(name))
-                for name, one in self.optimizer.state[w].items()
-                if isinstance(one, Tensor)
-            }
-            for w, path in self._paths.items()
-            if w in self.optimizer.state
-        }
+    @torch.no_grad()
+    def _state(self) -> States:
+        """Copy what the optimizer remembers of each parameter of the model, but for counts."""
+        found: States = {}
+        for path, name, one in self._remembered():
+            found.setdefault(path, {})[name] = one.clone()
+        return found
+
+    def _remembered(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Yield path, name and tensor of what the optimizer remembers."""
+        for w, path in self._paths.items():
+            for name, one in self.optimizer.state[w].items() if w in self.optimizer.state else ():
+                if isinstance(one, Tensor) and name not in COUNTS:
+                    yield path, name, one
+
+    def _versions(self) -> list[tuple[int, int]]:
+        """Tell which tensors the state consists of, and how often each has been written into."""
+        return [(id(one), one._version) for _, _, one in self._remembered()]  # noqa: SLF001
+
+    # ------------------------------------------------------------ what is odd
+
+    def _note(self, words: str) -> None:
+        self.notes.setdefault(words, len(self.steps))
+
+    def _changed(self, before: Tensors, now: Tensors, when: str) -> None:
+        """Note a parameter that something else than the update has changed."""
+        for path, w in before.items():
+            if now[path] is not w:
+                why = "another optimizer, an assignment, or a backward pass that updates"
+                self._note(f"something changed {path} {when}: {why}")
+                return
+
+    def _changed_in_place(self, here: Pass, module: nn.Module, args: tuple, value: Any) -> None:
+        """Note a value that is not what it was when the next module takes it."""
+        for x in args:
+            known, version, call = here.left.get(id(x), (None, 0, None))
+            if known and known() is x and x is not value and x._version != version:  # noqa: SLF001
+                self._note(f"the value of {call} was changed in place, as through a view")
+
+    def _odd_passes(self, passes: list[Pass]) -> None:
+        """Note dropouts in eval mode, values that nothing came back to, and unequal passes."""
+        sizes = [len(one.calls[0].value) for one in passes if one.calls]
+        if len({*sizes}) > 1:
+            mean = "a mean of their means is not the mean of all"
+            self._note(f"the step has forward passes of {sizes} samples: {mean}")
+        for call in (call for one in passes for call in one.calls):
+            if call.cotangent is None:
+                self._note(f"nothing came back to the value of {call}: is it detached?")
+            if isinstance(call.module, nn.Dropout) and call.mask is None:
+                self._note(f"{call} was in eval mode")
 
     # ------------------------------------------------------------ what was recorded
 
@@ -331,9 +396,7 @@ def _told_of_backward(tell: Callable[[Tensor], None]) -> Iterator[None]:
 
 def _copied(tensor: Tensor, earlier: Tensor | None) -> Tensor:
     """Copy a tensor, or return an earlier copy with the same numbers, which costs no memory."""
-    tensor = tensor.detach()
-    is_same = earlier is not None and earlier.shape == tensor.shape and earlier.equal(tensor)
-    return earlier if is_same else tensor.clone()
+    return earlier if earlier is not None and earlier.equal(tensor) else tensor.clone()
 
 
 def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:

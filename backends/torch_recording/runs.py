@@ -192,7 +192,7 @@ def _of_step(
     }.items():
         if all(calls):
             values[name] = _of_samples([call.value for call in calls], problem.shapes[name])
-        if all(calls) and all(name != "input" or call.cotangent is not None for call in calls):
+        if all(calls) and all(call.is_watched for call in calls):
             found = [_or_zeros(call.cotangent, call.value) for call in calls]
             cotangents[name] = _of_samples(found, problem.shapes[name])
     gradients = (step.used | step.raw) if problem.clip else step.used
@@ -268,7 +268,8 @@ def _finals(run: Recording, problem: Problem, layers: Mapping[str, int]) -> dict
         with suppress(Exception), torch.no_grad():  # a model of something else than one tensor
             output = torch.func.functional_call(run.model.eval(), run.steps[-1].after, (x,))
             found = {"input": x} | {name: calls[place] for name, place in layers.items()}
-            loss = None if run.loss is None else run.loss(output, _targets(problem).to(device))
+            judged = run.loss is not None and not problem.penalties
+            loss = None if not judged else run.loss(output, _targets(problem).to(device))
     finally:
         for hook in hooks:
             hook.remove()
