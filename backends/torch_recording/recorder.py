@@ -8,10 +8,10 @@ a step. Within a pass every call of a module without children is recorded in its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import cached_property, partial, wraps
 from typing import Any
 from unittest.mock import patch
 from weakref import ref
@@ -19,9 +19,35 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-Tensors = dict[str, Tensor]
-States = dict[str, Tensors]
 COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
+
+
+class Copies(Mapping[str, Tensor]):
+    """Copies of named tensors of one dtype, side by side in one: quick to make and to compare."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self.shapes = {name: one.shape for name, one in tensors.items()}
+        flat = [one.detach().reshape(-1) for one in tensors.values()]
+        self.flat = torch.cat(flat) if flat else torch.empty(0)
+
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        parts = self.flat.split([shape.numel() for shape in self.shapes.values()])
+        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def or_earlier(self, earlier: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return an earlier copy with the same numbers in its place, which saves memory."""
+        is_same = isinstance(earlier, Copies) and self.flat.equal(earlier.flat)
+        return earlier if is_same else self
 
 
 @dataclass(slots=True)
@@ -55,7 +81,7 @@ class Pass:
 
 @dataclass(slots=True)
 class Step:
-    """What was there up to one update, and behind it; tensors by path, states by path and name.
+    """What was there up to one update, and behind it; tensors by path, states by `NAME/PATH`.
 
     Attributes:
         passes: the forward passes, in order.
@@ -69,12 +95,12 @@ class Step:
 
     passes: list[Pass] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
-    before: Tensors = field(default_factory=dict)
-    raw: Tensors = field(default_factory=dict)
-    used: Tensors = field(default_factory=dict)
-    after: Tensors = field(default_factory=dict)
-    state_before: States = field(default_factory=dict)
-    state_after: States = field(default_factory=dict)
+    before: Mapping[str, Tensor] = field(default_factory=dict)
+    raw: dict[str, Tensor] = field(default_factory=dict)
+    used: Mapping[str, Tensor] = field(default_factory=dict)
+    after: Mapping[str, Tensor] = field(default_factory=dict)
+    state_before: Mapping[str, Tensor] = field(default_factory=dict)
+    state_after: Mapping[str, Tensor] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
 
 
@@ -102,7 +128,6 @@ class Recording:
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
         self._scale, self._is_open = 1.0, False
-        self._left: list[tuple[int, int]] = []  # versions of the state behind the last step
         self._paths = {w: path for path, w in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -167,7 +192,7 @@ class Recording:
             self._forget_a_skipped_step()
         if not self._step.before:
             left = self.steps[-1].after if self.steps else {}
-            self._step.before = self._parameters(left)
+            self._step.before = self._parameters().or_earlier(left)
             self._changed(left, self._step.before, "between two steps")
         self._step.passes.append(Pass(seen))
         return self._step.passes[-1]
@@ -246,21 +271,14 @@ class Recording:
         rest, kwargs = ([followed], kwargs) if rest else (rest, kwargs | {"closure": followed})
         return (optimizer, *rest), kwargs
 
-    @torch.no_grad()
     def _take(self) -> None:
         """Copy the gradients, the state and the learning rates."""
         step, paths = self._step, self._paths.items()
-        if not step.before:
-            step.before = self._parameters()
-        step.used = {
-            path: _copied(w.grad, step.raw.get(path)) for w, path in paths if w.grad is not None
-        }
-        now = self._parameters(step.before)
+        now, left = self._parameters(), self.steps[-1].state_after if self.steps else {}
+        step.before = step.before or now
         self._changed(step.before, now, "between the forward pass and the update")
-        if self.steps and self._versions() == self._left:
-            step.state_before = self.steps[-1].state_after
-        else:
-            step.state_before = self._state()
+        step.used = Copies({path: w.grad for w, path in paths if w.grad is not None})
+        step.state_before = self._state().or_earlier(left)
         step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _after_update(self, *_: Any) -> None:
@@ -268,44 +286,36 @@ class Recording:
         step = self._step
         step.passes = [one for one in step.passes if one.is_used]
         step.after, step.state_after = self._parameters(), self._state()
-        self._left = self._versions()
         self._odd_passes(step.passes)
         self.steps.append(step)
         self._step, self._loose = Step(), None
 
-    @torch.no_grad()
-    def _parameters(self, earlier: Tensors | None = None) -> Tensors:
-        """Copy the parameters by path; those that are as in an earlier copy are taken from there."""
-        return {path: _copied(w, (earlier or {}).get(path)) for w, path in self._paths.items()}
+    def _parameters(self) -> Copies:
+        return Copies({path: w for w, path in self._paths.items()})
 
-    @torch.no_grad()
-    def _state(self) -> States:
+    def _state(self) -> Copies:
         """Copy what the optimizer remembers of each parameter of the model, but for counts."""
-        found: States = {}
-        for path, name, one in self._remembered():
-            found.setdefault(path, {})[name] = one.clone()
-        return found
-
-    def _remembered(self) -> Iterator[tuple[str, str, Tensor]]:
-        """Yield path, name and tensor of what the optimizer remembers."""
-        for w, path in self._paths.items():
-            for name, one in self.optimizer.state[w].items() if w in self.optimizer.state else ():
-                if isinstance(one, Tensor) and name not in COUNTS:
-                    yield path, name, one
-
-    def _versions(self) -> list[tuple[int, int]]:
-        """Tell which tensors the state consists of, and how often each has been written into."""
-        return [(id(one), one._version) for _, _, one in self._remembered()]  # noqa: SLF001
+        state = self.optimizer.state
+        return Copies(
+            {
+                f"{name}/{path}": one.to(w.device)
+                for w, path in self._paths.items()
+                for name, one in (state[w].items() if w in state else ())
+                if isinstance(one, Tensor) and name not in COUNTS
+            }
+        )
 
     # ------------------------------------------------------------ what is odd
 
     def _note(self, words: str) -> None:
         self.notes.setdefault(words, len(self.steps))
 
-    def _changed(self, before: Tensors, now: Tensors, when: str) -> None:
+    def _changed(self, before: Mapping, now: Copies, when: str) -> None:
         """Note a parameter that something else than the update has changed."""
+        if now.or_earlier(before) is before:
+            return
         for path, w in before.items():
-            if now[path] is not w:
+            if not now[path].equal(w):
                 why = "another optimizer, an assignment, or a backward pass that updates"
                 self._note(f"something changed {path} {when}: {why}")
                 return
@@ -392,11 +402,6 @@ def _told_of_backward(tell: Callable[[Tensor], None]) -> Iterator[None]:
 
     with patch.object(torch.Tensor, "backward", told):
         yield
-
-
-def _copied(tensor: Tensor, earlier: Tensor | None) -> Tensor:
-    """Copy a tensor, or return an earlier copy with the same numbers, which costs no memory."""
-    return earlier if earlier is not None and earlier.equal(tensor) else tensor.clone()
 
 
 def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:

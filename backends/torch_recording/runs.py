@@ -195,7 +195,7 @@ def _of_step(
         if all(calls) and all(call.is_watched for call in calls):
             found = [_or_zeros(call.cotangent, call.value) for call in calls]
             cotangents[name] = _of_samples(found, problem.shapes[name])
-    gradients = (step.used | step.raw) if problem.clip else step.used
+    gradients = {**step.used, **(step.raw if problem.clip else {})}
     of = partial(_of_parameters, places)
     return {
         "values": values,
@@ -231,7 +231,7 @@ def _of_parameters(places: Mapping[str, Place], tensor_of: Callable, paths) -> A
 
 
 def _states(
-    state: Mapping[str, Mapping[str, Tensor]], step: Step, problem: Problem, places: Mapping[str, Place]
+    state: Mapping[str, Tensor], step: Step, problem: Problem, places: Mapping[str, Place]
 ) -> Arrays:
     """Return what the optimizer remembers by `NAME/PARAMETER`; torch makes it at the first step."""
     found = {}
@@ -239,7 +239,7 @@ def _states(
 
         def one(path: str, name: str = name, start: float = start) -> Tensor:
             w = step.before[path]
-            there = state.get(path, {}).get(STATE.get(name, name), torch.tensor(start))
+            there = state.get(f"{STATE.get(name, name)}/{path}", torch.tensor(start))
             return there.to(w).expand_as(w)
 
         arrays = _of_parameters(places, one, problem.trained)
@@ -266,7 +266,7 @@ def _finals(run: Recording, problem: Problem, layers: Mapping[str, int]) -> dict
     x, found = to_tensor(problem.inputs).to(device), {}
     try:
         with suppress(Exception), torch.no_grad():  # a model of something else than one tensor
-            output = torch.func.functional_call(run.model.eval(), run.steps[-1].after, (x,))
+            output = torch.func.functional_call(run.model.eval(), dict(run.steps[-1].after), (x,))
             found = {"input": x} | {name: calls[place] for name, place in layers.items()}
             judged = run.loss is not None and not problem.penalties
             loss = None if not judged else run.loss(output, _targets(problem).to(device))
