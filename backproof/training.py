@@ -15,9 +15,7 @@ from backproof.certify import NotCertified
 from backproof.report.judging.judge import Judgement, judge
 
 
-def certify_run(
-    run: Any, case: str | Path, names: Mapping[str, str] | None = None
-) -> Judgement:
+def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = None) -> Judgement:
     """Judge every number of a recorded training loop.
 
     Args:

@@ -40,7 +40,9 @@ class LightningRecorder(_base()):  # type: ignore[misc]  # it is known when it i
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Hook the model and its optimizer."""
         if len(trainer.optimizers) != 1:
-            raise ValueError(f"one optimizer is recorded; the trainer has {len(trainer.optimizers)}")
+            raise ValueError(
+                f"one optimizer is recorded; the trainer has {len(trainer.optimizers)}"
+            )
         (optimizer,) = trainer.optimizers
         schedulers = [one.scheduler for one in getattr(trainer, "lr_scheduler_configs", ())]
         scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
@@ -48,10 +50,10 @@ class LightningRecorder(_base()):  # type: ignore[misc]  # it is known when it i
         self.run = Recording(model, optimizer, scheduler, scaler, self.loss)
         self._hooks.enter_context(self.run.hooked())
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """Remove every hook."""
         self._hooks.close()
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Remove every hook, whatever went wrong."""
         self._hooks.close()

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, partial, wraps
+from functools import partial, wraps
 from typing import Any
 from unittest.mock import patch
 from weakref import ref
@@ -19,111 +18,19 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
+from backproof.backends.torch_recording import runs
+from backproof.backends.torch_recording.steps import Call, Copies, Loop, Pass, Step
+
 COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
 
 
-class Copies(Mapping[str, Tensor]):
-    """Copies of named tensors of one dtype, side by side in one: quick to make and to compare."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]):
-        self.shapes = {name: one.shape for name, one in tensors.items()}
-        flat = [one.detach().reshape(-1) for one in tensors.values()]
-        self.flat = torch.cat(flat) if flat else torch.empty(0)
-
-    @cached_property
-    def _tensors(self) -> dict[str, Tensor]:
-        parts = self.flat.split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def or_earlier(self, earlier: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return an earlier copy with the same numbers in its place, which saves memory."""
-        is_same = isinstance(earlier, Copies) and self.flat.equal(earlier.flat)
-        return earlier if is_same else self
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of a module: its path, itself, its value, and the cotangent that came back.
-
-    `mask` is what a dropout has drawn, 0 and 1; None of other modules, and of one in eval mode.
-    `is_watched` tells whether a cotangent that is None is 0: nothing came back.
-    """
-
-    path: str
-    module: nn.Module
-    value: Tensor
-    cotangent: Tensor | None = None
-    mask: Tensor | None = None
-    is_watched: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.path or 'the model'} ({type(self.module).__name__})"
-
-
-@dataclass(slots=True)
-class Pass:
-    """One forward pass: what the model saw, as a call of the path `input`, and its calls."""
-
-    seen: Call | None
-    calls: list[Call] = field(default_factory=list)
-    is_used: bool = False  # a derivative came back through it
-    left: dict[int, tuple[Any, int, Call]] = field(default_factory=dict)  # values as they were
-
-
-@dataclass(slots=True)
-class Step:
-    """What was there up to one update, and behind it; tensors by path, states by `NAME/PATH`.
-
-    Attributes:
-        passes: the forward passes, in order.
-        losses: what backward was called on.
-        before, after: the parameters at the first forward pass, and after the update.
-        raw: gradients as the last backward pass left them.
-        used: gradients as the optimizer saw them, clipped for example.
-        state_before, state_after: what the optimizer remembers.
-        rates: the learning rate of every parameter group.
-    """
-
-    passes: list[Pass] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
-    before: Mapping[str, Tensor] = field(default_factory=dict)
-    raw: dict[str, Tensor] = field(default_factory=dict)
-    used: Mapping[str, Tensor] = field(default_factory=dict)
-    after: Mapping[str, Tensor] = field(default_factory=dict)
-    state_before: Mapping[str, Tensor] = field(default_factory=dict)
-    state_after: Mapping[str, Tensor] = field(default_factory=dict)
-    rates: list[float] = field(default_factory=list)
-
-
-class Recording:
-    """A loop as it was recorded, step by step; `certify_run` judges it.
-
-    Attributes:
-        model, optimizer, scheduler, scaler: those of the loop.
-        loss: a function of outputs and targets, or None: with it the loss of all samples at the
-            final parameters is judged too.
-        steps: one for each update.
-        notes: what the hooks saw that a loop rarely means, with the first step that has it.
-        seconds: wall time of the loop.
-    """
+class Recording(Loop):
+    """A loop that is recorded while `hooked` is open; `certify_run` judges it."""
 
     def __init__(self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None):
         if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
             raise ValueError("the scheduler is one of another optimizer than the one given")
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.scaler, self.loss = scaler, loss
-        self.steps: list[Step] = []
-        self.notes: dict[str, int] = {}
-        self.seconds = 0.0
+        super().__init__(model, optimizer, scheduler, scaler, loss)
         self._step = Step()
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
@@ -192,8 +99,9 @@ class Recording:
             self._forget_a_skipped_step()
         if not self._step.before:
             left = self.steps[-1].after if self.steps else {}
-            self._step.before = self._parameters().or_earlier(left)
-            self._changed(left, self._step.before, "between two steps")
+            now = self._parameters()
+            self._step.before = now.or_earlier(left)
+            self._changed(left, now, "between two steps")
         self._step.passes.append(Pass(seen))
         return self._step.passes[-1]
 
@@ -213,7 +121,7 @@ class Recording:
             seen = None if x is None else Call("input", self.model, x, is_watched=False)
             self._loose = self._begun(seen)
         here = self._pass or self._loose
-        self._changed_in_place(here, module, args, value)
+        self._changed_in_place(here, args, value)
         is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
         if is_same and torch.is_grad_enabled():
             value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
@@ -320,7 +228,7 @@ class Recording:
                 self._note(f"something changed {path} {when}: {why}")
                 return
 
-    def _changed_in_place(self, here: Pass, module: nn.Module, args: tuple, value: Any) -> None:
+    def _changed_in_place(self, here: Pass, args: tuple, value: Any) -> None:
         """Note a value that is not what it was when the next module takes it."""
         for x in args:
             known, version, call = here.left.get(id(x), (None, 0, None))
@@ -347,15 +255,11 @@ class Recording:
         Raises:
             NotTheCase: if it can't be one.
         """
-        from backproof.backends.torch_recording.runs import trajectory_of
-
-        return trajectory_of(self, problem, names or {})
+        return runs.trajectory_of(self, problem, names or {})
 
     def of(self, case, names):
         """Return the problem of a case that was read, with the masks drawn, and the trajectory."""
-        from backproof.backends.torch_recording.runs import problem_of
-
-        problem = problem_of(self, case, names)
+        problem = runs.problem_of(self, case, names)
         return problem, self.trajectory(problem, names)
 
     def save(self, path, case, names=None) -> None:
@@ -369,13 +273,11 @@ class Recording:
         Raises:
             NotTheCase: if it can't be a run of this case.
         """
-        from backproof.backends.torch_recording.runs import save
-
-        save(self, path, case, names or {})
+        runs.save(self, path, case, names or {})
 
 
 def record(model, optimizer, scheduler=None, scaler=None, loss=None):
-    """Record every step of the training loop in the body of `with record(...) as run:`.
+    """Record every step of the training loop in the body of a `with`.
 
     Args:
         model: the module that the loop calls.

@@ -86,16 +86,16 @@ def _samples(scene: Scene) -> str:
 def _as_a_line(scene: Scene, seen: np.ndarray, desired: np.ndarray) -> str:
     """Say that every element has been scaled and shifted; and whether that is new to the data."""
     factor = (seen * desired).sum() / (np.square(desired).sum() or 1)
-    close = {"rtol": 64 * scene.precision.u, "atol": 0}
+    rtol = 64 * scene.precision.u
     words = f"{factor:.6g} times what is right" if factor != 1 else ""
-    if not np.allclose(seen, factor * desired, **close):
+    if not np.allclose(seen, factor * desired, rtol, 0):
         spread = np.square(desired - desired.mean()).sum()
         if not spread:
             return ""
         factor = ((seen - seen.mean()) * (desired - desired.mean())).sum() / spread
         shift = seen.mean() - factor * desired.mean()
-        close["atol"] = 64 * scene.precision.u * np.abs(desired).max()
-        if desired.size < digits.ENOUGH or not np.allclose(seen, factor * desired + shift, **close):
+        line, atol = factor * desired + shift, rtol * np.abs(desired).max()
+        if desired.size < digits.ENOUGH or not np.allclose(seen, line, rtol, atol):
             return ""
         times = "" if np.isclose(factor, 1) else f"{factor:.6g} times "
         words = f"{times}what is right, {shift:+.6g}"
