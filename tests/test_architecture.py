@@ -20,6 +20,7 @@ SHARED = {
     "backproof.backends",
     "backproof.backends.registry",
     "backproof.backends.trajectory",
+    "backproof.backends.trajectory_files",
 }
 PACKAGES = {"torch": {"torch"}, "jax": {"jax", "optax"}}
 FRAMEWORKS = set().union(*PACKAGES.values())
@@ -72,6 +73,7 @@ def room(module: str) -> str:
 OF_BACKENDS = [module for module in MODULES if folder(module) == "backends"]
 MODES = {room(where): framework(name) for name, where in BACKENDS.items() if framework(name) in PACKAGES}
 MODES |= {"torch_function": "torch", "jax_function": "jax"}  # which call a function of somebody's, and no backend
+MODES["torch_recording"] = "torch"  # loops of others, recorded
 
 
 def framework_of(module: str) -> str:

@@ -1,0 +1,329 @@
+"""Records an ordinary training loop in PyTorch, by hooks alone: nothing of the loop is changed.
+
+A *step* is what lies between two updates: one forward pass or several (gradient accumulation), each
+with a backward pass. A forward pass that nobody goes back through, as in an evaluation, is none of
+a step. Within a pass every call of a module without children is recorded in its order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import Any
+from unittest.mock import patch
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+
+from backproof.backends.torch_recording import runs
+from backproof.backends.torch_recording.steps import Call, Copies, Loop, Pass, Step
+
+COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
+
+
+class Recording(Loop):
+    """A loop that is recorded while `hooked` is open; `certify_run` judges it."""
+
+    def __init__(self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None):
+        if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
+            raise ValueError("the scheduler is one of another optimizer than the one given")
+        super().__init__(model, optimizer, scheduler, scaler, loss)
+        self._step = Step()
+        self._pass: Pass | None = None  # the forward pass of the model that is under way
+        self._loose: Pass | None = None  # calls of modules outside of one
+        self._scale, self._is_open = 1.0, False
+        self._versions: dict[str, list] = {}  # of what was copied last
+        self._paths = {w: path for path, w in model.named_parameters()}
+
+    def __repr__(self) -> str:
+        return f"a recording of {len(self.steps)} steps of {type(self.model).__name__}"
+
+    # ------------------------------------------------------------ hooks
+
+    @contextmanager
+    def hooked(self) -> Iterator[Recording]:
+        """Record what happens meanwhile; every hook is gone at the end, however it comes."""
+        start = time.perf_counter()
+        with ExitStack() as hooks:
+            for handle in self._hooks():
+                hooks.callback(handle.remove)
+            hooks.enter_context(_told_of_backward(self._went_back))
+            self._is_open = True
+            try:
+                yield self
+            finally:
+                self._is_open, self._step, self._pass, self._loose = False, Step(), None, None
+                self.seconds += time.perf_counter() - start
+
+    def _hooks(self) -> Iterator[Any]:
+        """Hook everything, and yield the handles."""
+        yield self.model.register_forward_pre_hook(self._enter, with_kwargs=True)
+        for path, module in self.model.named_modules():
+            if not any(True for _ in module.children()):
+                yield module.register_forward_hook(partial(self._call, path))
+        yield self.model.register_forward_hook(self._leave, always_call=True)
+        yield self.optimizer.register_step_pre_hook(self._before_update)
+        yield self.optimizer.register_step_post_hook(self._after_update)
+
+    # ------------------------------------------------------------ the forward pass
+
+    def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Begin a forward pass, whose input gets a derivative."""
+        if not torch.is_grad_enabled():
+            return None
+        seen, given = None, [*args, *kwargs.values()]
+        place = next((at for at, one in enumerate(given) if isinstance(one, Tensor)), None)
+        if place is not None:
+            x = given[place]
+            if x.is_floating_point() and not x.requires_grad:
+                x = given[place] = x.detach().requires_grad_()
+            seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
+        self._pass = self._begun(seen)
+        if seen and x.requires_grad:
+            self._watch(x, seen, self._pass)
+        return tuple(given[: len(args)]), dict(zip(kwargs, given[len(args) :], strict=True))
+
+    def _begun(self, seen: Call | None) -> Pass:
+        """Add a forward pass to the step; before the first one the parameters are copied."""
+        if self.scaler is not None:
+            self._forget_a_skipped_step()
+        if not self._step.before:
+            left = self.steps[-1].after if self.steps else {}
+            now = self._parameters()
+            self._step.before = now.or_earlier(left)
+            self._changed(left, now, "between two steps")
+            self._versions["parameters"] = _versions(self._paths)
+        self._step.passes.append(Pass(seen))
+        return self._step.passes[-1]
+
+    def _forget_a_skipped_step(self) -> None:
+        """Begin anew where the scaler has left a step out, whose gradients were infinite."""
+        scale = self.scaler.get_scale()
+        if scale < self._scale:
+            self._step = Step()
+        self._scale = scale
+
+    def _call(self, path: str, module: nn.Module, args: tuple, value: Any) -> Tensor | None:
+        """Record the value of a module, and look out for its cotangent."""
+        if not isinstance(value, Tensor) or not (self._pass or torch.is_grad_enabled()):
+            return None
+        if self._pass is None and self._loose is None:
+            x = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
+            seen = None if x is None else Call("input", self.model, x, is_watched=False)
+            self._loose = self._begun(seen)
+        here = self._pass or self._loose
+        self._changed_in_place(here, args, value)
+        is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
+        if is_same and torch.is_grad_enabled():
+            value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
+        call = Call(path, module, value.detach().clone(), mask=_mask(module, args, value))
+        here.calls.append(call)
+        here.left[id(value)] = ref(value), value._version, call  # noqa: SLF001, it has no other name
+        if value.requires_grad:
+            self._watch(value, call, here)
+        return value
+
+    def _watch(self, value: Tensor, call: Call, where: Pass) -> None:
+        """Add up what comes back to a value."""
+
+        def came_back(cotangent: Tensor) -> None:
+            if self._is_open:
+                where.is_used, self._loose = True, None
+                new = cotangent.detach() if self.scaler is None else self._unscaled(cotangent)
+                call.cotangent = new if call.cotangent is None else call.cotangent + new
+
+        value.register_hook(came_back)
+
+    def _leave(self, *_: Any) -> None:
+        self._pass = None
+
+    # ------------------------------------------------------------ the backward pass
+
+    def _went_back(self, roots: Tensor | Sequence[Tensor]) -> None:
+        """Take what was gone back from for a part of the loss, and the gradients that it left."""
+        for root in (roots,) if isinstance(roots, Tensor) else roots:
+            if root.numel() == 1:
+                self._step.losses.append(self._unscaled(root))
+        gradients = self._gradients()
+        self._versions["gradients"] = _versions(gradients.values())
+        if self.scaler is not None:
+            gradients = {path: self._unscaled(gradient) for path, gradient in gradients.items()}
+        self._step.raw = Copies(gradients)
+
+    def _gradients(self) -> dict[str, Tensor]:
+        return {path: w.grad for w, path in self._paths.items() if w.grad is not None}
+
+    def _unscaled(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor, without the factor of a scaler of gradients."""
+        tensor = tensor.detach()
+        return tensor.clone() if self.scaler is None else tensor / self.scaler.get_scale()
+
+    # ------------------------------------------------------------ the update
+
+    def _before_update(self, _: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Take what the update is made of; of a closure behind it, which makes the gradients."""
+        optimizer, *rest = args
+        closure = rest[0] if rest else kwargs.get("closure")
+        if closure is None:
+            self._take()
+            return None
+
+        def followed() -> Any:
+            found = closure()
+            self._take()
+            return found
+
+        rest, kwargs = ([followed], kwargs) if rest else (rest, kwargs | {"closure": followed})
+        return (optimizer, *rest), kwargs
+
+    def _take(self) -> None:
+        """Keep the gradients, the state and the learning rates; what nobody wrote into is there."""
+        step = self._step
+        if not step.before:
+            step.before = self._parameters()
+        elif self._versions["parameters"] != _versions(self._paths):
+            self._changed(
+                step.before, self._parameters(), "between the forward pass and the update"
+            )
+        gradients = self._gradients()
+        is_raw = self._versions.get("gradients") == _versions(gradients.values())
+        step.used = step.raw if is_raw and self.scaler is None else Copies(gradients)
+        state = self._remembered()
+        is_left = self.steps and self._versions.get("state") == _versions(state.values())
+        step.state_before = self.steps[-1].state_after if is_left else Copies(state)
+        step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _after_update(self, *_: Any) -> None:
+        """Finish the step, without the forward passes that nobody went back through."""
+        step = self._step
+        step.passes = [one for one in step.passes if one.is_used]
+        state = self._remembered()
+        step.after, step.state_after = self._parameters(), Copies(state)
+        self._versions = {"state": _versions(state.values())}
+        self._odd_passes(step.passes)
+        self.steps.append(step)
+        self._step, self._loose = Step(), None
+
+    def _parameters(self) -> Copies:
+        return Copies({path: w for w, path in self._paths.items()})
+
+    def _remembered(self) -> dict[str, Tensor]:
+        """Return what the optimizer remembers of each parameter of the model, but for counts."""
+        state = self.optimizer.state
+        return {
+            f"{name}/{path}": one
+            for w, path in self._paths.items()
+            for name, one in (state[w].items() if w in state else ())
+            if isinstance(one, Tensor) and name not in COUNTS
+        }
+
+    # ------------------------------------------------------------ what is odd
+
+    def _note(self, words: str) -> None:
+        self.notes.setdefault(words, len(self.steps))
+
+    def _changed(self, before: Mapping, now: Copies, when: str) -> None:
+        """Note a parameter that something else than the update has changed."""
+        if now.or_earlier(before) is before:
+            return
+        for path, w in before.items():
+            if not now[path].equal(w):
+                why = "another optimizer, an assignment, or a backward pass that updates"
+                self._note(f"something changed {path} {when}: {why}")
+                return
+
+    def _changed_in_place(self, here: Pass, args: tuple, value: Any) -> None:
+        """Note a value that is not what it was when the next module takes it."""
+        for x in args:
+            known, version, call = here.left.get(id(x), (None, 0, None))
+            if known and known() is x and x is not value and x._version != version:  # noqa: SLF001
+                self._note(f"the value of {call} was changed in place, as through a view")
+
+    def _odd_passes(self, passes: list[Pass]) -> None:
+        """Note dropouts in eval mode, values that nothing came back to, and unequal passes."""
+        sizes = [len(one.calls[0].value) for one in passes if one.calls]
+        if len({*sizes}) > 1:
+            mean = "a mean of their means is not the mean of all"
+            self._note(f"the step has forward passes of {sizes} samples: {mean}")
+        for call in (call for one in passes for call in one.calls):
+            if call.cotangent is None:
+                self._note(f"nothing came back to the value of {call}: is it detached?")
+            if isinstance(call.module, nn.Dropout) and call.mask is None:
+                self._note(f"{call} was in eval mode")
+
+    # ------------------------------------------------------------ what was recorded
+
+    def trajectory(self, problem, names=None):
+        """Return the loop as the run of a problem; `runs.trajectory_of` says how.
+
+        Raises:
+            NotTheCase: if it can't be one.
+        """
+        return runs.trajectory_of(self, problem, names or {})
+
+    def of(self, case, names):
+        """Return the problem of a case that was read, with the masks drawn, and the trajectory."""
+        problem = runs.problem_of(self, case, names)
+        return problem, self.trajectory(problem, names)
+
+    def save(self, path, case, names=None) -> None:
+        """Write the loop as the run of a case, which `report --run` and `certify_run` judge.
+
+        Args:
+            path: of the file, `x.safetensors`.
+            case: the path of its YAML file.
+            names: the layers' names by module path, where neither names nor the order tell.
+
+        Raises:
+            NotTheCase: if it can't be a run of this case.
+        """
+        runs.save(self, path, case, names or {})
+
+
+def record(model, optimizer, scheduler=None, scaler=None, loss=None):
+    """Record every step of the training loop in the body of a `with`.
+
+    Args:
+        model: the module that the loop calls.
+        optimizer: of torch.optim, or of its interface; a step ends with its `step()`.
+        scheduler: of its learning rate, if there is one.
+        scaler: of gradients, a torch.amp.GradScaler, if there is one.
+        loss: a function of outputs and targets; with it the final loss is judged too.
+
+    Returns:
+        A context, which gives the `Recording` for `certify_run` and removes its hooks at the end.
+    """
+    return Recording(model, optimizer, scheduler, scaler, loss).hooked()
+
+
+@contextmanager
+def _told_of_backward(tell: Callable[[Any], None]) -> Iterator[None]:
+    """Tell behind each backward pass what it began at, for which torch has no hook."""
+    backward = torch.autograd.backward  # `Tensor.backward` calls it as well
+
+    @wraps(backward)
+    def told(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        backward(tensors, *args, **kwargs)
+        tell(tensors)
+
+    with patch.object(torch.autograd, "backward", told):
+        yield
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Tell which tensors these are, and how often each has been written into."""
+    return [(id(one), one._version) for one in tensors]  # noqa: SLF001, it has no other name
+
+
+def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:
+    """Return what a dropout has drawn, from what its derivative remembers, or from its value."""
+    if not isinstance(module, nn.Dropout) or not module.training:
+        return None
+    saved = getattr(value.grad_fn, "_saved_other", None)
+    saved = getattr(value.grad_fn, "_saved_result1", None) if saved is None else saved
+    if isinstance(saved, Tensor) and saved.shape == value.shape:
+        return (saved != 0).detach()
+    return ((value != 0) | (args[0] == 0)).detach()
