@@ -37,7 +37,7 @@ class Call:
 
 @dataclass
 class Step:
-    """What one update was made of, by path: `Dense_0.kernel`; states by the path of their leaves."""
+    """What one update was made of, by path, `Dense_0.kernel`; states by that of their leaves."""
 
     gradients: Named
     before: Named
@@ -86,7 +86,7 @@ _tapped.defvjp(_forward, _backward)
 
 @cache
 def _host(function: Callable, *arguments: Any) -> Callable:
-    """Return a call from the device to here: the same one each time, or it would be compiled anew."""
+    """Return a call from the device to here, the same each time: another is compiled anew."""
     return partial(function, *arguments)
 
 
@@ -157,11 +157,13 @@ class Recording:
         """Record one update that no optimizer of optax makes; also inside of `jit` and `scan`.
 
         Args:
-            before, after: the parameters around the update, a tree.
+            before: the parameters before the update, a tree.
             gradients: a tree like it.
+            after: the parameters behind it, likewise.
             loss: of the batch; or tap it.
-            state_before, state_after: what is remembered, by the case's name or optax' in a tree
-                like the parameters': `{"velocity": {...}}`.
+            state_before: what is remembered before, by the case's name or optax', in trees like
+                that of the parameters: `{"velocity": {...}}`.
+            state_after: what is remembered behind it, likewise.
         """
         self._look_at(before)
         trees = gradients, before, state_before, after, state_after, loss
@@ -231,7 +233,7 @@ class Recording:
 
 @contextmanager
 def record_jax() -> Iterator[Recording]:
-    """Record every step of the training loop in the body of `with record_jax() as run:`.
+    """Record every step of the training loop in the body of a `with`.
 
     What was compiled before is compiled anew inside, with the taps, and again behind it, without.
 
@@ -251,14 +253,14 @@ def record_jax() -> Iterator[Recording]:
     run.seconds = time.perf_counter() - start
 
 
-IS_RECORDING = jax.make_user_context(False) if hasattr(jax, "make_user_context") else None  # noqa: FBT003
+IS_RECORDING = jax.make_user_context(False) if hasattr(jax, "make_user_context") else None
 
 
 @contextmanager
 def _programs_of_its_own() -> Iterator[None]:
-    """Let jit tell programs with taps from those without; older versions forget all they compiled."""
+    """Let jit tell programs with taps from those without; older versions compile all anew."""
     if IS_RECORDING is not None:
-        with IS_RECORDING(True):  # noqa: FBT003
+        with IS_RECORDING(True):
             yield
         return
     jax.clear_caches()

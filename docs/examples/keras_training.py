@@ -19,21 +19,23 @@ def record_keras(model):
     def state_of(values):
         place = {id(variable): k for k, variable in enumerate(optimizer.variables)}
         slots = {name: getattr(optimizer, f"_{slot}", []) for slot, name in states.items()}
-        return {name: {p: values[place[id(v)]] for p, v in zip(paths, slot)} for name, slot in slots.items()}
+        return {
+            name: {p: values[place[id(v)]] for p, v in zip(paths, slot, strict=False)} for name, slot in slots.items()
+        }
 
     def plain(values):
         return [ops.convert_to_numpy(value).copy() for value in values]
 
     def stateless_apply(memory, gradients, values):  # what the program that JAX compiles calls
         after, later = inner(memory, gradients, values)
-        trees = [dict(zip(paths, arrays)) for arrays in (values, gradients, after)]
+        trees = [dict(zip(paths, arrays, strict=True)) for arrays in (values, gradients, after)]
         run.step(*trees, state_before=state_of(memory), state_after=state_of(later))
         return after, later
 
     def apply(gradients, variables=None):  # what a step on torch calls
         before, memory = plain(weights), state_of(plain(optimizer.variables))
         inner(gradients, variables)
-        trees = [dict(zip(paths, arrays)) for arrays in (before, plain(gradients), plain(weights))]
+        trees = [dict(zip(paths, arrays, strict=True)) for arrays in (before, plain(gradients), plain(weights))]
         run.step(*trees, state_before=memory, state_after=state_of(plain(optimizer.variables)))
 
     own = stateless_apply if keras.backend.backend() == "jax" else apply

@@ -35,7 +35,10 @@ def gradients(parameters, inputs, targets):
         loss.backward()
         found = [w.value.grad for w in net.trainable_variables]
     else:
-        loss_of = lambda weights: ops.mean((net.stateless_call(weights, [], x)[0] - t) ** 2) / 2
+
+        def loss_of(weights):
+            return ops.mean((net.stateless_call(weights, [], x)[0] - t) ** 2) / 2
+
         loss, found = jax.value_and_grad(loss_of)([w.value for w in net.trainable_variables])
     return loss, dict(zip(parameters, found, strict=True))
 
@@ -67,7 +70,7 @@ def outcome(verb, case, thing):
 
 
 if __name__ == "__main__":
-    checks = {case: gradients for case in ("mlp_float32", "nesterov")} | {case: update for case in ("adam_hat", "adam")}
+    checks = {"mlp_float32": gradients, "nesterov": gradients, "adam_hat": update, "adam": update}
     found = {case: outcome(backproof.certify_case, case, function) for case, function in checks.items()}
     run = train_on_batch()
     found |= {f"run {case}": outcome(backproof.certify_run, f"{case}.yaml", run) for case in ("adam_hat", "adam")}

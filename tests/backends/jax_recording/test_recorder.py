@@ -166,7 +166,7 @@ def test_a_wrong_cotangent_between_two_taps_is_located():
 
 
 def test_a_wrong_rate_is_an_update():
-    with pytest.raises(backproof.NotCertified, match="step 0, update of hidden.weight"):
+    with pytest.raises(backproof.NotCertified, match=r"step 0, update of hidden\.weight"):
         backproof.certify_run(loops.train(rate=0.0100001), loops.CASE)
 
 
