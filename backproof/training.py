@@ -15,9 +15,7 @@ from backproof.certify import NotCertified
 from backproof.report.judging.judge import Judgement, judge
 
 
-def certify_run(
-    run: Any, case: str | Path, names: Mapping[str, str] | None = None
-) -> Judgement:
+def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = None) -> Judgement:
     """Judge every number of a recorded training loop.
 
     Args:
@@ -38,9 +36,17 @@ def certify_run(
         raise NotCertified(f"{read.name}: {reason}") from None
     judgement = judge(problem, trajectory)
     if judgement.verdict != "certified":
-        told = f"{judgement.verdict}\n  {judgement.message}"
+        seen = _seen(run, judgement)
+        told = f"{judgement.verdict}\n  {judgement.message}{seen}"
         raise NotCertified(f"{read.name} {problem.dtype}: {told}")
     return judgement
+
+
+def _seen(run: Any, judgement: Judgement) -> str:
+    """Return what the hooks saw up to the step that is told, on lines of its own."""
+    last = judgement.where.step if judgement.where else 0
+    notes = getattr(run, "notes", {}).items()
+    return "".join(f"\n  step {step}: {words}" for words, step in notes if step <= last)
 
 
 def _in_file(path: str | Path, case: Case) -> tuple[Problem, Trajectory]:

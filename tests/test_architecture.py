@@ -20,6 +20,7 @@ SHARED = {
     "backproof.backends",
     "backproof.backends.registry",
     "backproof.backends.trajectory",
+    "backproof.backends.trajectory_files",
 }
 PACKAGES = {"torch": {"torch"}, "jax": {"jax", "optax"}}
 FRAMEWORKS = set().union(*PACKAGES.values())
@@ -71,6 +72,7 @@ def room(module: str) -> str:
 
 OF_BACKENDS = [module for module in MODULES if folder(module) == "backends"]
 MODES = {room(where): framework(name) for name, where in BACKENDS.items() if framework(name) in PACKAGES}
+MODES |= {"torch_recording": "torch", "jax_recording": "jax"}  # loops of others, recorded
 
 
 def framework_of(module: str) -> str:

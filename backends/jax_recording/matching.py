@@ -41,6 +41,7 @@ def places_of(
     ] = {}  # by layer of the tree, by the case's name of a parameter
     for path in shapes:
         layer, _, name = path.rpartition(".")
+        layer = layer.removeprefix("params.")  # of linen's variables
         groups.setdefault(layer, {})[ALIASES.get(name, name)] = path
     expected: dict[str, dict[str, tuple[int, ...]]] = {}
     for path, values in problem.parameters.items():

@@ -80,7 +80,7 @@ def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
 
 def _all_known(run: Recording, shapes: Mapping, problem: Problem, names: Names) -> None:
     """Raise NotTheCase where a tap, or `names`, speaks of what is not there."""
-    layers = {path.rpartition(".")[0] for path in shapes}
+    layers = {path.rpartition(".")[0].removeprefix("params.") for path in shapes}
     meant = {*problem.shapes, *problem.parameters, LOSS}
     for path, name in names.items():
         if path not in {*shapes, *layers, *run.calls}:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from backproof.backends.torch_recording.modules import PARAMETERS, row_of
-from backproof.backends.torch_recording.recorder import Call
+from backproof.backends.torch_recording.steps import Call
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 from backproof.cases.problem import Problem
 
@@ -92,7 +92,11 @@ def _in_order(free: Sequence, others: Sequence, fits: Callable) -> list[tuple]:
 
 
 def places_of(
-    model: nn.Module, calls: Sequence[Call], layers: Mapping[str, int], problem: Problem, names: Names
+    model: nn.Module,
+    calls: Sequence[Call],
+    layers: Mapping[str, int],
+    problem: Problem,
+    names: Names,
 ) -> dict[str, Place]:
     """Return by path of the case where each of its parameters stands in the model.
 
@@ -121,7 +125,7 @@ def places_of(
 
 
 def _turned(path: str, w: Tensor, shape: Shape, *, is_alone: bool) -> bool:
-    """Tell whether a parameter is transposed: (out, in) as torch.nn has it; alone only if it must be."""
+    """Tell whether a parameter is (out, in) as torch.nn has it; one alone only if it must be."""
     found = tuple(w.shape)
     if found == shape[::-1] and len(shape) == 2 and not (is_alone and found == shape):
         return True
@@ -133,7 +137,6 @@ def _turned(path: str, w: Tensor, shape: Shape, *, is_alone: bool) -> bool:
 
 def _nowhere(path: str, calls: Sequence[Call], shape: Shape) -> str:
     """Say which modules there are, where none has a parameter of the case."""
-    labels = zip(labels_of(calls), calls, strict=True)
-    there = ", ".join(f"{label or 'the model'} ({type(call.module).__name__})" for label, call in labels)
+    there = ", ".join(map(str, calls))
     say = f"say which by names={{'MODULE': {path.rpartition('.')[0]!r}}}"
     return f"no module is found that has {path} {shape}; the forward pass took {there}; {say}"

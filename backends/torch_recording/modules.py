@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Row(NamedTuple):
-    """One class: the kind of layer, its settings by attribute, and attributes that must have values.
+    """One class: the kind of layer, its settings by attribute, and what attributes must be.
 
     Attributes:
         kind: of the format.

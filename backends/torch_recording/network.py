@@ -1,4 +1,4 @@
-"""A model as a list of layers: what torch.fx finds in its `forward`, as far as the format has it."""
+"""A model as a list of layers: what torch.fx finds in `forward`, as far as the format has it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Reading:
         for node in _traced(self.model).nodes:
             self._read(node)
         if self.model is not model:
-            self.names = {"": name for name in self.names}
+            self.names = {"": "0"}
 
     def _read(self, node: fx.Node) -> None:
         """Read one operation that fx has found."""
@@ -99,7 +99,9 @@ class Reading:
 
     def _value(self, source: Any, node: fx.Node) -> str:
         if not isinstance(source, fx.Node) or source not in self._values:
-            raise NotRead(f"{_where(node)}: {_what(node)} takes {source!r}, which is no layer's value")
+            raise NotRead(
+                f"{_where(node)}: {_what(node)} takes {source!r}, which is no layer's value"
+            )
         return self._values[source]
 
     def _module(self, node: fx.Node, module: nn.Module) -> None:
@@ -148,8 +150,9 @@ class Reading:
 
     def _free(self, name: str) -> str:
         """Return a name that no layer has."""
-        taken = {*self._values.values()}
-        return next(one for one in (name, *(f"{name}_{n}" for n in range(1000))) if one not in taken)
+        while name in self._values.values():
+            name += "_"
+        return name
 
 
 def _traced(model: nn.Module) -> fx.Graph:

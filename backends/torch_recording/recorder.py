@@ -8,85 +8,29 @@ a step. Within a pass every call of a module without children is recorded in its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 from unittest.mock import patch
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
-Tensors = dict[str, Tensor]
+from backproof.backends.torch_recording import runs
+from backproof.backends.torch_recording.steps import Call, Copies, Loop, Pass, Step
+
+COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
 
 
-@dataclass(slots=True)
-class Call:
-    """One call of a module: its path, itself, its value, and the cotangent that came back.
-
-    `mask` is what a dropout has drawn, 0 and 1; None of other modules, and of one in eval mode.
-    """
-
-    path: str
-    module: nn.Module
-    value: Tensor
-    cotangent: Tensor | None = None
-    mask: Tensor | None = None
-
-
-@dataclass(slots=True)
-class Pass:
-    """One forward pass: what the model saw, as a call of the path `input`, and its calls."""
-
-    seen: Call | None
-    calls: list[Call] = field(default_factory=list)
-    is_used: bool = False  # a derivative came back through it
-
-
-@dataclass(slots=True)
-class Step:
-    """What was there up to one update, and behind it; tensors by path, states by path and name.
-
-    Attributes:
-        passes: the forward passes, in order.
-        losses: what backward was called on.
-        before, after: the parameters at the first forward pass, and after the update.
-        raw: gradients as the last backward pass left them.
-        used: gradients as the optimizer saw them, clipped for example.
-        state_before, state_after: what the optimizer remembers.
-        rates: the learning rate of every parameter group.
-    """
-
-    passes: list[Pass] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
-    before: Tensors = field(default_factory=dict)
-    raw: Tensors = field(default_factory=dict)
-    used: Tensors = field(default_factory=dict)
-    after: Tensors = field(default_factory=dict)
-    state_before: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    state_after: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    rates: list[float] = field(default_factory=list)
-
-
-class Recording:
-    """A loop as it was recorded, step by step; `certify_run` judges it.
-
-    Attributes:
-        model, optimizer, scheduler, scaler: those of the loop.
-        loss: a function of outputs and targets, or None: with it the loss of all samples at the
-            final parameters is judged too.
-        steps: one for each update.
-        seconds: wall time of the loop.
-    """
+class Recording(Loop):
+    """A loop that is recorded while `hooked` is open; `certify_run` judges it."""
 
     def __init__(self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None):
         if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
             raise ValueError("the scheduler is one of another optimizer than the one given")
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.scaler, self.loss = scaler, loss
-        self.steps: list[Step] = []
-        self.seconds = 0.0
+        super().__init__(model, optimizer, scheduler, scaler, loss)
         self._step = Step()
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
@@ -143,7 +87,7 @@ class Recording:
             x = given[place]
             if x.is_floating_point() and not x.requires_grad:
                 x = given[place] = x.detach().requires_grad_()
-            seen = Call("input", self.model, x.detach().clone())
+            seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
         self._pass = self._begun(seen)
         if seen and x.requires_grad:
             self._watch(x, seen, self._pass)
@@ -154,7 +98,10 @@ class Recording:
         if self.scaler is not None:
             self._forget_a_skipped_step()
         if not self._step.before:
-            self._step.before = self._parameters()
+            left = self.steps[-1].after if self.steps else {}
+            now = self._parameters()
+            self._step.before = now.or_earlier(left)
+            self._changed(left, now, "between two steps")
         self._step.passes.append(Pass(seen))
         return self._step.passes[-1]
 
@@ -170,14 +117,17 @@ class Recording:
         if not isinstance(value, Tensor) or not (self._pass or torch.is_grad_enabled()):
             return None
         if self._pass is None and self._loose is None:
-            seen = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
-            self._loose = self._begun(seen if seen is None else Call("input", self.model, seen))
+            x = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
+            seen = None if x is None else Call("input", self.model, x, is_watched=False)
+            self._loose = self._begun(seen)
         here = self._pass or self._loose
+        self._changed_in_place(here, args, value)
         is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
         if is_same and torch.is_grad_enabled():
             value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
         call = Call(path, module, value.detach().clone(), mask=_mask(module, args, value))
         here.calls.append(call)
+        here.left[id(value)] = ref(value), value._version, call  # noqa: SLF001, it has no other name
         if value.requires_grad:
             self._watch(value, call, here)
         return value
@@ -188,7 +138,7 @@ class Recording:
         def came_back(cotangent: Tensor) -> None:
             if self._is_open:
                 where.is_used, self._loose = True, None
-                new = self._unscaled(cotangent.detach())
+                new = cotangent.detach() if self.scaler is None else self._unscaled(cotangent)
                 call.cotangent = new if call.cotangent is None else call.cotangent + new
 
         value.register_hook(came_back)
@@ -201,13 +151,14 @@ class Recording:
     def backward_of(self, root: Tensor) -> None:
         """Take a tensor that is gone back from for a part of the loss."""
         if self._is_open and root.numel() == 1:
-            self._step.losses.append(self._unscaled(root.detach()).reshape(()))
+            self._step.losses.append(self._unscaled(root).reshape(()))
 
     def _accumulated(self, path: str, w: Tensor) -> None:
-        self._step.raw[path] = self._unscaled(w.grad.detach())
+        self._step.raw[path] = self._unscaled(w.grad)
 
     def _unscaled(self, tensor: Tensor) -> Tensor:
         """Copy a tensor, without the factor of a scaler of gradients."""
+        tensor = tensor.detach()
         return tensor.clone() if self.scaler is None else tensor / self.scaler.get_scale()
 
     # ------------------------------------------------------------ the update
@@ -231,12 +182,11 @@ class Recording:
     def _take(self) -> None:
         """Copy the gradients, the state and the learning rates."""
         step, paths = self._step, self._paths.items()
-        if not step.before:
-            step.before = self._parameters()
-        step.used = {
-            path: _copied(w.grad, step.raw.get(path)) for w, path in paths if w.grad is not None
-        }
-        step.state_before = self._state()
+        now, left = self._parameters(), self.steps[-1].state_after if self.steps else {}
+        step.before = step.before or now
+        self._changed(step.before, now, "between the forward pass and the update")
+        step.used = Copies({path: w.grad for w, path in paths if w.grad is not None})
+        step.state_before = self._state().or_earlier(left)
         step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _after_update(self, *_: Any) -> None:
@@ -244,25 +194,58 @@ class Recording:
         step = self._step
         step.passes = [one for one in step.passes if one.is_used]
         step.after, step.state_after = self._parameters(), self._state()
+        self._odd_passes(step.passes)
         self.steps.append(step)
         self._step, self._loose = Step(), None
 
-    def _parameters(self) -> Tensors:
-        left = self.steps[-1].after if self.steps else {}
-        return {path: _copied(w, left.get(path)) for w, path in self._paths.items()}
+    def _parameters(self) -> Copies:
+        return Copies({path: w for w, path in self._paths.items()})
 
-    def _state(self) -> dict[str, dict[str, Tensor]]:
-        """Copy what the optimizer remembers of each parameter of the model."""
-        left = self.steps[-1].state_after if self.steps else {}
-        return {
-            path: {
-                name: _copied(one, left.get(path, {}).get(name))
-                for name, one in self.optimizer.state[w].items()
-                if isinstance(one, Tensor)
+    def _state(self) -> Copies:
+        """Copy what the optimizer remembers of each parameter of the model, but for counts."""
+        state = self.optimizer.state
+        return Copies(
+            {
+                f"{name}/{path}": one.to(w.device)
+                for w, path in self._paths.items()
+                for name, one in (state[w].items() if w in state else ())
+                if isinstance(one, Tensor) and name not in COUNTS
             }
-            for w, path in self._paths.items()
-            if w in self.optimizer.state
-        }
+        )
+
+    # ------------------------------------------------------------ what is odd
+
+    def _note(self, words: str) -> None:
+        self.notes.setdefault(words, len(self.steps))
+
+    def _changed(self, before: Mapping, now: Copies, when: str) -> None:
+        """Note a parameter that something else than the update has changed."""
+        if now.or_earlier(before) is before:
+            return
+        for path, w in before.items():
+            if not now[path].equal(w):
+                why = "another optimizer, an assignment, or a backward pass that updates"
+                self._note(f"something changed {path} {when}: {why}")
+                return
+
+    def _changed_in_place(self, here: Pass, args: tuple, value: Any) -> None:
+        """Note a value that is not what it was when the next module takes it."""
+        for x in args:
+            known, version, call = here.left.get(id(x), (None, 0, None))
+            if known and known() is x and x is not value and x._version != version:  # noqa: SLF001
+                self._note(f"the value of {call} was changed in place, as through a view")
+
+    def _odd_passes(self, passes: list[Pass]) -> None:
+        """Note dropouts in eval mode, values that nothing came back to, and unequal passes."""
+        sizes = [len(one.calls[0].value) for one in passes if one.calls]
+        if len({*sizes}) > 1:
+            mean = "a mean of their means is not the mean of all"
+            self._note(f"the step has forward passes of {sizes} samples: {mean}")
+        for call in (call for one in passes for call in one.calls):
+            if call.cotangent is None:
+                self._note(f"nothing came back to the value of {call}: is it detached?")
+            if isinstance(call.module, nn.Dropout) and call.mask is None:
+                self._note(f"{call} was in eval mode")
 
     # ------------------------------------------------------------ what was recorded
 
@@ -272,15 +255,11 @@ class Recording:
         Raises:
             NotTheCase: if it can't be one.
         """
-        from backproof.backends.torch_recording.runs import trajectory_of
-
-        return trajectory_of(self, problem, names or {})
+        return runs.trajectory_of(self, problem, names or {})
 
     def of(self, case, names):
         """Return the problem of a case that was read, with the masks drawn, and the trajectory."""
-        from backproof.backends.torch_recording.runs import problem_of
-
-        problem = problem_of(self, case, names)
+        problem = runs.problem_of(self, case, names)
         return problem, self.trajectory(problem, names)
 
     def save(self, path, case, names=None) -> None:
@@ -294,13 +273,11 @@ class Recording:
         Raises:
             NotTheCase: if it can't be a run of this case.
         """
-        from backproof.backends.torch_recording.runs import save
-
-        save(self, path, case, names or {})
+        runs.save(self, path, case, names or {})
 
 
 def record(model, optimizer, scheduler=None, scaler=None, loss=None):
-    """Record every step of the training loop in the body of `with record(...) as run:`.
+    """Record every step of the training loop in the body of a `with`.
 
     Args:
         model: the module that the loop calls.
@@ -327,13 +304,6 @@ def _told_of_backward(tell: Callable[[Tensor], None]) -> Iterator[None]:
 
     with patch.object(torch.Tensor, "backward", told):
         yield
-
-
-def _copied(tensor: Tensor, earlier: Tensor | None) -> Tensor:
-    """Copy a tensor, or return an earlier copy with the same numbers, which costs no memory."""
-    tensor = tensor.detach()
-    is_same = earlier is not None and earlier.shape == tensor.shape and earlier.equal(tensor)
-    return earlier if is_same else tensor.clone()
 
 
 def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:

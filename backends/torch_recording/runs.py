@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backproof.backends.torch_autograd.arrays import to_array, to_tensor
 from backproof.backends.torch_autograd.optimizers import STATE
@@ -23,7 +23,7 @@ from backproof.backends.torch_recording.matching import (
     matched,
     places_of,
 )
-from backproof.backends.torch_recording.recorder import Call, Recording, Step
+from backproof.backends.torch_recording.steps import Call, Loop, Step
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
 from backproof.cases.format.schema import Case
@@ -31,7 +31,7 @@ from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 
 
-def save(run: Recording, path: str | Path, case: str | Path, names: Names) -> None:
+def save(run: Loop, path: str | Path, case: str | Path, names: Names) -> None:
     """Write a recorded loop as a run of the case, as `Recording.save` has it."""
     read = load(case)
     problem = problem_of(run, read)
@@ -41,7 +41,7 @@ def save(run: Recording, path: str | Path, case: str | Path, names: Names) -> No
     save_run(trajectory_of(run, problem, names), Path(path), problem)
 
 
-def problem_of(run: Recording, case: Case, names: Names | None = None) -> Problem:
+def problem_of(run: Loop, case: Case, names: Names | None = None) -> Problem:
     """Return the problem of a case at the dtype of the model.
 
     Masks that the case has drawn are those that the loop has drawn, where it did.
@@ -69,7 +69,7 @@ def _drawn(case: Case) -> Iterator[str]:
                 yield f"{layer.name}.{name}"
 
 
-def masks_of(run: Recording, place: int) -> list[np.ndarray | None]:
+def masks_of(run: Loop, place: int) -> list[np.ndarray | None]:
     """Return the masks, (samples, *shape), that one call has drawn at each step; None without."""
     found = []
     for step in run.steps:
@@ -79,7 +79,7 @@ def masks_of(run: Recording, place: int) -> list[np.ndarray | None]:
     return found
 
 
-def _masks_of(run: Recording, problem: Problem, names: Names, path: str) -> np.ndarray:
+def _masks_of(run: Loop, problem: Problem, names: Names, path: str) -> np.ndarray:
     """Return the masks of all steps, those of the problem where the loop has drawn none."""
     masks = np.array(problem.masks[path])
     place = matched(calls_of(run), problem, names).get(path.rpartition(".")[0])
@@ -92,7 +92,7 @@ def _masks_of(run: Recording, problem: Problem, names: Names, path: str) -> np.n
 # ---------------------------------------------------------------- the whole run
 
 
-def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
+def trajectory_of(run: Loop, problem: Problem, names: Names) -> Trajectory:
     """Return a recorded loop as the run of a problem.
 
     Args:
@@ -127,7 +127,7 @@ def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
     return of_arrays(arrays | _finals(run, problem, layers), problem, run.seconds)
 
 
-def calls_of(run: Recording) -> list[Call]:
+def calls_of(run: Loop) -> list[Call]:
     """Return the calls of a forward pass, which are the same in each.
 
     Raises:
@@ -148,7 +148,7 @@ def calls_of(run: Recording) -> list[Call]:
     return run.steps[0].passes[0].calls
 
 
-def _all_known(run: Recording, names: Names, calls: list[Call], problem: Problem) -> None:
+def _all_known(run: Loop, names: Names, calls: list[Call], problem: Problem) -> None:
     """Raise NotTheCase where `names` speaks of what is not there."""
     there = {*labels_of(calls), *(path for path, _ in run.model.named_parameters())}
     meant = {*(layer.name for layer in problem.layers), *problem.parameters}
@@ -165,7 +165,9 @@ def _same_samples(step: Step, number: int, problem: Problem) -> None:
     expected = int((problem.batches[number] >= 0).sum())
     if found != expected:
         many = f" in {len(step.passes)} forward passes" if len(step.passes) > 1 else ""
-        raise NotTheCase(f"step {number}: its batch has {expected} samples; the loop saw {found}{many}")
+        raise NotTheCase(
+            f"step {number}: its batch has {expected} samples; the loop saw {found}{many}"
+        )
 
 
 def _rate(step: Step, number: int) -> float:
@@ -173,7 +175,9 @@ def _rate(step: Step, number: int) -> float:
     rates = sorted({*step.rates})
     if len(rates) > 1:
         found = " and ".join(map(repr, rates))
-        raise NotTheCase(f"step {number}: parameter groups have the learning rates {found}; a case has one")
+        raise NotTheCase(
+            f"step {number}: parameter groups have the learning rates {found}; a case has one"
+        )
     return rates[0]
 
 
@@ -192,15 +196,17 @@ def _of_step(
     }.items():
         if all(calls):
             values[name] = _of_samples([call.value for call in calls], problem.shapes[name])
-        if all(calls) and all(name != "input" or call.cotangent is not None for call in calls):
+        if all(calls) and all(call.is_watched for call in calls):
             found = [_or_zeros(call.cotangent, call.value) for call in calls]
             cotangents[name] = _of_samples(found, problem.shapes[name])
-    gradients = (step.used | step.raw) if problem.clip else step.used
+    gradients = {**step.used, **(step.raw if problem.clip else {})}
     of = partial(_of_parameters, places)
     return {
         "values": values,
         "cotangents": cotangents,
-        "gradients": of(lambda path: _or_zeros(gradients.get(path), step.before[path]), problem.trained),
+        "gradients": of(
+            lambda path: _or_zeros(gradients.get(path), step.before[path]), problem.trained
+        ),
         "before": of(step.before.__getitem__, problem.parameters),
         "after": of(step.after.__getitem__, problem.parameters),
         "state_before": _states(step.state_before, step, problem, places),
@@ -231,7 +237,7 @@ def _of_parameters(places: Mapping[str, Place], tensor_of: Callable, paths) -> A
 
 
 def _states(
-    state: Mapping[str, Mapping[str, Tensor]], step: Step, problem: Problem, places: Mapping[str, Place]
+    state: Mapping[str, Tensor], step: Step, problem: Problem, places: Mapping[str, Place]
 ) -> Arrays:
     """Return what the optimizer remembers by `NAME/PARAMETER`; torch makes it at the first step."""
     found = {}
@@ -239,7 +245,7 @@ def _states(
 
         def one(path: str, name: str = name, start: float = start) -> Tensor:
             w = step.before[path]
-            there = state.get(path, {}).get(STATE.get(name, name), torch.tensor(start))
+            there = state.get(f"{STATE.get(name, name)}/{path}", torch.tensor(start))
             return there.to(w).expand_as(w)
 
         arrays = _of_parameters(places, one, problem.trained)
@@ -250,7 +256,7 @@ def _states(
 # ---------------------------------------------------------------- after the last step
 
 
-def _finals(run: Recording, problem: Problem, layers: Mapping[str, int]) -> dict[str, Any]:
+def _finals(run: Loop, problem: Problem, layers: Mapping[str, int]) -> dict[str, Any]:
     """Return the values and the loss of all samples at the final parameters.
 
     They are what the model itself computes in eval mode; nothing where it can't.
@@ -258,7 +264,7 @@ def _finals(run: Recording, problem: Problem, layers: Mapping[str, int]) -> dict
     modes = {module: module.training for module in run.model.modules()}
     calls: list[Tensor] = []
     hooks = [
-        module.register_forward_hook(lambda _, __, value: calls.append(value))
+        module.register_forward_hook(lambda _, __, value: calls.append(value.clone()))
         for module in run.model.modules()
         if not any(True for _ in module.children())
     ]
@@ -266,9 +272,10 @@ def _finals(run: Recording, problem: Problem, layers: Mapping[str, int]) -> dict
     x, found = to_tensor(problem.inputs).to(device), {}
     try:
         with suppress(Exception), torch.no_grad():  # a model of something else than one tensor
-            output = torch.func.functional_call(run.model.eval(), run.steps[-1].after, (x,))
+            output = torch.func.functional_call(run.model.eval(), dict(run.steps[-1].after), (x,))
             found = {"input": x} | {name: calls[place] for name, place in layers.items()}
-            loss = None if run.loss is None else run.loss(output, _targets(problem).to(device))
+            judged = run.loss is not None and not problem.penalties
+            loss = None if not judged else run.loss(output, _targets(problem).to(device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -127,7 +127,7 @@ class Arrays:
     def write(self) -> None:
         """Write those that stand beside."""
         if self.beside:
-            np.savez_compressed(self.file, **self.beside)
+            np.savez_compressed(self.file, **self.beside)  # type: ignore[arg-type]  # by name
 
 
 def case_of(training: Training, reading: Reading, arrays: Arrays) -> dict[str, Any]:
@@ -136,7 +136,9 @@ def case_of(training: Training, reading: Reading, arrays: Arrays) -> dict[str, A
     Raises:
         NotRead: if something of it has no place in the format.
     """
-    parameters = {path: _numbers(w.T if turned else w) for path, (w, turned) in reading.parameters.items()}
+    parameters = {
+        path: _numbers(w.T if turned else w) for path, (w, turned) in reading.parameters.items()
+    }
     tied = {
         path: {"parameter": owner, **({"transposed": True} if turned else {})}
         for path, owner, turned in ties_of(reading.parameters)
@@ -161,10 +163,15 @@ def case_of(training: Training, reading: Reading, arrays: Arrays) -> dict[str, A
 
 def _training(training: Training, size: int) -> dict[str, Any]:
     """Return the part `training` of a case."""
-    if any(training.optimizer.state.values()):
+    remembered = training.optimizer.state.values()
+    if any(float(one.get("step", 1)) > 0 for one in remembered if one):
         raise NotRead("the optimizer has made steps already: a case begins with a new one")
     optimizer = optimizer_of(training.optimizer)
-    found: dict[str, Any] = {"steps": training.steps, "batch": {"size": size}, "optimizer": optimizer}
+    found: dict[str, Any] = {
+        "steps": training.steps,
+        "batch": {"size": size},
+        "optimizer": optimizer,
+    }
     if training.clip is not None:
         found["clip"] = clip_of(training.clip)
     if training.scheduler is not None:
@@ -199,10 +206,14 @@ def _frozen(own: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> l
     has = {id(w) for w in updated}
     if extra := has - {id(w) for w in own.values()}:
         shape = next(tuple(w.shape) for w in updated if id(w) in extra)
-        raise NotRead(f"the optimizer has a parameter of shape {shape} that no layer of the model takes")
+        raise NotRead(
+            f"the optimizer has a parameter of shape {shape} that no layer of the model takes"
+        )
     for path, w in own.items():
         if w.requires_grad and id(w) not in has:
-            raise NotRead(f"{path} requires a gradient, but the optimizer does not have it: freeze it")
+            raise NotRead(
+                f"{path} requires a gradient, but the optimizer does not have it: freeze it"
+            )
     return [path for path, w in own.items() if not w.requires_grad]
 
 
@@ -221,7 +232,9 @@ def _data(training: Training, reading: Reading) -> tuple[np.ndarray, np.ndarray,
     if isinstance(training.loss, BY_CLASS) and targets.ndim == 1:
         return inputs, targets.astype(int), size
     if targets.ndim == 1:
-        raise NotRead("the targets are (samples,), where the outputs have an axis more: broadcasting")
+        raise NotRead(
+            "the targets are (samples,), where the outputs have an axis more: broadcasting"
+        )
     return inputs, targets, size
 
 

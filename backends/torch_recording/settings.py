@@ -1,4 +1,4 @@
-"""Losses, optimizers and schedulers of torch as the format has them: the way back from its tables."""
+"""Losses, optimizers and schedulers of torch as the format has them: its tables, backwards."""
 
 from __future__ import annotations
 
@@ -80,7 +80,14 @@ def _insist(what: str, found: Mapping[str, Any], must_be: Mapping[str, tuple]) -
 # ---------------------------------------------------------------- optimizers
 
 HOW = {"lr", "initial_lr", "params", "foreach", "fused", "capturable", "differentiable"}
-HOW |= {"decoupled_weight_decay", "param_names", "max_lr", "min_lr", "max_momentum", "base_momentum"}
+HOW |= {
+    "decoupled_weight_decay",
+    "param_names",
+    "max_lr",
+    "min_lr",
+    "max_momentum",
+    "base_momentum",
+}
 BETAS = {"betas": ("beta1", "beta2"), "eps": ("epsilon",), "weight_decay": ("weight_decay",)}
 MINIMISES = {"maximize": (False,)}
 OPTIMIZERS: dict[type, tuple[str, dict[str, tuple[str, ...]], dict[str, tuple]]] = {
@@ -218,7 +225,9 @@ def _decay(scheduler: Any, steps: int) -> Known:
             end = scheduler.eta_min / scheduler.base_lrs[0]
             return {"cosine_decay": {"steps": scheduler.T_max, "end": end}}
     known = "StepLR, ExponentialLR, LinearLR, CosineAnnealingLR, OneCycleLR and SequentialLR of two"
-    raise NotRead(f"the scheduler: {type(scheduler).__name__} is none that is read; those are {known}")
+    raise NotRead(
+        f"the scheduler: {type(scheduler).__name__} is none that is read; those are {known}"
+    )
 
 
 def _warm_up(scheduler: Any, steps: int) -> Settings:
@@ -236,7 +245,9 @@ def _one_cycle(scheduler: Any, steps: int) -> tuple[Known, Settings]:
     group = scheduler.optimizer.param_groups[0]
     phases = [phase["end_step"] for phase in scheduler._schedule_phases]  # noqa: SLF001, likewise
     if len(phases) != 2 or phases[0] != int(phases[0]) or phases[0] < 1:
-        raise NotRead("the scheduler OneCycleLR: its rise is no whole number of steps, in two phases")
+        raise NotRead(
+            "the scheduler OneCycleLR: its rise is no whole number of steps, in two phases"
+        )
     if scheduler._anneal_func_type != "cos":  # noqa: SLF001, likewise
         raise NotRead("the scheduler OneCycleLR: anneal_strategy is linear; the format knows cos")
     if getattr(scheduler, "cycle_momentum", False):
@@ -264,4 +275,6 @@ def clip_of(clip: Any) -> Known:
             return {"norm": {"maximum": float(maximum), "epsilon": 1e-6}}
         case {"value": int() | float() as maximum}:
             return {"value": {"maximum": float(maximum)}}
-    raise NotRead(f"clip: expected a number, {{'norm': number}} or {{'value': number}}, found {clip!r}")
+    raise NotRead(
+        f"clip: expected a number, {{'norm': number}} or {{'value': number}}, found {clip!r}"
+    )

@@ -43,17 +43,18 @@ FAMILIES: dict[str, list[Family]] = {
     "loss": [
         *(sharing.penalties, factors.of_other_steps, factors.of_known_factors),
         *(passes.settings, passes.forwards, passes.samples, losses.values, losses.settings),
-        *(factors.of_any_factor, losses.other_kinds, *LAST),
+        *(losses.parts, factors.of_any_factor, losses.other_kinds, *LAST),
     ],
     "cotangent": [
         *(factors.of_other_steps, sharing.users, passes.kinks, passes.slopes),
-        *(factors.of_known_factors, losses.slopes, losses.settings, factors.of_any_factor),
-        *(losses.other_kinds, passes.other_slopes, *LAST),
+        *(factors.of_known_factors, losses.slopes, losses.settings, losses.parts),
+        *(factors.of_any_factor, losses.other_kinds, passes.other_slopes, *LAST),
     ],
     "gradient": [
         *(sharing.penalties, sharing.users, factors.of_other_steps, optimizing.on_record),
         *(passes.kinks, passes.settings, factors.of_known_factors, passes.slopes),
-        *(losses.slopes, losses.settings, factors.of_any_factor, passes.of_factors, passes.joint),
+        *(losses.slopes, losses.settings, losses.parts, factors.of_any_factor, passes.of_factors),
+        passes.joint,
         *(losses.other_kinds, passes.other_slopes, passes.slopes_and_factors, passes.gradients),
         *(factors.of_other_tensors, *LAST),
     ],

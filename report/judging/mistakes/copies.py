@@ -18,7 +18,8 @@ PHASES = ("value", "start", "continuity")
 def told(scene: Scene) -> str:
     """Return the end of a message about numbers that should be copies."""
     if scene.phase == "value":
-        return _samples(scene) if scene.tensor == "input" and scene.run.has_layers else ""
+        is_there = "input" in scene.trajectory.values
+        return _samples(scene) if scene.tensor == "input" and is_there else ""
     found, right = _pair(scene)
     words = next(_what(scene, found, right), "")
     return f"; this is {words}" if words else digits.between(found, right, scene.precision.u)
@@ -79,11 +80,40 @@ def _samples(scene: Scene) -> str:
         for words, other in _positions_elsewhere(inputs).items():
             if np.array_equal(seen, other[batch]):
                 return f"; these are {words}"
+    return _as_a_line(scene, seen, desired) or digits.between(seen, desired, scene.precision.u)
+
+
+def _as_a_line(scene: Scene, seen: np.ndarray, desired: np.ndarray) -> str:
+    """Say that every element has been scaled and shifted; and whether that is new to the data."""
     factor = (seen * desired).sum() / (np.square(desired).sum() or 1)
-    is_scaled = np.allclose(seen, factor * desired, rtol=64 * scene.precision.u, atol=0)
-    if is_scaled and factor != 1:
-        return f"; every element is {factor:.6g} times what is right"
-    return digits.between(seen, desired, scene.precision.u)
+    rtol = 64 * scene.precision.u
+    words = f"{factor:.6g} times what is right" if factor != 1 else ""
+    if not np.allclose(seen, factor * desired, rtol, 0):
+        spread = np.square(desired - desired.mean()).sum()
+        if not spread:
+            return ""
+        factor = ((seen - seen.mean()) * (desired - desired.mean())).sum() / spread
+        shift = seen.mean() - factor * desired.mean()
+        line, atol = factor * desired + shift, rtol * np.abs(desired).max()
+        if desired.size < digits.ENOUGH or not np.allclose(seen, line, rtol, atol):
+            return ""
+        times = "" if np.isclose(factor, 1) else f"{factor:.6g} times "
+        words = f"{times}what is right, {shift:+.6g}"
+    return f"; every element is {words}{_since(scene)}" if words else ""
+
+
+def _since(scene: Scene) -> str:
+    """Say at which step before the same samples were right: they were changed in place since."""
+    values, problem = scene.trajectory.values["input"], scene.problem
+    for row in reversed(range(scene.row)):
+        step = int(scene.trajectory.steps[row])
+        rows = problem.batches[step]
+        rows = rows[rows >= 0]
+        if np.isin(scene.batch, rows).all() and np.array_equal(
+            values[row][: len(rows)], problem.inputs[rows]
+        ):
+            return f"; step {step} saw them as they should be: were they changed in place since?"
+    return ""
 
 
 def _positions_elsewhere(inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,12 +21,39 @@ from backproof.report.judging.mistakes.scene import Mistake, Mistakes, Scene, Wo
 
 Formula = Callable[..., np.ndarray]
 
+MOST_PARTS = 64
 OTHER_SETTINGS = {"delta": 1.0, "beta": 1.0, "label_smoothing": 0.0, "class_weights": None}
 
 
 def settings(scene: Scene) -> Mistakes:
     """Yield losses with other settings: in both passes or only in one."""
     yield from _instead(scene, _other_settings(scene.problem.loss))
+
+
+def parts(scene: Scene) -> Mistakes:
+    """Yield a mean of the means over parts of the batch, the last of which is shorter."""
+    problem, n = scene.problem, len(scene.batch)
+    if problem.loss.reduction == "sum" or scene.phase not in ("loss", "cotangent", "gradient"):
+        return
+    output, look = scene.values[problem.output], "look at how the parts of a batch are added up"
+    for size in range(1, min(n, MOST_PARTS)):
+        if n % size == 0:
+            continue
+        ends = range(size, n, size)
+        each = zip(np.split(output, ends), np.split(scene.targets, ends), strict=True)
+        losses = [total_loss(problem, scene.numbers, y, t) for y, t in each]
+
+        def slope(loss: Loss, y: np.ndarray, t: np.ndarray, positions: int, size: int = size):
+            rows = range(size * positions, len(y), size * positions)
+            both = zip(np.split(y, rows), np.split(t, rows), strict=True)
+            found = [loss_backward(loss, *one, positions) for one in both]
+            return np.concatenate(found) / len(found)
+
+        tensors = scene.computed(slope=slope)
+        if ("loss", "loss") in scene.checks:
+            tensors["loss", "loss"] = np.asarray(np.mean(losses), np.float64)
+        words = f"a mean of the means over {len(losses)} parts of the batch, of {size} samples and"
+        yield Mistake(f"{words} {n - ends[-1]} in the last one,", tensors, look)
 
 
 def other_kinds(scene: Scene) -> Mistakes:

@@ -204,7 +204,7 @@ def _clips(scene: Scene) -> Mistakes:
     g, clip = scene.gradients, scene.problem.clip
     if clip is None:
         return
-    yield Mistake("no clipping", scene.updated(clip=None))
+    yield Mistake("no clipping, or one after the step,", scene.updated(clip=None))
     limit, total = clip.maximum, _size(g)
     largest = max(np.abs(array).max() for array in g.values())
     changes: dict[str, Callable] = {

@@ -60,6 +60,17 @@ def _other_penalties(scene: Scene) -> Iterator[tuple[str, str, tuple[Penalty, ..
             others = tuple(one for one in paths if one != path)
             fewer = penalty.model_copy(update={"parameters": others})
             yield f"the {kind} penalty without {path}", *instead(penalty, fewer)
+        for what, more in _not_penalised(scene, paths).items() if not local else ():
+            wider = penalty.model_copy(update={"parameters": (*paths, *more)})
+            yield f"the {kind} penalty on {what} as well", *instead(penalty, wider)
+
+
+def _not_penalised(scene: Scene, paths: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return trained parameters that a penalty is not on, in words: biases, and all others."""
+    others = tuple(path for path in scene.problem.trained if path not in paths)
+    biases = tuple(path for path in others if path.endswith(".bias"))
+    found = {others: "all other parameters", biases: "the biases"}
+    return {what: more for more, what in found.items() if more}
 
 
 def _times(penalty: Penalty, factor: float) -> Penalty:
