@@ -17,6 +17,7 @@ NAMES = {
     "backproof.training": "certify_run certify_training",
     "backproof.backends.torch_recording.recorder": "record",
     "backproof.backends.torch_recording.lightning": "LightningRecorder",
+    "backproof.backends.jax_recording.recorder": "record_jax tap",
     "backproof.cases.format.schema": "Case",
     "backproof.cases.reading.load": "InvalidCase load",
     "backproof.cases.problem": "Problem materialise",

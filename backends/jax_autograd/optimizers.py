@@ -12,7 +12,8 @@ from jax import Array
 from optax import GradientTransformation as Transformation
 
 from backproof.backends.added import added_optimizers
-from backproof.cases.format.optimizers import Adadelta, Optimizer
+from backproof.backends.jax_recording.states import names_of
+from backproof.cases.format.optimizers import Optimizer
 
 MOMENTS = ("learning_rate", "beta1", "beta2", "epsilon")
 
@@ -253,23 +254,13 @@ OPTIMIZERS = {
     "nadam": nadam,
     "radam": radam,
 } | {kind: partial(of_added, step) for kind, step in added_optimizers("jax").items()}
-STATE = {  # optax' names for what an optimizer remembers
-    "velocity": "trace",
-    "first_moment": "mu",
-    "second_moment": "nu",
-    "infinity_norm": "nu",
-    "mean_square": "nu",
-    "mean_gradient": "mu",
-    "accumulator": "sum_of_squares",
-}
-STATE_OF_ADADELTA = {"mean_square": "e_g", "mean_square_update": "e_x"}
 
 
 def state_of(optimizer: Optimizer | None, state: optax.OptState) -> dict[str, Array]:
     """Return the state by `NAME/PARAM`; of a rule of ours it stands in a memory."""
     if optimizer is None:
         return {}
-    names = STATE_OF_ADADELTA if isinstance(optimizer, Adadelta) else STATE
+    names = names_of(optimizer.kind)
     memory = optax.tree_utils.tree_get(state, "memory") or {}
     found = {}
     for name in optimizer.state:

@@ -1,0 +1,1 @@
+"""Ordinary training loops in JAX: recorded by taps in the model, and by the optimizer of optax."""

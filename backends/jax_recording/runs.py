@@ -1,0 +1,191 @@
+"""A recorded loop as the run of a case: its numbers by the case's names, in the case's shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backproof.backends.jax_recording.matching import NotTheCase, Place, places_of
+from backproof.backends.jax_recording.recorder import Call, Named, Recording, Step
+from backproof.backends.jax_recording.states import names_of
+from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
+from backproof.backends.trajectory_files import save_run
+from backproof.cases.format.schema import Case
+from backproof.cases.problem import Problem, materialise
+from backproof.cases.reading.load import load
+
+LOSS = "loss"
+Names = Mapping[str, str]
+
+
+def save(run: Recording, path: str | Path, case: str | Path, names: Names) -> None:
+    """Write a recorded loop as a run of the case, as `Recording.save` has it."""
+    problem = problem_of(run, load(case))
+    save_run(trajectory_of(run, problem, names), Path(path), problem)
+
+
+def problem_of(run: Recording, case: Case) -> Problem:
+    """Return the problem of a case at the dtype of the parameters.
+
+    Raises:
+        NotTheCase: if nothing was recorded, or the case does not list that dtype.
+    """
+    if not run.steps:
+        why = "call the optimizer of run.optimizer(...), or run.step(...), inside of record_jax()"
+        raise NotTheCase(f"no step was recorded: {why}")
+    dtypes = sorted({leaf.dtype.name for leaf in run.steps[0].before.values()})
+    if len(dtypes) != 1 or dtypes[0] not in case.dtypes:
+        found = " and ".join(dtypes) or "nothing"
+        advice = ""
+        if dtypes == ["float32"]:
+            advice = '; JAX has float64 only after jax.config.update("jax_enable_x64", True)'
+        expected = f"{case.name} is a case in {', '.join(case.dtypes)}"
+        raise NotTheCase(f"{expected}; the parameters are of {found}{advice}")
+    return materialise(case, dtypes[0])
+
+
+def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
+    """Return a recorded loop as the run of a problem.
+
+    Args:
+        run: what was recorded.
+        problem: that it should be a run of.
+        names: the case's layers and parameters by the path in the tree, and by the name of a tap.
+
+    Raises:
+        NotTheCase: if it can't be: steps, samples, taps or parameters are others.
+    """
+    steps = run.finished()
+    if len(steps) != problem.steps:
+        raise NotTheCase(f"the case has {problem.steps} steps, the loop made {len(steps)}")
+    if steps[-1].after is None:
+        raise NotTheCase("the last update is not known: call run.end(params) behind the loop")
+    shapes = {path: leaf.shape for path, leaf in steps[0].before.items()}
+    _all_known(run, shapes, problem, names)
+    places = places_of(shapes, run.turned, problem, names)
+    taps = {name: _by_step(name, calls, len(steps)) for name, calls in run.calls.items()}
+    record, losses = Recorder(problem), []
+    for number in problem.recorded.tolist():
+        calls = {names.get(name, name): found[number] for name, found in taps.items()}
+        losses.append(_loss(number, steps[number].loss, calls.pop(LOSS, [])))
+        record.add(None, None, **_of_step(number, steps[number], problem, places, calls))
+    arrays: dict[str, Any] = dict(record.groups)
+    if all(loss is not None for loss in losses):
+        arrays["loss"] = np.stack(losses)
+    return of_arrays(arrays, problem, run.seconds)
+
+
+def _all_known(run: Recording, shapes: Mapping, problem: Problem, names: Names) -> None:
+    """Raise NotTheCase where a tap, or `names`, speaks of what is not there."""
+    layers = {path.rpartition(".")[0].removeprefix("params.") for path in shapes}
+    meant = {*problem.shapes, *problem.parameters, LOSS}
+    for path, name in names.items():
+        if path not in {*shapes, *layers, *run.calls}:
+            raise NotTheCase(f"names: the loop has no layer, parameter or tap {path!r}")
+        if name not in meant:
+            raise NotTheCase(f"names: the case has nothing called {name!r}")
+    for name in run.calls:
+        if names.get(name, name) not in {*problem.shapes, LOSS}:
+            there = ", ".join((*problem.shapes, LOSS))
+            raise NotTheCase(f"tap({name!r}): the case has no such layer; there are {there}")
+
+
+def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:
+    """Return the calls of a tap that something came back to, by step, as many for each.
+
+    `checkpoint` goes through a tap twice, and only the second time back.
+    """
+    back = [call for call in calls if call.cotangent is not None]
+    if not back or len(back) % steps:
+        why = "a loop goes back through each tap as often in each step, and nowhere else"
+        found = f"went back through it {len(back)} times in {steps} steps"
+        raise NotTheCase(f"tap({name!r}): {found}; {why}")
+    many = len(back) // steps
+    return [back[step * many : (step + 1) * many] for step in range(steps)]
+
+
+def _loss(number: int, given: np.ndarray | None, calls: list[Call]) -> np.ndarray | None:
+    """Return the loss of a step: the one given, or what a tap saw, of several passes the sum."""
+    if given is not None or not calls:
+        return given
+    if any(call.value.size != 1 for call in calls):
+        found = calls[0].value.shape
+        raise NotTheCase(
+            f"tap('loss'), step {number}: expected one number for the batch, found {found}"
+        )
+    values = [call.value.reshape(()) for call in calls]
+    return (
+        values[0] if len(values) == 1 else np.sum(values, dtype=np.float64).astype(values[0].dtype)
+    )
+
+
+# ---------------------------------------------------------------- one step
+
+
+def _of_step(
+    number: int,
+    step: Step,
+    problem: Problem,
+    places: Mapping[str, Place],
+    taps: Mapping[str, list[Call]],
+) -> dict[str, Arrays]:
+    """Return the numbers of one step by field and name."""
+    samples = int((problem.batches[number] >= 0).sum())
+    values, cotangents = {}, {}
+    for name, calls in taps.items():
+        where, shape = f"tap({name!r}), step {number}", (samples, *problem.shapes[name])
+        values[name] = _of_samples(where, [call.value for call in calls], shape)
+        cotangents[name] = _of_samples(where, [call.cotangent for call in calls], shape)
+    zeros = {path: np.zeros_like(w) for path, w in step.before.items()}
+    gradients = zeros | step.gradients
+    return {
+        "values": values,
+        "cotangents": cotangents,
+        "gradients": {path: _of(gradients, places[path]) for path in problem.trained},
+        "before": {path: _of(step.before, place) for path, place in places.items()},
+        "after": {path: _of(step.after, place) for path, place in places.items()},
+        "state_before": _state(step.state_before, problem, places),
+        "state_after": _state(step.state_after, problem, places),
+    }
+
+
+def _of_samples(where: str, arrays: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Join the arrays of all passes of a step in the case's shape, flat ones too."""
+    array = np.concatenate([np.atleast_1d(one) for one in arrays])
+    if array.shape != shape and (len(array) != shape[0] or array.size != np.prod(shape)):
+        raise NotTheCase(f"{where}: expected {shape}, found {array.shape}")
+    return array.reshape(shape)
+
+
+def _of(arrays: Named, place: Place) -> np.ndarray:
+    """Return the array at a place, as the case has it."""
+    return arrays[place.path].T if place.turned else arrays[place.path]
+
+
+def _state(state: Named, problem: Problem, places: Mapping[str, Place]) -> Arrays:
+    """Return what the optimizer remembers by `NAME/PARAMETER`, if all of it is there.
+
+    A state of optax ends in its name and the parameter's path, however deep in a chain it stands.
+    """
+    found: Arrays = {}
+    for name in problem.optimizer.state if problem.optimizer else ():
+        endings = {name, names_of(problem.optimizer.kind).get(name, name)}
+        for path in problem.trained:
+            there = [one for one in state if _is(one, endings, places[path].path)]
+            if len(there) > 1:
+                raise NotTheCase(f"the optimizer's state has {', '.join(there)}: which is it?")
+            found |= {
+                f"{name}/{path}": _of({places[path].path: state[one]}, places[path])
+                for one in there
+            }
+    expected = len(problem.trained) * len(problem.optimizer.state) if problem.optimizer else 0
+    return found if len(found) == expected else {}
+
+
+def _is(path: str, names: set[str], parameter: str) -> bool:
+    """Tell whether the path of a leaf ends in one of the names and the parameter's path."""
+    head = path.removesuffix(f".{parameter}")
+    return head != path and head.rpartition(".")[2] in names
