@@ -51,6 +51,7 @@ class Asked:
         inner: in which the operation is computed, before each result is rounded to the dtype.
         settings: of the kind, as the format has read them.
         node: a layer of one part as an operation of a network.
+        step: of an optimizer, from 0.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Asked:
     inner: Precision
     settings: Any
     node: Node | None = None
+    step: int = 0
 
     @property
     def dtype(self) -> np.dtype:

@@ -162,6 +162,7 @@ def of_update(
         truths=partial(_of_update, optimizer, step),
         inner=inner_precision(dtype, accumulate),
         settings=optimizer,
+        step=step,
     )
 
 

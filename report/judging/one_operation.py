@@ -17,9 +17,9 @@ from backproof.report.judging.asked import Asked
 from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
 from backproof.report.judging.extent import extent, shared_part
 from backproof.report.judging.hints import ERRORS
+from backproof.report.judging.hints_of_one import hint_of
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.kinks import on_best_sides
-from backproof.report.judging.mistakes.of_one import hint_of
 from backproof.report.judging.operations import Check
 
 ONE_ROW = np.array([0])
@@ -131,7 +131,7 @@ class Judge:
                 return Failure("differs", f"{self._phase(name)}{name}: {words}")
         with _computing():
             checks = self._checks(found)
-            failures = [failure for check in checks if (failure := self._wrong(check))]
+            failures = [failure for check in checks if (failure := self._wrong(check, found))]
             if failures:
                 return min(failures, key=lambda failure: failure.verdict)  # `differs` is first
             for check in checks:
@@ -154,7 +154,7 @@ class Judge:
 
         return list(on_best_sides(checks, ONE_ROW, uncertain, on_sides))
 
-    def _wrong(self, check: Check) -> Failure | None:
+    def _wrong(self, check: Check, found: Mapping[str, np.ndarray]) -> Failure | None:
         """Return what is wrong with a tensor, if anything is."""
         budget = check.budget()[0]
         unbounded = ~np.isfinite(check.truth.allowance[0])
@@ -171,7 +171,7 @@ class Judge:
         parts = [words]
         with suppress(*ERRORS):  # telling changes no verdict
             parts = [part for part in (words, _extent(check), check.look) if part]
-            parts[-1] += hint_of(self.asked, check, self.cotangent)
+            parts[-1] += hint_of(self.asked, check, self.cotangent, found)
         return Failure(verdict, f"{place(check, at)}: {'; '.join(parts)}")
 
 

@@ -126,7 +126,9 @@ def test_the_number_of_the_step_counts():
         return w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
 
     backproof.certify_update("adam", adam, inputs, step=3, learning_rate=0.1)
-    assert "update of parameter" in refused(backproof.certify_update, "adam", adam, inputs, step=4, learning_rate=0.1)
+    assert "updates that are counted from 0 would give" in refused(
+        backproof.certify_update, "adam", adam, inputs, step=4, learning_rate=0.1
+    )
 
 
 # ---------------------------------------------------------------- numbers from anywhere
@@ -206,6 +208,25 @@ def test_a_mistake_in_a_large_tensor_is_named_too():
     x = np.random.default_rng(1).normal(size=(400, 300))
     told = refused(numpy_layer, "tanh", np.tanh, lambda _, x: 1 - np.tanh(x) ** 2, {"x": x})
     assert told.endswith("this is what a cotangent that is taken for ones would give")
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (lambda w, g, v: (w + 0.05 * (0.9 * v + g), 0.9 * v + g), "a wrong sign"),
+        (
+            lambda w, g, v: (w - 0.05 * (g + 0.9 * (0.9 * v + g)), 0.9 * v + g),
+            "Nesterov's step in place of plain momentum",
+        ),
+        (lambda w, g, v: (w - 0.05 * g, v), "a state that is not updated"),
+        (lambda w, g, v: (w - 0.05 * (0.9 * v + 0.1 * g), 0.9 * v + 0.1 * g), "a dampening"),
+        (lambda w, g, v: (w, 0.9 * v + g), "never computed"),
+    ],
+)
+def test_a_mistake_of_an_optimizer_is_named(step, told):
+    inputs = {"parameter": X, "gradient": X[::-1], "velocity": X * X}
+    more = {"step": 3, "learning_rate": 0.05, "momentum": 0.9}
+    assert told in refused(backproof.certify_update, "momentum", step, inputs, **more)
 
 
 def test_inputs_that_are_mixed_up_are_named():

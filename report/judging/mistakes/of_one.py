@@ -16,13 +16,11 @@ from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import precision_of
 from backproof.report.judging.asked import Asked
-from backproof.report.judging.hints import first_fitting
-from backproof.report.judging.mistakes import derivatives, digits, factors, layers
+from backproof.report.judging.mistakes import derivatives, factors, layers
 from backproof.report.judging.mistakes.scene import Mistakes, Scene, Tensors
 from backproof.report.judging.operations import Check
 
 FEW_SAMPLES, MOST_NUMBERS = 64, 500_000  # of samples that are left out in turn
-MANY_NUMBERS = 100_000
 
 
 class OneScene(Scene):
@@ -75,18 +73,6 @@ class OneScene(Scene):
         """Compute the operation with another cotangent, and other inputs by name."""
         truths = self.asked.truths(self.asked.inputs | others, cotangent, self.asked.inner)
         return {(phase, name): floats(truth.value[0]) for phase, name, truth in truths}
-
-
-def hint_of(asked: Asked, check: Check, cotangent: np.ndarray | None) -> str:
-    """Return the end of a message: the known mistake that gives this tensor, or nothing."""
-    scene = OneScene(asked, check, cotangent)
-    families = UPDATES if check.phase in ("update", "state") else VALUES
-    families = DERIVATIVES if check.phase in ("cotangent", "gradient") else families
-    if sum(array.size for array in asked.inputs.values()) > MANY_NUMBERS:  # a second for each try
-        families = [family for family in families if family in QUICK]
-    if known := first_fitting(families, scene, []):
-        return known.words
-    return digits.told(scene)
 
 
 # ---------------------------------------------------------------- families
@@ -254,7 +240,6 @@ def of_storage(scene: OneScene) -> Mistakes:
 
 LAST: list[Callable] = [factors.of_any_factor, factors.of_other_places]
 VALUES: list[Callable] = [of_factors, of_values, of_other_inputs, *LAST]
-UPDATES: list[Callable] = [of_factors, of_other_inputs, *LAST]
 DERIVATIVES: list[Callable] = [
     *(
         of_factors,
