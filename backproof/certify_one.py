@@ -19,11 +19,11 @@ from backproof.cases.format.layers.table import KINDS as LAYERS
 from backproof.cases.format.losses import KINDS as LOSSES
 from backproof.cases.format.optimizers import KINDS as OPTIMIZERS
 from backproof.certify import NotCertified
-from backproof.report.judging import called
-from backproof.report.judging.asked import Asked, Unfit, checked_kind
-from backproof.report.judging.asked_layer import of_layer
-from backproof.report.judging.asked_others import of_loss, of_update
-from backproof.report.judging.called import Asking, Certified, Options, Refused
+from backproof.report.judging.alone import called
+from backproof.report.judging.alone.asked import Asked, Unfit, checked_kind
+from backproof.report.judging.alone.called import Asking, Certified, Options, Refused
+from backproof.report.judging.alone.layers import of_layer
+from backproof.report.judging.alone.losses_and_updates import of_loss, of_update
 
 
 def certify_layer(

@@ -7,7 +7,7 @@ import backproof
 from backproof.cases.format.layers.table import KINDS
 from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
-from backproof.report.judging.asked_layer import of_layer
+from backproof.report.judging.alone.layers import of_layer
 from backproof.report.judging.mistakes import derivatives
 
 X = 2 * np.random.default_rng(0).normal(size=(5, 3, 7))

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from ml_dtypes import bfloat16
 
-from backproof.report.judging.asked import Asked
-from backproof.report.judging.asked_layer import of_layer
-from backproof.report.judging.asked_others import of_loss
-from backproof.report.judging.one_operation import Judge
+from backproof.report.judging.alone.asked import Asked
+from backproof.report.judging.alone.layers import of_layer
+from backproof.report.judging.alone.losses_and_updates import of_loss
+from backproof.report.judging.alone.one_operation import Judge
 
 DTYPES = {"bfloat16": bfloat16, "float32": np.float32}
 

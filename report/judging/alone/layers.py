@@ -18,7 +18,7 @@ from backproof.reference.formulas.layers import LAYERS, layer_forward
 from backproof.reference.numbers.bounded import Bounded, exact, rounded_to
 from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.training import way_back
-from backproof.report.judging.asked import (
+from backproof.report.judging.alone.asked import (
     Asked,
     Shape,
     Truths,

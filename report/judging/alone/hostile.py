@@ -14,7 +14,7 @@ from ml_dtypes import finfo
 
 from backproof.backends.trajectory import Arrays
 from backproof.cases.format.basics import DTYPES
-from backproof.report.judging.asked import Asked
+from backproof.report.judging.alone.asked import Asked
 
 # Losses of probabilities or of their logarithms, which other numbers are not.
 OF_PROBABILITIES = {

@@ -11,9 +11,9 @@ import numpy as np
 from backproof.backends.trajectory import Arrays
 from backproof.reference.formulas.optimizers import at_rate, update
 from backproof.reference.numbers.balls import floats
-from backproof.report.judging.asked import Asked
+from backproof.report.judging.alone.asked import Asked
+from backproof.report.judging.alone.mistakes import OneScene
 from backproof.report.judging.mistakes import optimizing
-from backproof.report.judging.mistakes.of_one import OneScene
 from backproof.report.judging.mistakes.scene import Tensors
 from backproof.report.judging.operations import Check
 

@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from backproof.report.judging.asked import Asked
+from backproof.report.judging.alone import mistakes, mistakes_of_updates
+from backproof.report.judging.alone.asked import Asked
 from backproof.report.judging.hints import first_fitting
-from backproof.report.judging.mistakes import digits, of_one, of_one_update
+from backproof.report.judging.mistakes import digits
 from backproof.report.judging.operations import Check
 
 MANY_NUMBERS = 100_000
 FAMILIES: dict[str, list[Callable]] = {
-    "value": of_one.VALUES,
-    "loss": of_one.VALUES,
-    "cotangent": of_one.DERIVATIVES,
-    "gradient": of_one.DERIVATIVES,
-    "state": [*of_one_update.FAMILIES, *of_one.VALUES],
-    "update": [*of_one_update.FAMILIES, *of_one.VALUES],
+    "value": mistakes.VALUES,
+    "loss": mistakes.VALUES,
+    "cotangent": mistakes.DERIVATIVES,
+    "gradient": mistakes.DERIVATIVES,
+    "state": [*mistakes_of_updates.FAMILIES, *mistakes.VALUES],
+    "update": [*mistakes_of_updates.FAMILIES, *mistakes.VALUES],
 }
 
 
@@ -28,10 +29,10 @@ def hint_of(
     """Return the end of a message: the known mistake that gives this tensor, or nothing."""
     families = FAMILIES[check.phase]
     if sum(array.size for array in asked.inputs.values()) > MANY_NUMBERS:  # a second for each try
-        families = [family for family in families if family in of_one.QUICK]
-    scene = of_one.OneScene(asked, check, cotangent)
+        families = [family for family in families if family in mistakes.QUICK]
+    scene = mistakes.OneScene(asked, check, cotangent)
     if check.phase in ("state", "update"):
-        scene = of_one_update.UpdateScene(asked, check, found)
+        scene = mistakes_of_updates.UpdateScene(asked, check, found)
     if known := first_fitting(families, scene, []):
         return known.words
     return digits.told(scene)

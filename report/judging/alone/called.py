@@ -14,10 +14,10 @@ from backproof.backends.registry import Unsupported
 from backproof.backends.returned import as_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 from backproof.cases.format.message import hint
-from backproof.report.judging.asked import Asked, Unfit
+from backproof.report.judging.alone.asked import Asked, Unfit
+from backproof.report.judging.alone.hostile import Trial, trials
+from backproof.report.judging.alone.one_operation import Failure, Judge, Tally, Tolerance
 from backproof.report.judging.bias import Bias
-from backproof.report.judging.hostile import Trial, trials
-from backproof.report.judging.one_operation import Failure, Judge, Tally, Tolerance
 from backproof.report.judging.share import short
 
 Asking = Callable[[Arrays, str | None], Asked]  # of inputs, and of `accumulate`

@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 from backproof.backends.trajectory import dtype_name
 from backproof.reference.numbers.balls import floats, working_precision
 from backproof.reference.numbers.kinks import Kinks
-from backproof.report.judging.asked import Asked
+from backproof.report.judging.alone.asked import Asked
+from backproof.report.judging.alone.hints_of_one import hint_of
 from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
 from backproof.report.judging.extent import extent, shared_part
 from backproof.report.judging.hints import ERRORS
-from backproof.report.judging.hints_of_one import hint_of
 from backproof.report.judging.judge import BALL_BITS
 from backproof.report.judging.kinks import on_best_sides
 from backproof.report.judging.operations import Check

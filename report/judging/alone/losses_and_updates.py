@@ -17,7 +17,7 @@ from backproof.reference.formulas.losses import LOSSES, loss_backward, loss_forw
 from backproof.reference.formulas.optimizers import update
 from backproof.reference.numbers.bounded import exact
 from backproof.reference.numbers.precision import Precision
-from backproof.report.judging.asked import (
+from backproof.report.judging.alone.asked import (
     Asked,
     Shape,
     Truths,

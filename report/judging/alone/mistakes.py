@@ -15,7 +15,7 @@ from backproof.cases.format.network import Node
 from backproof.reference.formulas.activations import ACTIVATIONS
 from backproof.reference.numbers.balls import floats
 from backproof.reference.numbers.precision import precision_of
-from backproof.report.judging.asked import Asked
+from backproof.report.judging.alone.asked import Asked
 from backproof.report.judging.mistakes import derivatives, factors, layers
 from backproof.report.judging.mistakes.scene import Mistakes, Scene, Tensors
 from backproof.report.judging.operations import Check
