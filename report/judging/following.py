@@ -125,7 +125,7 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
 def _without_history(numbers: Bounded) -> Bounded:
     """Return the same numbers, and nothing of what they were made of."""
     own = Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
-    own.shared = numbers.shared
+    own.alike = numbers.alike
     return own
 
 
