@@ -42,7 +42,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -67,8 +66,8 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a
     product may as well have been its first term. `is_difference` is set where two numbers were
     subtracted. `undecided` is set where even the values may lie on the wrong side of a jump.
-    `passed` counts the kinks on the way to it. `shared` is set where one rounding may be in several
-    of the numbers, or leans to one side by itself: that of a setting, or of a function.
+    `passed` counts the kinks on the way to it. `alike` says in how many numbers of a step one
+    rounding is, in the mean; infinity where one leans to a side by itself, as that of a function.
     """
 
     rank = 1
@@ -76,7 +75,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     parents: tuple[Bounded, ...] = ()
     terms: tuple[int | np.ndarray, Any] | None = None
     is_difference: bool = False
-    shared: bool = False
+    alike: float = 1.0
     find_grid: Callable[[Bounded], np.ndarray] | None = None
 
     def __init__(
@@ -99,7 +98,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
             result = _with(RULES[rule](*operands, **options), precision)
         result.undecided |= any(operand.undecided for operand in operands)
         result.passed += max(operand.passed for operand in operands)
-        result.shared = _are_shared(rule, operands, result.shape)
+        result.alike = _alike(rule, operands, result)
         if grid := GRIDS.get(rule):
             result.find_grid = lambda result: grid(result, *operands, **options)
             result.parents = operands
@@ -151,7 +150,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     def _farther(self, bound, *, undecided: bool) -> Bounded:
         """Return the values with another bound, and without what they were made of."""
         result = Bounded(self.value, bound, self.precision, magnitude=self.magnitude)
-        result.undecided, result.passed, result.shared = undecided, self.passed, self.shared
+        result.undecided, result.passed, result.alike = undecided, self.passed, self.alike
         return result
 
     def moved(self, move: Move) -> Bounded:
@@ -170,7 +169,8 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         moved.undecided = any(number.undecided for number in numbers)
         moved.is_difference = any(number.is_difference for number in numbers)
         moved.passed = max(number.passed for number in numbers)
-        moved.shared = any(number.shared or _spreads(number, moved.size) for number in numbers)
+        spread = any(_spreads(number, moved.size) for number in numbers)
+        moved.alike = np.inf if spread else max(number.alike for number in numbers)
         if any(number.terms for number in numbers):
             moved.terms = _moved_terms(move, numbers)
         moved.find_grid = lambda _: move.make([number.grid for number in numbers], np.inf)
@@ -272,32 +272,56 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
             return operand
         result = rounded(operand.value, operand.bound, precision)
         brought = _with(zero_stays(operand, result), precision)
-        brought.shared = operand.shared
+        brought.alike = operand.alike
         return brought
     number = np.asarray(operand, np.float64)
     once = rounded(precision.wider(number), 0.0, precision)
     integer = (number == np.floor(number)) & (abs(number) * precision.u < 1)
     constant = Bounded(once.value, np.where(integer, 0.0, once.bound), precision)
     is_exact = number.astype(precision.dtype) == number
-    constant.shared = not is_exact.all()
+    constant.alike = 1.0 if is_exact.all() else np.inf
     constant.find_grid = lambda _: np.where(is_exact, lowest_bit(number), 0)
     return constant
 
 
-def _are_shared(rule: tuple, operands: tuple[Bounded, ...], shape: tuple[int, ...]) -> bool:
-    """Tell whether one rounding may be in several numbers of a result, or leans by itself.
+def _alike(rule: tuple, operands: tuple[Bounded, ...], result: Bounded) -> float:
+    """Return in how many numbers of a step a rounding is, of this operation or of one before.
 
-    So it is where an operand that is rounded meets several numbers (a factor of them all, a sum in
-    a product of matrices), where all are divided by a number whose reciprocal is rounded, and of
-    what is computed of settings.
+    It can't be told, infinity, where an operand that is rounded meets several numbers (a factor of
+    them all, a sum in a product of matrices), where all are divided by a number whose reciprocal is
+    rounded, of a function, and of what is computed of settings. Else it is how often numbers that
+    are rounded are equal.
     """
-    if rule in FUNCTIONS or not shape or any(operand.shared for operand in operands):
-        return True
+    smaller = operands[1:] if rule == (np.divide, "__call__") else ()
+    cannot_be_told = (
+        rule in FUNCTIONS
+        or not result.shape
+        or any(_spreads(operand, result.size) for operand in operands)
+        or (rule == (np.matmul, "__call__") and any(operand.bound.any() for operand in operands))
+        or any(one.size < result.size and not _is_power_of_two(one) for one in smaller)
+    )
+    before = max(operand.alike for operand in operands)
+    if cannot_be_told or before == np.inf or not result.bound.any():
+        return np.inf if cannot_be_told else before
     if rule == (np.matmul, "__call__"):
-        return any(operand.bound.any() for operand in operands)
-    if rule == (np.divide, "__call__") and operands[1].size < prod(shape):
-        return bool((np.frexp(operands[1].magnitude)[0] != 0.5).any())  # no power of two
-    return any(_spreads(operand, prod(shape)) for operand in operands)
+        # The product of two numbers of 16 bits is exact in float32.
+        is_wide = result.precision.accumulator is result.precision
+        return max([before, *map(_times_there, operands if is_wide else ())])
+    return max(before, _times_there(result))
+
+
+def _is_power_of_two(number: Bounded) -> bool:
+    return bool((np.frexp(number.magnitude)[0] == 0.5).all())
+
+
+def _times_there(number: Bounded) -> float:
+    """Count how often a number of the first step is there, in the mean over all of them.
+
+    Numbers that are the double of others have the same roundings, and 0 has none.
+    """
+    significands = np.frexp(np.abs(floats(number.value[:1])))[0]
+    _, times = np.unique(significands[significands > 0], return_counts=True)
+    return float(np.square(times).sum() / times.sum()) if times.size else 1.0
 
 
 def _spreads(operand: Bounded, size: int) -> bool:
@@ -307,7 +331,7 @@ def _spreads(operand: Bounded, size: int) -> bool:
 
 def _sharing(number: Bounded) -> Bounded:
     """Return a number that depends on settings alone, and is rounded for all that it meets."""
-    number.shared = True
+    number.alike = np.inf
     return number
 
 

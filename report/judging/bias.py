@@ -6,9 +6,10 @@ larger tells of errors with a common sign. It is said beside the verdict, which 
 Errors of a correct program may have a cause in common, and then they do not cancel. So what is
 counted are the *draws* of a step (docs/tolerance.md says which they are), by their signs:
 
-    leaning = mean over the steps of (Σ d / √(Σ d²)),   P(|leaning| >= t) <= 2 e^(-t²/2)
+    leaning = mean over the steps of (Σ d / √(m Σ d²)),   P(|leaning| >= t) <= 2 e^(-t²/2)
 
-for draws d that are each as likely to be above 0 as below, whatever their sizes (Hoeffding, 1963).
+for draws d that are each as likely to be above 0 as below, whatever their sizes (Hoeffding, 1963),
+where a rounding is in m numbers of a step, in the mean (`alike` in `reference/numbers/bounded.py`).
 It holds however alike the steps are: they are not counted as independent.
 """
 
@@ -40,7 +41,8 @@ class Bias:
         elements: how many these are.
         draws: how many errors of a step have nothing in common, at most; 0 where that can't be
             told, or is too few.
-        leaning: Σ d / √(Σ d²) of the draws d of a step, the mean over the steps; within ±√draws.
+        leaning: Σ d / √(m Σ d²) of the draws d of a step, the mean over the steps; m is in how many
+            numbers of a step a rounding is, in the mean.
     """
 
     phase: str
@@ -71,7 +73,7 @@ class SignedErrors:
         self.phase, self.tensor = phase, tensor
         self.sums, self.numbers = np.zeros((2, steps))
         self.draws, self.leanings = np.zeros((2, steps))
-        self.every = max(steps // STEPS, 1)
+        self.every, self.alike = max(steps // STEPS, 1), 1.0
 
     def take(
         self,
@@ -109,6 +111,7 @@ class SignedErrors:
         size = np.sqrt(np.square(draws).sum(axis=1))
         self.draws[rows] = np.count_nonzero(draws, axis=1)
         self.leanings[rows] = draws.sum(axis=1) / np.where(size > 0, size, 1)
+        self.alike = max(self.alike, truth.alike)
 
     def bias(self, judged: np.ndarray) -> Bias:
         """Return the means over the judged steps, 0 of nothing."""
@@ -116,6 +119,7 @@ class SignedErrors:
         mean = float(self.sums[judged].sum()) / max(number, 1)
         draws = self.draws[judged]
         leaning = self.leanings[judged].sum() / max(np.count_nonzero(draws), 1)
+        leaning /= math.sqrt(self.alike)
         most = int(draws.max(initial=0))
         return Bias(self.phase, self.tensor, mean, number, most, float(leaning))
 
@@ -127,14 +131,14 @@ def draws_of(phase: str, truth: Bounded) -> int:
     may be in several of them, where a step goes on from a number of the step before, and where they
     are so few that they say nothing.
     """
-    if phase not in FRESH or truth.shared:
+    if phase not in FRESH or truth.alike == np.inf:
         return 0
     number = truth.shape[-1] if phase in BY_FEATURE else math.prod(truth.shape[1:])
     return number if number > farthest_by_chance(1) ** 2 else 0
 
 
 def farthest_by_chance(tensors: int) -> float:
-    """Return how far one of so many tensors leans by chance."""
+    """Return how far one of so many tensors leans by chance, if each rounding is in one number."""
     return math.sqrt(2 * math.log(2 * tensors / BY_CHANCE))
 
 

@@ -208,7 +208,7 @@ def blocks(problem: Problem, steps: np.ndarray) -> Iterator[tuple[np.ndarray, in
 def _without_history(numbers: Bounded) -> Bounded:
     """Return the same numbers, and nothing of what they were made of."""
     own = Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
-    own.shared = numbers.shared
+    own.alike = numbers.alike
     return own
 
 

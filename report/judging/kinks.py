@@ -57,7 +57,7 @@ def _copied(truth: Bounded) -> Bounded:
     """Copy a truth, to replace it at some steps; of an interval no more is claimed than that."""
     value, bound, magnitude = (getattr(truth, part).copy() for part in PARTS)
     copied = Bounded(value, bound, truth.precision, magnitude=magnitude)
-    copied.shared = truth.shared
+    copied.alike = truth.alike
     return copied
 
 

@@ -89,9 +89,9 @@ class Bias(_Closed):
 
     `mean` is that of (actual − truth) / allowance over all its elements and judged steps. Where
     errors are independent |mean| · √elements is of order 1 or less. `draws` is how many errors of
-    a step have nothing in common, 0 where that can't be told, and `leaning` is Σ d / √(Σ d²) of
-    these, the mean over the steps: of independent ones it is larger than t with a chance of
-    2 exp(−t²/2) at most.
+    a step have nothing in common, 0 where that can't be told, and `leaning` is Σ d / √(m Σ d²) of
+    these, the mean over the steps, where a rounding is in m numbers: of independent ones it is
+    larger than t with a chance of 2 exp(−t²/2) at most.
     """
 
     phase: str
