@@ -262,7 +262,7 @@ def test_a_scheduler_of_another_optimizer_is_refused():
 
 
 def test_recording_costs_little():
-    """At most twice the bare loop on a quiet machine; here with a margin for a busy one."""
+    """About as much again as the bare loop; with a margin for a busy machine, whose fresh memory is dear."""
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
     optimizer, loss = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss()
     x, t = torch.randn(64, 64), torch.randint(0, 10, (64,))
