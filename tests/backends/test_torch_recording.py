@@ -1,5 +1,6 @@
 """What hooks see of an ordinary loop in PyTorch, and what they leave as it was."""
 
+import re
 import time
 
 import pytest
@@ -261,7 +262,7 @@ def test_a_scheduler_of_another_optimizer_is_refused():
 
 
 def test_recording_costs_little():
-    """At most twice the bare loop on a quiet machine; here with a margin for a busy one."""
+    """About as much again as the bare loop; with a margin for a busy machine, whose fresh memory is dear."""
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
     optimizer, loss = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss()
     x, t = torch.randn(64, 64), torch.randint(0, 10, (64,))
@@ -281,6 +282,21 @@ def test_recording_costs_little():
     seconds()
     bare, with_hooks = (min(take() for _ in range(5)) for take in (seconds, hooked))
     assert with_hooks < 5 * bare
+
+
+def test_masks_that_the_case_draws_are_those_of_the_loop(tmp_path):
+    """Each loop draws its own; but a file is judged with the masks of the case."""
+    path = case(tmp_path / "drop.yaml", net(rate=0.4))
+    text = re.sub(r"    mask: .*?\n(?=-|parameters)", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    path.write_text(text + "random: {generator: pcg64, seed: 1}\n", encoding="utf-8")
+    model = net(rate=0.4)
+    run = recorded(plain, model, sgd(model))
+    assert backproof.certify_run(run, path).verdict == "certified"
+    with pytest.raises(NotTheCase, match=r"2.mask is drawn anew by the case; a file is judged with the masks"):
+        run.save(tmp_path / "x.safetensors", path)
+    other = net(rate=0.4).eval()
+    with pytest.raises(backproof.NotCertified, match=r"2 \(Dropout\) was in eval mode"):
+        backproof.certify_run(recorded(plain, other, sgd(other)), path)
 
 
 class Trainer:
