@@ -165,6 +165,36 @@ def test_a_wrong_cotangent_between_two_taps_is_located():
         backproof.certify_run(loops.train(lambda *a: loops.loss_of(*a, model=model)), loops.CASE)
 
 
+def test_a_detached_value_has_the_cotangent_0():
+    def model(params, x):
+        x = backproof.tap("hidden", x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+        x = jax.lax.stop_gradient(jnp.tanh(x))
+        return backproof.tap("readout", x @ params["readout"]["kernel"] + params["readout"]["bias"])
+
+    with pytest.raises(backproof.NotCertified, match=r"step 0, cotangent of hidden at \[0, 0\]: found 0\.0"):
+        backproof.certify_run(loops.train(lambda *a: loops.loss_of(*a, model=model)), loops.CASE)
+
+
+def test_one_program_in_two_recordings():
+    """What was compiled in one recording tells the next one, and leaves the first as it is."""
+    runs, optimizer = [], None
+    for _ in range(2):
+        with backproof.record_jax() as run:
+            if optimizer is None:
+                optimizer = run.optimizer(optax.adam(0.01))
+                update, gradients_of = jax.jit(optimizer.update), jax.jit(jax.grad(loops.loss_of))
+            params = loops.start()
+            state = optimizer.init(params)
+            for x, t in loops.batches():
+                updates, state = update(gradients_of(params, x, t), state, params)
+                params = optax.apply_updates(params, updates)
+            run.end(params)
+        runs.append(run)
+    for run in runs:
+        assert len(run.steps) == 3
+        assert backproof.certify_run(run, loops.CASE).verdict == "certified"
+
+
 def test_a_wrong_rate_is_an_update():
     with pytest.raises(backproof.NotCertified, match=r"step 0, update of hidden\.weight"):
         backproof.certify_run(loops.train(rate=0.0100001), loops.CASE)
@@ -235,7 +265,7 @@ def test_nothing_recorded():
 
 
 def test_no_end(run):
-    run._end, run.steps[-1].after = None, None
+    run.after = run.steps[-1].after = None
     assert "call run.end(params) behind the loop" in refused(run)
 
 
