@@ -82,9 +82,44 @@ def in_parts(params, x, t):
     return backproof.tap("loss", sum(losses))
 
 
-def test_parts_of_a_batch_are_joined(two_steps):
+def in_a_scan(params, x, t):
+    """Likewise, in a loop of JAX that is gone back through from its end."""
+
+    def term(sample):
+        return jnp.sum((loops.model(params, sample[0][None]) - sample[1]) ** 2)
+
+    return backproof.tap("loss", jnp.sum(jax.lax.map(term, (jnp.asarray(x), jnp.asarray(t)))) / t.size)
+
+
+@pytest.mark.parametrize("loss_of", [in_parts, in_a_scan])
+def test_parts_of_a_batch_are_joined(loss_of, two_steps):
     """Their values and cotangents are those of the batch, in the order of the forward passes."""
-    assert backproof.certify_run(loops.train(in_parts, steps=2), two_steps).verdict == "certified"
+    assert backproof.certify_run(loops.train(loss_of, steps=2), two_steps).verdict == "certified"
+
+
+def test_gradients_of_each_sample(two_steps):
+    """`vmap` of `grad`, whose mean the optimizer is given; the cotangents are those of the samples' own losses."""
+
+    def train(scale):
+        def one(params, x, t):
+            return jnp.sum((loops.model(params, x) - t) ** 2) * scale
+
+        def mean_of(params, x, t):
+            found = jax.vmap(jax.grad(one), (None, 0, 0))(params, x, t)
+            return jax.tree.map(lambda g: jnp.sum(g, axis=0) / (scale * 4), found)
+
+        with backproof.record_jax() as run:
+            optimizer, params = run.optimizer(optax.adam(0.01)), loops.start()
+            state = optimizer.init(params)
+            for x, t in [*loops.batches()][:2]:
+                updates, state = optimizer.update(jax.jit(mean_of)(params, x, t), state, params)
+                params = optax.apply_updates(params, updates)
+            run.end(params)
+        return run
+
+    assert backproof.certify_run(train(1 / 4), two_steps).verdict == "certified"
+    with pytest.raises(backproof.NotCertified, match="step 0, cotangent of readout"):
+        backproof.certify_run(train(1), two_steps)
 
 
 def test_passes_that_vary_are_told():
