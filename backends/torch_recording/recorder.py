@@ -8,7 +8,7 @@ a step. Within a pass every call of a module without children is recorded in its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -35,6 +35,7 @@ class Recording(Loop):
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
         self._scale, self._is_open = 1.0, False
+        self._versions: dict[str, list] = {}  # of what was copied last
         self._paths = {w: path for path, w in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -43,18 +44,13 @@ class Recording(Loop):
     # ------------------------------------------------------------ hooks
 
     @contextmanager
-    def hooked(self, *, sees_backward: bool = True) -> Iterator[Recording]:
-        """Record what happens meanwhile; every hook is gone at the end, however it comes.
-
-        Args:
-            sees_backward: whether to look out for `loss.backward()`; else `backward_of` is told.
-        """
+    def hooked(self) -> Iterator[Recording]:
+        """Record what happens meanwhile; every hook is gone at the end, however it comes."""
         start = time.perf_counter()
         with ExitStack() as hooks:
             for handle in self._hooks():
                 hooks.callback(handle.remove)
-            if sees_backward:
-                hooks.enter_context(_told_of_backward(self.backward_of))
+            hooks.enter_context(_told_of_backward(self._went_back))
             self._is_open = True
             try:
                 yield self
@@ -69,9 +65,6 @@ class Recording(Loop):
             if not any(True for _ in module.children()):
                 yield module.register_forward_hook(partial(self._call, path))
         yield self.model.register_forward_hook(self._leave, always_call=True)
-        for w, path in self._paths.items():
-            if w.requires_grad:
-                yield w.register_post_accumulate_grad_hook(partial(self._accumulated, path))
         yield self.optimizer.register_step_pre_hook(self._before_update)
         yield self.optimizer.register_step_post_hook(self._after_update)
 
@@ -102,6 +95,7 @@ class Recording(Loop):
             now = self._parameters()
             self._step.before = now.or_earlier(left)
             self._changed(left, now, "between two steps")
+            self._versions["parameters"] = _versions(self._paths)
         self._step.passes.append(Pass(seen))
         return self._step.passes[-1]
 
@@ -148,13 +142,19 @@ class Recording(Loop):
 
     # ------------------------------------------------------------ the backward pass
 
-    def backward_of(self, root: Tensor) -> None:
-        """Take a tensor that is gone back from for a part of the loss."""
-        if self._is_open and root.numel() == 1:
-            self._step.losses.append(self._unscaled(root).reshape(()))
+    def _went_back(self, roots: Tensor | Sequence[Tensor]) -> None:
+        """Take what was gone back from for a part of the loss, and the gradients that it left."""
+        for root in (roots,) if isinstance(roots, Tensor) else roots:
+            if root.numel() == 1:
+                self._step.losses.append(self._unscaled(root))
+        gradients = self._gradients()
+        self._versions["gradients"] = _versions(gradients.values())
+        if self.scaler is not None:
+            gradients = {path: self._unscaled(gradient) for path, gradient in gradients.items()}
+        self._step.raw = Copies(gradients)
 
-    def _accumulated(self, path: str, w: Tensor) -> None:
-        self._step.raw[path] = self._unscaled(w.grad)
+    def _gradients(self) -> dict[str, Tensor]:
+        return {path: w.grad for w, path in self._paths.items() if w.grad is not None}
 
     def _unscaled(self, tensor: Tensor) -> Tensor:
         """Copy a tensor, without the factor of a scaler of gradients."""
@@ -180,20 +180,29 @@ class Recording(Loop):
         return (optimizer, *rest), kwargs
 
     def _take(self) -> None:
-        """Copy the gradients, the state and the learning rates."""
-        step, paths = self._step, self._paths.items()
-        now, left = self._parameters(), self.steps[-1].state_after if self.steps else {}
-        step.before = step.before or now
-        self._changed(step.before, now, "between the forward pass and the update")
-        step.used = Copies({path: w.grad for w, path in paths if w.grad is not None})
-        step.state_before = self._state().or_earlier(left)
+        """Keep the gradients, the state and the learning rates; what nobody wrote into is there."""
+        step = self._step
+        if not step.before:
+            step.before = self._parameters()
+        elif self._versions["parameters"] != _versions(self._paths):
+            self._changed(
+                step.before, self._parameters(), "between the forward pass and the update"
+            )
+        gradients = self._gradients()
+        is_raw = self._versions.get("gradients") == _versions(gradients.values())
+        step.used = step.raw if is_raw and self.scaler is None else Copies(gradients)
+        state = self._remembered()
+        is_left = self.steps and self._versions.get("state") == _versions(state.values())
+        step.state_before = self.steps[-1].state_after if is_left else Copies(state)
         step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _after_update(self, *_: Any) -> None:
         """Finish the step, without the forward passes that nobody went back through."""
         step = self._step
         step.passes = [one for one in step.passes if one.is_used]
-        step.after, step.state_after = self._parameters(), self._state()
+        state = self._remembered()
+        step.after, step.state_after = self._parameters(), Copies(state)
+        self._versions = {"state": _versions(state.values())}
         self._odd_passes(step.passes)
         self.steps.append(step)
         self._step, self._loose = Step(), None
@@ -201,17 +210,15 @@ class Recording(Loop):
     def _parameters(self) -> Copies:
         return Copies({path: w for w, path in self._paths.items()})
 
-    def _state(self) -> Copies:
-        """Copy what the optimizer remembers of each parameter of the model, but for counts."""
+    def _remembered(self) -> dict[str, Tensor]:
+        """Return what the optimizer remembers of each parameter of the model, but for counts."""
         state = self.optimizer.state
-        return Copies(
-            {
-                f"{name}/{path}": one.to(w.device)
-                for w, path in self._paths.items()
-                for name, one in (state[w].items() if w in state else ())
-                if isinstance(one, Tensor) and name not in COUNTS
-            }
-        )
+        return {
+            f"{name}/{path}": one
+            for w, path in self._paths.items()
+            for name, one in (state[w].items() if w in state else ())
+            if isinstance(one, Tensor) and name not in COUNTS
+        }
 
     # ------------------------------------------------------------ what is odd
 
@@ -293,17 +300,22 @@ def record(model, optimizer, scheduler=None, scaler=None, loss=None):
 
 
 @contextmanager
-def _told_of_backward(tell: Callable[[Tensor], None]) -> Iterator[None]:
-    """Tell meanwhile of each tensor that `backward` is called on, for which torch has no hook."""
-    backward = torch.Tensor.backward
+def _told_of_backward(tell: Callable[[Any], None]) -> Iterator[None]:
+    """Tell behind each backward pass what it began at, for which torch has no hook."""
+    backward = torch.autograd.backward  # `Tensor.backward` calls it as well
 
     @wraps(backward)
-    def told(self: Tensor, *args: Any, **kwargs: Any) -> None:
-        tell(self)
-        backward(self, *args, **kwargs)
+    def told(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        backward(tensors, *args, **kwargs)
+        tell(tensors)
 
-    with patch.object(torch.Tensor, "backward", told):
+    with patch.object(torch.autograd, "backward", told):
         yield
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Tell which tensors these are, and how often each has been written into."""
+    return [(id(one), one._version) for one in tensors]  # noqa: SLF001, it has no other name
 
 
 def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:

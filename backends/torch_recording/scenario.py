@@ -26,7 +26,7 @@ from backproof.backends.torch_recording.settings import (
     schedule_of,
 )
 
-INLINE = 64  # numbers that stand in the YAML itself; larger arrays go beside it
+INLINE, AT_MOST = 64, 2048  # numbers of an array, and of all, that stand in the YAML itself
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -116,10 +116,12 @@ class Arrays:
     def __init__(self, path: Path):
         self.file = path.with_suffix(".npz")
         self.beside: dict[str, np.ndarray] = {}
+        self.inline = 0
 
     def __call__(self, name: str, array: np.ndarray) -> Any:
         """Return what stands in the YAML for an array."""
-        if array.size <= INLINE:
+        if array.size <= INLINE and self.inline + array.size <= AT_MOST:
+            self.inline += array.size
             return np.asarray(array).tolist()
         self.beside[name] = array
         return {"file": self.file.name, "array": name}

@@ -17,6 +17,8 @@ class Copies(Mapping[str, Tensor]):
     def __init__(self, tensors: Mapping[str, Tensor]):
         self.shapes = {name: one.shape for name, one in tensors.items()}
         flat = [one.detach().reshape(-1) for one in tensors.values()]
+        if len({one.device for one in flat}) > 1:  # NAdam keeps a product on the CPU
+            flat = [one.cpu() for one in flat]
         self.flat = torch.cat(flat) if flat else torch.empty(0)
 
     @cached_property
@@ -88,7 +90,7 @@ class Step:
     passes: list[Pass] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
     before: Mapping[str, Tensor] = field(default_factory=dict)
-    raw: dict[str, Tensor] = field(default_factory=dict)
+    raw: Mapping[str, Tensor] = field(default_factory=dict)
     used: Mapping[str, Tensor] = field(default_factory=dict)
     after: Mapping[str, Tensor] = field(default_factory=dict)
     state_before: Mapping[str, Tensor] = field(default_factory=dict)

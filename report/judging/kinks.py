@@ -68,7 +68,7 @@ def _each_alone(
     An element passes them one after the other, at most one of each depth.
     """
     uncertain = [kink for kink in kinks[since:] if kink.uncertain.any()]
-    if not uncertain:
+    if not (checks and uncertain):
         yield from checks
         return
     rows = _uncertain_rows(uncertain, len(run.steps))

@@ -120,8 +120,7 @@ def checks_of_steps(
     masks = {path: mask[:, :size] for path, mask in problem.masks_at(run.steps).items()}
     others = _given(masks, precision), _given(run.buffers_before, precision)
     numbers = operands(problem, before, *others)
-    inputs, targets = (exact(of[batches], precision) for of in (problem.inputs, problem.targets))
-    walk = Walk(problem, run, numbers, inputs, targets)
+    walk = Walk(problem, run, numbers, batches, precision)
     yield from walk.forward_checks()
     yield from walk.backward_checks()
     if problem.optimizer:
@@ -136,13 +135,14 @@ def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:
         for arrays, paths in ((run.after, problem.parameters), (run.buffers_after, problem.buffers))
     )
     numbers = operands(problem, after, buffers)
-    inputs, targets = (exact(of[None], precision) for of in (problem.inputs, problem.targets))
+    everyone = np.arange(len(problem.inputs))[None]
     final = replace(
         run,
         values={name: value[None] for name, value in run.final_values.items()},
         loss=None if run.final_loss is None else run.final_loss[None],
     )
-    yield from Walk(problem, final, numbers, inputs, targets, training=False).forward_checks()
+    walk = Walk(problem, final, numbers, everyone, precision, training=False)
+    yield from walk.forward_checks()
 
 
 def _given(arrays: Mapping[str, np.ndarray | Bounded], precision: Precision) -> Numbers:
@@ -169,6 +169,14 @@ class Walk:
     computed, with its bound. So where everything is recorded each operation is judged by itself,
     and where nothing is, from end to end.
 
+    Args:
+        problem: that is run.
+        run: the steps.
+        numbers: what layers take beside values (`operands`).
+        samples: (steps, samples), their indices.
+        precision: of the numbers.
+        training: False after the last step.
+
     Attributes:
         gradients: by path, as recorded or followed, once `backward_checks` has gone back.
     """
@@ -178,14 +186,17 @@ class Walk:
         problem: Problem,
         run: Trajectory,
         numbers: Numbers,
-        inputs: Bounded,
-        targets: Bounded,
+        samples: np.ndarray,
+        precision: Precision,
         *,
         training: bool = True,
     ):
-        self.problem, self.run, self.numbers, self.targets = problem, run, numbers, targets
-        self.inputs, self.training = inputs, training
-        self.values = _given(run.values, inputs.precision)
+        self.problem, self.run, self.numbers = problem, run, numbers
+        self.precision, self.training = precision, training
+        self.inputs, self.targets = (
+            exact(of[samples], precision) for of in (problem.inputs, problem.targets)
+        )
+        self.values = _given(run.values, precision)
         self.truths: Numbers = {}
         self.given: Mapping[str, Bounded] = {}
         self.gradients: Numbers = {}
@@ -221,10 +232,11 @@ class Walk:
         the first of them.
         """
         problem, run, route = self.problem, self.run, self.route
-        recorded = partial(_given, precision=self.inputs.precision)
+        recorded = partial(_given, precision=self.precision)
         cotangents, self.gradients = recorded(run.cotangents), recorded(run.gradients)
         dy = loss_cotangent(problem, self.output, self.targets)
         users, own = first_users(problem), problem.graph.parameters
+        wanted = {*problem.trained, *cotangents}
         walk = way_back(problem.network, self.given, dy, recorded=cotangents, outputs=self.truths)
         for node, sums in walk:
             yield from self._cotangent_checks(node.name, sums)
@@ -235,6 +247,9 @@ class Walk:
                     way = route.to_gradient(node)
                     yield _check("gradient", path, run.gradients[path], truth, way)
                 self.gradients.setdefault(path, truth)
+            wanted -= {node.name, *users[node.name]}
+            if not wanted:
+                return
         yield from self._cotangent_checks("input", sums)
 
     def _cotangent_checks(self, name: str, sums: Numbers) -> Iterator[Check]:

@@ -1,5 +1,6 @@
 """What hooks see of an ordinary loop in PyTorch, and what they leave as it was."""
 
+import re
 import time
 
 import pytest
@@ -23,7 +24,7 @@ def mine(tmp_path_factory):
 def hooks_of(model, optimizer) -> int:
     """How many hooks there are on anything."""
     modules = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
-    parameters = sum(len(w._post_accumulate_grad_hooks or ()) for w in model.parameters())
+    parameters = sum(len(w._backward_hooks or ()) for w in model.parameters())
     return modules + parameters + len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
 
 
@@ -54,7 +55,7 @@ def test_the_loop_is_as_without():
 
 
 def test_hooks_are_gone_where_the_body_raises():
-    model, backward = net(), torch.Tensor.backward
+    model, backward = net(), torch.autograd.backward
     optimizer = sgd(model)
     runs = []
 
@@ -68,7 +69,7 @@ def test_hooks_are_gone_where_the_body_raises():
     with pytest.raises(ZeroDivisionError):
         loop()
     assert hooks_of(model, optimizer) == 0
-    assert torch.Tensor.backward is backward
+    assert torch.autograd.backward is backward
     plain(model, optimizer)
     assert len(runs[0].steps) == STEPS
 
@@ -281,3 +282,55 @@ def test_recording_costs_little():
     seconds()
     bare, with_hooks = (min(take() for _ in range(5)) for take in (seconds, hooked))
     assert with_hooks < 5 * bare
+
+
+def test_masks_that_the_case_draws_are_those_of_the_loop(tmp_path):
+    """Each loop draws its own; but a file is judged with the masks of the case."""
+    path = case(tmp_path / "drop.yaml", net(rate=0.4))
+    text = re.sub(r"    mask: .*?\n(?=-|parameters)", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    path.write_text(text + "random: {generator: pcg64, seed: 1}\n", encoding="utf-8")
+    model = net(rate=0.4)
+    run = recorded(plain, model, sgd(model))
+    assert backproof.certify_run(run, path).verdict == "certified"
+    with pytest.raises(NotTheCase, match=r"2.mask is drawn anew by the case; a file is judged with the masks"):
+        run.save(tmp_path / "x.safetensors", path)
+    other = net(rate=0.4).eval()
+    with pytest.raises(backproof.NotCertified, match=r"2 \(Dropout\) was in eval mode"):
+        backproof.certify_run(recorded(plain, other, sgd(other)), path)
+
+
+class Trainer:
+    """What the callback needs of one of Lightning's."""
+
+    def __init__(self, optimizers):
+        self.optimizers = optimizers
+
+
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+
+def test_the_callback_hooks_a_part_and_lets_go(mine):
+    """As Lightning calls it; `docs/training-loops.md` has it under the real trainer."""
+    whole, recorder = Whole(), backproof.LightningRecorder("net", loss=MSE)
+    optimizer = sgd(whole)
+    recorder.on_train_start(Trainer([optimizer]), whole)
+    plain(whole.net, optimizer)
+    recorder.on_train_end(Trainer([optimizer]), whole)
+    assert hooks_of(whole, optimizer) == 0
+    assert backproof.certify_run(recorder.run, mine).verdict == "certified"
+    recorder.on_train_start(Trainer([optimizer]), whole)
+    recorder.on_exception(Trainer([optimizer]), whole, ZeroDivisionError())
+    assert hooks_of(whole, optimizer) == 0
+
+
+def test_the_callback_records_one_optimizer():
+    whole = Whole()
+    with pytest.raises(ValueError, match="one optimizer is recorded; the trainer has 2"):
+        backproof.LightningRecorder().on_train_start(Trainer([sgd(whole), sgd(whole)]), whole)
+
+
+def test_without_torch_the_front_door_says_what_it_has():
+    assert {"record", "certify_run", "certify_training", "LightningRecorder"} <= {*dir(backproof)}

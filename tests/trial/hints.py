@@ -421,7 +421,7 @@ HINTS = {
     "an l2 penalty in place of the l1 one": ["penalty: L2 for L1"],
     "a doubled weight decay": ["decay: doubled"],
     "a weight decay of the gradient in place of the parameter": ["decay: of the gradient"],
-    "no clipping, or one after the step,": ["clip by norm: forgotten", "clip by value: forgotten"],
+    "no clipping, or one after the step": ["clip by norm: forgotten", "clip by value: forgotten"],
     "each tensor clipped by its own norm": ["clip by norm: each by its own norm"],
     "the largest element in place of the norm": ["clip by norm: largest element for the norm"],
     "the square of the norm in its place": ["clip by norm: squared norm"],

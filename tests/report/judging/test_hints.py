@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from backproof.backends.registry import backend
+from backproof.backends.torch_autograd.arrays import to_tensor, to_tensors
+from backproof.backends.torch_autograd.network import resolve
+from backproof.backends.torch_autograd.training import look
+from backproof.backends.users_code import of_function
 from backproof.cases.format.schema import Case
 from backproof.cases.problem import materialise
 from backproof.report.judging.hints import FAMILIES, Hint, found, hint
@@ -79,6 +83,50 @@ def test_end_to_end_it_explains_every_gradient(example):
     assert message(problem, halved).endswith("; every gradient is -0.3 times what is right")
     other = changed(halved, "gradients", "readout.bias", lambda g: g[..., ::-1])
     assert "every gradient is -" not in message(problem, other)
+
+
+PARTS = "a mean of the means over 2 parts of the batch, of 3 samples and 1 in the last one, would give"
+
+
+@pytest.fixture
+def four():
+    """Steps of four samples, whose loss is a mean."""
+    problem = problem_of("with squared_error", "float64")
+    assert (problem.loss.reduction, problem.batches.shape[1]) == ("mean", 4)
+    return problem
+
+
+def test_a_mean_of_means_over_unequal_parts_is_named(four):
+    run = backend("numpy").run(four)
+    weights = np.array([4 / 6, 4 / 6, 4 / 6, 4 / 2])[:, None]
+    assert PARTS in message(four, changed(run, "cotangents", four.output, lambda dy: dy * weights))
+
+
+def test_so_it_is_end_to_end(four):
+    network = resolve(four.network)
+
+    def gradients(parameters, inputs, targets):
+        own = {path: w.requires_grad_() for path, w in to_tensors(parameters).items()}
+        pairs = [(to_tensor(inputs[rows]), to_tensor(targets[rows])) for rows in (slice(3), slice(3, None))]
+        loss = sum(look(four, network, own, {}, x, t)[0] for x, t in pairs) / 2
+        loss.backward()
+        return loss, {path: own[path].grad for path in four.trained}
+
+    assert PARTS in message(four, of_function(gradients, backend("numpy")).run(four))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x / 2, "every element is 0.5 times what is right; step 1 saw them as they should be: were they"),
+        (lambda x: 2 * x + 1, "every element is 2 times what is right, +1; step 1 saw them"),
+        (lambda x: x + 1, "every element is what is right, +1; step 1 saw them as they should be"),
+    ],
+)
+def test_samples_that_were_changed_since_are_named(example, change, words):
+    problem, run = example
+    assert np.array_equal(*problem.batches[1:3])
+    assert words in message(problem, changed(run, "values", "input", change, slice(2, None)))
 
 
 def test_the_operation_to_look_at_is_named(example):

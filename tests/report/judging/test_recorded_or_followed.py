@@ -7,13 +7,13 @@ import pytest
 from backproof.backends import numpy_reference
 from backproof.backends.registry import DEFAULT, backend
 from backproof.backends.trajectory import MAY_LACK, flat, of_arrays
-from backproof.cases.format.schema import CASES
+from backproof.cases.format.schema import CASES, Case
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
 from backproof.report.judging.judge import judge
 from tests.trial.examples import problem_of as example
 from tests.trial.mutants import MUTANTS
-from tests.trial.planting import part_of, run_planted
+from tests.trial.planting import gradients_only, part_of, run_planted
 
 ON = ("mixed", "by adam", "with huber", "sharing/skip", "xor/relu")
 WRONG = [mutant for mutant in MUTANTS if mutant.on == "mixed" and mutant.backend == "numpy"][::6]
@@ -157,3 +157,22 @@ def test_the_mistake_is_named_in_a_part_too(problem_of):
     part = {name: array for name, array in flat(run).items() if not name.startswith("cotangents/")}
     message = judge(problem, of_arrays(part, problem, 0.0)).message
     assert "this is what" in message, message
+
+
+def test_nothing_is_followed_behind_the_last_number_that_is_judged():
+    """A kink there, of which no side is certain, is nobody's."""
+    case = {
+        "title": "a kink behind what is frozen",
+        "dtypes": ["float32"],
+        "network": [
+            {"dense": {"name": "first", "units": 1, "bias": False}}, "hard_tanh",
+            {"dense": {"name": "last", "units": 1}},
+        ],
+        "parameters": {"first.weight": [[0.1]], "last.weight": [[0.7]], "last.bias": [0.1]},
+        "data": {"inputs": [[10.0]], "targets": [[0.3]]},
+        "loss": {"squared_error": {"reduction": "sum"}},
+        "frozen": ["first.weight", "last.weight"],
+    }  # fmt: skip
+    problem = materialise(Case.model_validate(case), "float32")
+    run = gradients_only(problem, numpy_reference.run(problem))
+    assert judge(problem, run).verdict == "certified"
