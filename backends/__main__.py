@@ -14,6 +14,11 @@ from backproof.cases.console.command import as_called, run_command, say
 from backproof.cases.console.terminal import cut, plain, printable, wrapped
 
 USAGE, MISSING = 2, 3
+KINDS = {
+    "torch": "with --new: a whole training loop in PyTorch, which records everything",
+    "jax": "with --new: the same in JAX, by value_and_grad",
+    "optimizer": "with --new: the update of the case's optimizer",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,8 +33,18 @@ def main(argv: list[str] | None = None) -> int:
     )
     names, what = ("FILE.py", "CASE"), "write a file to fill in, for this case"
     parser.add_argument("--new", nargs=2, type=Path, metavar=names, help=what)
+    kinds = parser.add_mutually_exclusive_group()
+    for kind, about in KINDS.items():
+        kinds.add_argument(
+            f"--{kind}", dest="kind", action="store_const", const=kind, default="", help=about
+        )
     arguments = parser.parse_args(argv)
-    return run_command(partial(_new, *arguments.new) if arguments.new else _list)
+    if arguments.kind and not arguments.new:
+        parser.error(f"--{arguments.kind} is of --new FILE.py CASE")
+    if not arguments.new:
+        return run_command(_list)
+    file, case_file = arguments.new
+    return run_command(partial(_new, file, case_file, arguments.kind))
 
 
 def _list() -> int:
@@ -41,14 +56,14 @@ def _list() -> int:
     return 0 if all("threads" in row for row in by_default) else MISSING
 
 
-def _new(file: Path, case_file: Path) -> int:
+def _new(file: Path, case_file: Path, kind: str) -> int:
     """Write a file to fill in for a case, and print the command that judges it."""
     from backproof.backends.users_template import command, template
     from backproof.cases.reading.load import InvalidCase, load
 
     try:
         case = load(case_file)
-        content = template(case, case_file, file).encode()  # before a file is made
+        content = template(case, case_file, file, kind).encode()  # before a file is made
         with file.open("xb") as new:
             new.write(content)
     except InvalidCase as error:
@@ -61,8 +76,10 @@ def _new(file: Path, case_file: Path) -> int:
         return _refused(f"{file} is there already, and stays as it is")
     except OSError as error:
         return _refused(f"cannot write {file}: {error.strerror}")
-    print(f"{plain(file)} is written. Fill it in, and judge it:")
-    print(printable(command(case, case_file, file)))
+    is_whole = kind in ("torch", "jax") and b"TODO" not in content
+    next_ = "It trains the case: change it" if is_whole else "Fill it in"
+    print(f"{plain(file)} is written. {next_}, and judge it:")
+    print(printable(command(case, case_file, file, kind)))
     return 0
 
 

@@ -79,14 +79,14 @@ def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
 
 
 def _padded(steps: list | tuple, dtype: np.dtype, problem: Problem) -> list:
-    """Return the arrays of the steps, (B, units), with zeros behind a short batch's samples."""
+    """Return the arrays of the steps, (B, *shape), with zeros behind a short batch's samples."""
     size, samples = problem.batches.shape[1], (problem.batches[problem.recorded] >= 0).sum(axis=1)
     if len(steps) != len(samples):
         return [*steps]
     arrays = [as_array(step, dtype) for step in steps]
     for k, (array, rows) in enumerate(zip(arrays, samples, strict=True)):
-        if np.ndim(array) == 2 and len(array) == rows:
-            arrays[k] = np.pad(array, ((0, size - rows), (0, 0)))
+        if np.ndim(array) > 1 and len(array) == rows:
+            arrays[k] = np.pad(array, ((0, size - rows), *[(0, 0)] * (np.ndim(array) - 1)))
     return arrays
 
 

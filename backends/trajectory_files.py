@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from backproof.backends.trajectory import (
     PHASES,
@@ -23,6 +21,7 @@ from backproof.backends.trajectory import (
     seconds_of,
 )
 from backproof.cases.console.terminal import plain
+from backproof.cases.export import save_whole
 from backproof.cases.problem import Problem
 
 FORMAT, SUFFIX = "1", ".safetensors"
@@ -68,13 +67,7 @@ def save_run(run: Trajectory, path: Path, problem: Problem) -> None:
     header["seconds"] = repr(seconds_of(run.seconds))
     if run.borrowed:
         header["borrowed"] = ", ".join(sorted(run.borrowed))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(arrays, unfinished, header)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    save_whole(arrays, path, header)
 
 
 def _plain(name: str, found: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from backproof.backends.framework_templates import FRAMEWORKS, of_framework
 from backproof.cases.console.command import as_called
 from backproof.cases.console.terminal import printable
 from backproof.cases.format.concept import Concept
@@ -55,34 +56,48 @@ UPDATE = '''def update(parameters, gradients, state, step):
     }}'''  # noqa: E501, likewise
 
 
-def function_of(case: Case) -> str:
-    """Return what one writes for a case: `update` for an optimizer alone, else `gradients`."""
-    return "update" if case.objective and case.training else "gradients"
+def function_of(case: Case, wanted: str = "") -> str:
+    """Return what one writes for a case: `update` for an optimizer alone, else `gradients`.
+
+    Args:
+        case: that it is for.
+        wanted: `optimizer` for an optimizer in any case; `torch` or `jax` for a whole `run`.
+    """
+    if wanted in FRAMEWORKS:
+        return "run"
+    alone = wanted == "optimizer" or case.objective
+    return "update" if alone and case.training else "gradients"
 
 
-def command(case: Case, case_file: Path, file: Path) -> str:
+def command(case: Case, case_file: Path, file: Path, wanted: str = "") -> str:
     """Return the command that judges the file, for a shell."""
-    own = f"mine={file}:{function_of(case)}"
+    own = f"mine={file}:{function_of(case, wanted)}"
     return f"{as_called('report')} {shlex.quote(str(case_file))} --backend {shlex.quote(own)}"
 
 
-def template(case: Case, case_file: Path, file: Path) -> str:
+def template(case: Case, case_file: Path, file: Path, wanted: str = "") -> str:
     """Return the text of the file: a function that runs, and fails until it is filled in.
 
+    A `run` in a framework is whole, unless a TODO stands in it.
+
     Raises:
-        ValueError: if the file is not to be Python.
+        ValueError: if the file is not to be Python, or nothing is trained that has an optimizer.
     """
     if file.suffix != ".py":
         raise ValueError(f"expected a name that ends in .py, found {file}")
-    if function_of(case) == "update":
+    if wanted == "optimizer" and not case.training:
+        raise ValueError(f"{case.name} trains nothing, so it has no optimizer")
+    name, judging = _in_docstring(case.name), _in_docstring(command(case, case_file, file, wanted))
+    if wanted in FRAMEWORKS:
+        return of_framework(case, wanted, name, judging)
+    if function_of(case, wanted) == "update":
         what, them, function = "The update", "it", _update(case)
         until = "it is filled in nothing is trained, and the first number"
     else:
         what, them, function = "Gradients", "them", _gradients(case)
         until = "they are filled in they are zeros, and the first one"
     words = {"what": what, "them": them, "until": until, "function": function}
-    judging = _in_docstring(command(case, case_file, file))
-    return HEAD.format(name=_in_docstring(case.name), command=judging, **words)
+    return HEAD.format(name=name, command=judging, **words)
 
 
 def _in_docstring(words: str) -> str:

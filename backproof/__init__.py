@@ -13,6 +13,7 @@ from typing import Any
 
 NAMES = {
     "backproof.certify": "certify_case NotCertified",
+    "backproof.certify_one": "certify_layer certify_loss certify_update certify_numbers Certified",
     "backproof.training": "certify_run certify_training",
     "backproof.backends.torch_recording.recorder": "record",
     "backproof.backends.torch_recording.lightning": "LightningRecorder",

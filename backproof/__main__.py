@@ -1,4 +1,4 @@
-"""`backproof report | cases | backends`, which `python -m backproof` is too: the commands."""
+"""`backproof report | cases | backends | export`, which `python -m backproof` is too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ COMMANDS = {
     "report": "run the cases on every backend, judge them, and write the report",
     "cases": "list the scenarios and validate them, or print the JSON Schema of their format",
     "backends": "list the backends, or write a file to begin one's own with",
+    "export": "write a case as a file of arrays, for a program in any language to train",
 }
+PLACES = {"export": "backproof.cases.export"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser(name, help=words, add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     sys.path.append(str(Path.cwd()))  # `mine=package.module:function` is found, as by `python -m`
-    return import_module(f"backproof.{chosen.command}.__main__").main(rest)
+    place = PLACES.get(chosen.command, f"backproof.{chosen.command}.__main__")
+    return import_module(place).main(rest)
 
 
 if __name__ == "__main__":

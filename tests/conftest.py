@@ -56,7 +56,7 @@ UNIX = {
 LONGEST = (
     "test_scenarios", "test_report", "test_mutants", "test_pytest_plugin", "test_cache", "test_wheel", "test_extension",
     "test_modes", "test_isolation", "test_optimizers", "test_accuracy", "test_in_a_browser", "test_your_own_page",
-    "test_dask", "test_users_code", "test_certify",
+    "test_dask", "test_users_code", "test_certify", "test_certify_one", "test_planted_kernels",
 )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def room(module: str) -> str:
 
 OF_BACKENDS = [module for module in MODULES if folder(module) == "backends"]
 MODES = {room(where): framework(name) for name, where in BACKENDS.items() if framework(name) in PACKAGES}
+MODES |= {"torch_function": "torch", "jax_function": "jax"}  # which call a function of somebody's, and no backend
 MODES |= {"torch_recording": "torch", "jax_recording": "jax"}  # loops of others, recorded
 
 

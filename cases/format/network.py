@@ -52,9 +52,11 @@ class Node(NamedTuple):
 class Network:
     """The nodes of a list of layers, all named, and the shapes of what belongs to them.
 
+    What it starts from is the value `input`, of this shape, or are values with shapes by name.
+
     Attributes:
         layers: in order.
-        names: `input` and every node, in order.
+        names: `input`, or what it starts from, and every node, in order.
         shapes: of their values, of one sample.
         sources: by layer, the names of the values that it takes.
         taken: by layer, the shapes of these values.
@@ -63,10 +65,11 @@ class Network:
             rests on such a mistake is not in `shapes` and `taken`.
     """
 
-    def __init__(self, layers: Iterable[LayerConcept], inputs: Shape):
+    def __init__(self, layers: Iterable[LayerConcept], inputs: Shape | Mapping[str, Shape]):
         self.layers = tuple(layers)
-        self.names = ["input"]
-        self.shapes: dict[str, Shape] = {"input": tuple(inputs)}
+        given = inputs if isinstance(inputs, Mapping) else {"input": tuple(inputs)}
+        self.names = [*given]
+        self.shapes: dict[str, Shape] = {**given}
         self.sources: dict[str, tuple[str, ...]] = {}
         self.taken: dict[str, tuple[Shape, ...]] = {}
         self.misfits: list[tuple[Place, str]] = []

@@ -42,6 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,8 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     `terms` is set on a sum that may go on, to (how many terms, Σ|terms|): a bias that is added to a
     product may as well have been its first term. `is_difference` is set where two numbers were
     subtracted. `undecided` is set where even the values may lie on the wrong side of a jump.
-    `passed` counts the kinks on the way to it.
+    `passed` counts the kinks on the way to it. `shared` is set where one rounding may be in several
+    of the numbers, or leans to one side by itself: that of a setting, or of a function.
     """
 
     rank = 1
@@ -74,6 +76,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     parents: tuple[Bounded, ...] = ()
     terms: tuple[int | np.ndarray, Any] | None = None
     is_difference: bool = False
+    shared: bool = False
     find_grid: Callable[[Bounded], np.ndarray] | None = None
 
     def __init__(
@@ -96,6 +99,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
             result = _with(RULES[rule](*operands, **options), precision)
         result.undecided |= any(operand.undecided for operand in operands)
         result.passed += max(operand.passed for operand in operands)
+        result.shared = _are_shared(rule, operands, result.shape)
         if grid := GRIDS.get(rule):
             result.find_grid = lambda result: grid(result, *operands, **options)
             result.parents = operands
@@ -122,7 +126,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         with working_precision(BITS_OF_EXTENDED_VALUES):
             value = two_floats(balls(np.array(enclosure(), dtype=object)), self.precision.wider)
         precision = self.precision.accumulator
-        return _with(rounded(value, 0.0, precision), precision)
+        return _sharing(_with(rounded(value, 0.0, precision), precision))
 
     def flushed_with(self, factor: float | Bounded) -> Bounded:
         """Return the same numbers, farther off by what a flushed product with the factor costs."""
@@ -136,9 +140,9 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         t = exact(np.asarray(t, np.float64), double)
         result = formula(t, *(number_like(t, value) for value in settings))
         if self.precision.dtype == np.float64:
-            return result
+            return _sharing(result)
         value = self.precision.wider(result.value)
-        return _with(rounded(value, result.bound, self.precision), self.precision)
+        return _sharing(_with(rounded(value, result.bound, self.precision), self.precision))
 
     def by_any_form(self, forms: tuple[Callable, ...]):
         """Compute the first form, as far off as the farthest of all."""
@@ -147,7 +151,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
     def _farther(self, bound, *, undecided: bool) -> Bounded:
         """Return the values with another bound, and without what they were made of."""
         result = Bounded(self.value, bound, self.precision, magnitude=self.magnitude)
-        result.undecided, result.passed = undecided, self.passed
+        result.undecided, result.passed, result.shared = undecided, self.passed, self.shared
         return result
 
     def moved(self, move: Move) -> Bounded:
@@ -166,6 +170,7 @@ class Bounded(Movable, NDArrayOperatorsMixin):
         moved.undecided = any(number.undecided for number in numbers)
         moved.is_difference = any(number.is_difference for number in numbers)
         moved.passed = max(number.passed for number in numbers)
+        moved.shared = any(number.shared or _spreads(number, moved.size) for number in numbers)
         if any(number.terms for number in numbers):
             moved.terms = _moved_terms(move, numbers)
         moved.find_grid = lambda _: move.make([number.grid for number in numbers], np.inf)
@@ -233,6 +238,18 @@ def exact(values: np.ndarray, precision: Precision) -> Bounded:
     return given
 
 
+def rounded_to(number: Bounded, precision: Precision) -> Bounded:
+    """Round a number once more, to another dtype; one that every program finds as it is stays."""
+    if number.precision.dtype == precision.dtype:
+        return number
+    with np.errstate(all="ignore"):
+        result = _bounded(number, precision)
+        nearest = floats(number.value).astype(precision.dtype)
+    stays = (number.bound == 0) & (nearest == floats(number.value))
+    result.bound = np.where(stays, 0.0, result.bound)
+    return result
+
+
 # ---------------------------------------------------------------- made of others
 
 
@@ -254,14 +271,44 @@ def _bounded(operand: Bounded | float, precision: Precision) -> Bounded:
         if operand.precision.dtype == precision.dtype:
             return operand
         result = rounded(operand.value, operand.bound, precision)
-        return _with(zero_stays(operand, result), precision)
+        brought = _with(zero_stays(operand, result), precision)
+        brought.shared = operand.shared
+        return brought
     number = np.asarray(operand, np.float64)
     once = rounded(precision.wider(number), 0.0, precision)
     integer = (number == np.floor(number)) & (abs(number) * precision.u < 1)
     constant = Bounded(once.value, np.where(integer, 0.0, once.bound), precision)
     is_exact = number.astype(precision.dtype) == number
+    constant.shared = not is_exact.all()
     constant.find_grid = lambda _: np.where(is_exact, lowest_bit(number), 0)
     return constant
+
+
+def _are_shared(rule: tuple, operands: tuple[Bounded, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether one rounding may be in several numbers of a result, or leans by itself.
+
+    So it is where an operand that is rounded meets several numbers (a factor of them all, a sum in
+    a product of matrices), where all are divided by a number whose reciprocal is rounded, and of
+    what is computed of settings.
+    """
+    if rule in FUNCTIONS or not shape or any(operand.shared for operand in operands):
+        return True
+    if rule == (np.matmul, "__call__"):
+        return any(operand.bound.any() for operand in operands)
+    if rule == (np.divide, "__call__") and operands[1].size < prod(shape):
+        return bool((np.frexp(operands[1].magnitude)[0] != 0.5).any())  # no power of two
+    return any(_spreads(operand, prod(shape)) for operand in operands)
+
+
+def _spreads(operand: Bounded, size: int) -> bool:
+    """Tell whether a number that is rounded is in several of so many; a given constant is not."""
+    return operand.size < size and operand.ndim > 0 and bool(operand.bound.any())
+
+
+def _sharing(number: Bounded) -> Bounded:
+    """Return a number that depends on settings alone, and is rounded for all that it meets."""
+    number.shared = True
+    return number
 
 
 def _farthest(first, *others):
@@ -315,3 +362,4 @@ RULES: dict[tuple, Callable[..., Result]] = {
     ("first_largest", "method"): sides.first_largest,
     ("scatter_add", "method"): rules.scatter_add,
 }
+FUNCTIONS = {rule for rule, how in RULES.items() if how.__module__ == functions.__name__}

@@ -92,6 +92,8 @@ def gather(x, index, axis: int = 0, paired: int = 0):
     """
     axis %= x.ndim
     index = checked_index(index, x.shape[axis])
+    if not x.shape[axis]:  # nothing to take from: a zero that no place names
+        x = np.pad(x, [(0, int(place == axis)) for place in range(x.ndim)])
     places, after = index.shape[paired:], (1,) * (x.ndim - axis - 1)
     if paired:
         along = index.reshape(*index.shape[:paired], *(1,) * (axis - paired), -1, *after)

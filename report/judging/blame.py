@@ -16,6 +16,7 @@ import numpy as np
 from backproof.backends.trajectory import Trajectory
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import floats
+from backproof.report.judging.extent import extent, wrong_elements
 from backproof.report.judging.finding import Finding
 from backproof.report.judging.hints import ERRORS, hint
 from backproof.report.judging.kinks import decided_checks
@@ -60,7 +61,7 @@ def _evidence(
     scene = Scene(problem, trajectory, row, *operation)
     checks = decided_checks(problem, scene.run)
     check = next((check for check in checks if check[:2] == operation), None)
-    if check is None or not _wrong(check).any():
+    if check is None or not wrong_elements(check).any():
         return "", first.look, [operation]
     extent = _extent(scene, check)
     if trajectory.scope != "gradients" or first.phase not in END_TO_END:
@@ -70,41 +71,13 @@ def _evidence(
     return extent, look, suspects
 
 
-def _wrong(check: Check) -> np.ndarray:
-    """Return which elements are wrong of the one step that a check holds, (*shape,)."""
-    return ~(check.budget()[0] <= 1)
-
-
 # ---------------------------------------------------------------- how much of a tensor
 
 
 def _extent(scene: Scene, check: Check) -> str:
     """Say how many elements are wrong, and what they share."""
-    wrong = _wrong(check)
-    count, size = int(wrong.sum()), wrong.size
-    if size == 1:
-        return ""
-    many = f"all {count}" if count == size else f"{count} of {size}"
-    words = f"{many} elements are wrong" if count > 1 else f"1 of {size} elements is wrong"
-    shared = _shared_line(check, wrong) if count > 1 else ""
-    return words + (shared or _shared_sample(scene, check))
-
-
-def _shared_line(check: Check, wrong: np.ndarray) -> str:
-    """Name the row or the column, of several, that all wrong elements are in."""
-    for axis, name in enumerate(_axes(check.phase, wrong.ndim)):
-        places = np.unique(np.nonzero(wrong)[axis])
-        if wrong.ndim > 1 and len(places) == 1 and wrong.shape[axis] > 1:
-            return f", all in {name} {places[0]}"
-    return ""
-
-
-def _axes(phase: str, axes: int) -> tuple[str, ...]:
-    """Name the axes of a tensor of one step; of a parameter the first two."""
-    if phase not in ("value", "cotangent"):
-        return ("row", "column")[:axes]
-    positions = [f"position (axis {axis})" for axis in range(1, axes - 1)]
-    return "sample", *(positions if axes > 3 else ["position"] * (axes - 2)), "unit"
+    words, shared = extent(check)
+    return words + (shared or _shared_sample(scene, check)) if words else ""
 
 
 def _shared_sample(scene: Scene, check: Check) -> str:
@@ -140,7 +113,9 @@ def _between(problem: Problem, checks: list[Check]) -> tuple[str, list[Operation
     Returns:
         The words, and the operations that lie between right and wrong.
     """
-    is_wrong = {check[:2]: _wrong(check).any() for check in checks if check.phase in END_TO_END}
+    is_wrong = {
+        check[:2]: wrong_elements(check).any() for check in checks if check.phase in END_TO_END
+    }
     loss = is_wrong.pop(("loss", "loss"), None)
     wrong = [path for (_, path), one in is_wrong.items() if one]
     right = [path for (_, path), one in is_wrong.items() if not one]

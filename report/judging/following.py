@@ -207,7 +207,9 @@ def blocks(problem: Problem, steps: np.ndarray) -> Iterator[tuple[np.ndarray, in
 
 def _without_history(numbers: Bounded) -> Bounded:
     """Return the same numbers, and nothing of what they were made of."""
-    return Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
+    own = Bounded(numbers.value, numbers.bound, numbers.precision, magnitude=numbers.magnitude)
+    own.shared = numbers.shared
+    return own
 
 
 def _joined(tensors: dict[str, Any]) -> Bounded:

@@ -109,17 +109,17 @@ def found(problem: Problem, trajectory: Trajectory, step: int, phase: str, tenso
     if np.isnan(scene.found[scene.key]).all():
         return Hint("; every element is NaN")
     others = list(_other_wrong_steps(scene))
-    if known := _first_fitting(FAMILIES[phase], scene, others):
+    if known := first_fitting(FAMILIES[phase], scene, others):
         return known
     if len(scene.checks) > 1 and (scene.truth.size > 1 or others):  # what explains this one alone
         families = FAMILIES["loss"] if phase == "loss" else OF_A_TENSOR
         alone, *others = (replace(one, alone=True) for one in (scene, *others))
-        if known := _first_fitting(families, alone, others):
+        if known := first_fitting(families, alone, others):
             return known
     return Hint(digits.told(scene))
 
 
-def _first_fitting(families: Sequence[Family], scene: Scene, others: list[Scene]) -> Hint | None:
+def first_fitting(families: Sequence[Family], scene: Scene, others: list[Scene]) -> Hint | None:
     """Return what the first family with a mistake that fits says of the step, None if none does."""
     for family in families:
         if fitting := _fitting(family, scene, others):

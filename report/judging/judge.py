@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from backproof.backends.trajectory import Trajectory, cut, settled
 from backproof.cases.problem import Problem
 from backproof.reference.numbers.balls import working_precision
-from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
+from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias
 from backproof.report.judging.blame import explained
 from backproof.report.judging.equality import unequal
 from backproof.report.judging.finding import Finding
@@ -90,6 +90,8 @@ class Judgement:
         undecided: the first number that could not be decided, in words; empty if there is none.
         bias: of the tensor whose errors lean most to one side; no verdict depends on it.
         lacks: what a whole run holds and this one does not, `values/hidden`; it is followed.
+        biased: the tensors whose errors lean farther than by chance, of a run without a wrong
+            number; nor does any depend on these.
     """
 
     verdict: str
@@ -106,6 +108,7 @@ class Judgement:
     undecided: str = ""
     bias: Bias | None = None
     lacks: tuple[str, ...] = ()
+    biased: tuple[Bias, ...] = ()
 
     @property
     def missed_the_truth(self) -> bool:
@@ -138,7 +141,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         if wrong and wrong.verdict == "differs":
             wrong = explained(problem, run, wrong)
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
-    words = [judgement.message, *notes(problem, trajectory)]
+    words = [judgement.message, *notes(problem, trajectory), *map(str, judgement.biased)]
     judgement.message = "; ".join(filter(None, words))
     missing = lacks(problem, trajectory)
     judgement.lacks = tuple(f"{field}/{name}".removesuffix("/") for field, name in missing)
@@ -187,7 +190,7 @@ class _Tally:
             self.not_counted.add(check.phase)
             return
         signed = self.errors.setdefault(check[:2], SignedErrors(*check[:2], len(self.steps)))
-        signed.take(rows, errors / allowance, unbounded | undecided)
+        signed.take(rows, errors / allowance, unbounded | undecided, check.truth)
         largest = budget.max(axis=1, initial=0)
         if largest.max() > self.largest[0]:
             where = self._finding(check, order, rows, budget, budget.argmax())
@@ -247,6 +250,7 @@ class _Tally:
             phases=tuple(dict.fromkeys(phase for phase, _ in self.errors)),
             undecided=self._undecided(first),
             bias=largest_bias(self.errors.values(), judged),
+            biased=() if wrong else tuple(biased(self.errors.values(), judged)),
         )
 
     def _undecided(self, first: Finding | None) -> str:

@@ -9,7 +9,8 @@ what is behind them is undecided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice, product
 from math import prod
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ MOST_COMBINATIONS, MOST_GATES = 1024, 1024
 AT_A_TIME = 65_536
 PASSES = ("value", "buffer", "loss", "cotangent", "gradient")  # forward and backward
 PARTS = ("value", "bound", "magnitude")  # arrays of a truth
+ChecksOf = Callable[[Kinks], Iterable[Check]]
 
 
 def decided_checks(problem: Problem, run: Trajectory) -> list[Check]:
@@ -54,7 +56,9 @@ def _uncertain_rows(kinks: list[Kink], steps: int) -> np.ndarray:
 def _copied(truth: Bounded) -> Bounded:
     """Copy a truth, to replace it at some steps; of an interval no more is claimed than that."""
     value, bound, magnitude = (getattr(truth, part).copy() for part in PARTS)
-    return Bounded(value, bound, truth.precision, magnitude=magnitude)
+    copied = Bounded(value, bound, truth.precision, magnitude=magnitude)
+    copied.shared = truth.shared
+    return copied
 
 
 # ---------------------------------------------------------------- one by one
@@ -72,15 +76,33 @@ def _each_alone(
         yield from checks
         return
     rows = _uncertain_rows(uncertain, len(run.steps))
-    all_sides = _on_all_sides(problem, _cut(problem, run, rows), uncertain, since)
+    checks_of = partial(checks_of_steps, problem, _cut(problem, run, rows))
+    yield from on_best_sides(checks, rows, uncertain, checks_of, since)
+
+
+def on_best_sides(
+    checks: list[Check],
+    rows: np.ndarray,
+    uncertain: list[Kink],
+    checks_of: ChecksOf,
+    since: int = 0,
+) -> Iterator[Check]:
+    """Yield each check with its elements on the sides where they fit best.
+
+    Args:
+        checks: of some steps.
+        rows: of those at which something is uncertain.
+        uncertain: the kinks, of those from number `since` on.
+        checks_of: computes the last of these checks at these rows, with the sides that it is told.
+        since: see above.
+    """
+    all_sides = _on_all_sides(checks_of, uncertain, since)
     on_sides = [found[-len(checks) :] for found in all_sides]
     for check, *sides in zip(checks, *on_sides, strict=True):
         yield _best(check, rows, sides)
 
 
-def _on_all_sides(
-    problem: Problem, run: Trajectory, uncertain: list[Kink], since: int
-) -> Iterator[list[Check]]:
+def _on_all_sides(checks_of: ChecksOf, uncertain: list[Kink], since: int) -> Iterator[list[Check]]:
     """Yield the checks on each side of the kinks, depth by depth: a side may decide deeper ones."""
     waiting = _further({}, uncertain)
     while waiting:
@@ -90,7 +112,7 @@ def _on_all_sides(
             return signs.get(kink.depth) if place >= since else None
 
         kinks = Kinks(side)
-        checks = list(checks_of_steps(problem, run, kinks))
+        checks = list(checks_of(kinks))
         further = _further(signs, [kink for kink in kinks.met[since:] if kink.uncertain.any()])
         waiting += further
         if not further:

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
+from backproof.report.judging import bias
 from backproof.report.judging.judge import Judgement
 from backproof.report.judging.outcome import INCOMPLETE, Comparison, Pair, Result
 from backproof.report.judging.published import Published
@@ -105,7 +106,8 @@ def _told(comparison: Comparison, result: Result, judgement: Judgement) -> dict[
         "look": where.look if is_wrong else "",
         "recorded": _recorded(comparison, judgement),
         "undecided": judgement.undecided,
-        "bias": _bias(judgement),
+        "bias": judgement.bias and _bias(judgement.bias),
+        "biased": list(map(_bias, judgement.biased)),
     }
 
 
@@ -115,9 +117,9 @@ def _recorded(comparison: Comparison, judgement: Judgement) -> Recorded:
     return Recorded(judgement.scope, own, borrowed, list(judgement.lacks), *steps)
 
 
-def _bias(judgement: Judgement) -> Bias | None:
-    bias = judgement.bias
-    return bias and Bias(bias.phase, bias.tensor, finite(bias.mean), bias.elements)
+def _bias(found: bias.Bias) -> Bias:
+    told = asdict(found)
+    return Bias(**told | {name: finite(told[name]) for name in ("mean", "leaning")})
 
 
 def _numbers(number: Published) -> PrintedNumbers:

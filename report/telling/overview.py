@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from backproof.backends.trajectory import PHASES
 from backproof.cases.console.terminal import WIDTH, wrapped
 from backproof.cases.reading.load import Mistake
+from backproof.report.judging.bias import NOTED
 from backproof.report.judging.outcome import Comparison
 from backproof.report.judging.published import Published
 from backproof.report.telling.cells import cell, linked, some, table
@@ -16,7 +17,7 @@ from backproof.report.telling.escape import parts, text
 from backproof.report.telling.not_certified import not_certified
 from backproof.report.telling.pairs import drift_in_short
 from backproof.report.telling.rows import filled
-from backproof.report.telling.sentence import backend_names, counts_of, total
+from backproof.report.telling.sentence import backend_names, counted, counts_of, total, where
 
 DEEP = 4
 ABREAST = 3
@@ -172,6 +173,7 @@ def _remarks(comparisons: list[Comparison]) -> Iterator[str]:
         yield STARRED.format(", or ".join(STARS[scope] for scope in STARS if scope in scopes))
     yield from _borrowed(comparisons)
     yield from _not_recorded(comparisons)
+    yield from _leaning(comparisons)
 
 
 def _borrowed(comparisons: list[Comparison]) -> Iterator[str]:
@@ -192,9 +194,22 @@ def _not_recorded(comparisons: list[Comparison]) -> list[str]:
     for comparison in comparisons:
         for result in comparison.results:
             if result.verdict == "certified" and result.message:
-                missing = dict.fromkeys(result.message.split("; "))
+                words = result.message.split("; ")
+                missing = dict.fromkeys(one for one in words if not one.startswith(NOTED))
                 told.setdefault(result.backend, {}).update(missing)
-    return [f"{name}: {'; '.join(missing)}" for name, missing in told.items()]
+    return [f"{name}: {'; '.join(missing)}" for name, missing in told.items() if missing]
+
+
+def _leaning(comparisons: list[Comparison]) -> Iterator[str]:
+    """Say of each backend which errors lean farther than by chance, of the first run with some."""
+    found: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        for result in comparison.finished:
+            leans = [f"{where(comparison, result)}: {one}" for one in result.judgement.biased]
+            found.setdefault(result.backend, []).extend(leans)
+    for first, *others in filter(None, found.values()):
+        more = f" (and of {counted(len(others), 'tensor')} more, in report.json)" if others else ""
+        yield f"{first}{more}"
 
 
 def _ledger(comparisons: list[Comparison]) -> str:

@@ -85,16 +85,21 @@ class Recorded(_Closed):
 
 @dataclass
 class Bias(_Closed):
-    """The tensor whose errors lean most to one side: where |mean| · √elements is largest.
+    """The errors of a tensor, and how far they lean to one side. No verdict depends on it.
 
     `mean` is that of (actual − truth) / allowance over all its elements and judged steps. Where
-    errors are independent |mean| · √elements is of order 1 or less. No verdict depends on it.
+    errors are independent |mean| · √elements is of order 1 or less. `draws` is how many errors of
+    a step have nothing in common, 0 where that can't be told, and `leaning` is Σ d / √(Σ d²) of
+    these, the mean over the steps: of independent ones it is larger than t with a chance of
+    2 exp(−t²/2) at most.
     """
 
     phase: str
     tensor: str
     mean: Number
     elements: int
+    draws: int
+    leaning: Number
 
 
 @dataclass
@@ -136,7 +141,9 @@ class Row(_Closed):
         look: where the wrong number leads; empty if there is none.
         recorded: what the run holds.
         undecided: the first number that could not be decided, in words; empty if there is none.
-        bias: of the tensor whose errors lean most to one side; null too if nothing was compared.
+        bias: of the tensor whose errors lean most to one side, where |mean| · √elements is largest;
+            null too if nothing was compared.
+        biased: the tensors that are noted, because their errors lean farther than by chance.
         median_resolution: the relative one at the median step, of the tensor where that is worst.
         numbers: every published entry of the case beside what the run has.
     """
@@ -160,6 +167,7 @@ class Row(_Closed):
     recorded: Recorded | None
     undecided: str | None
     bias: Bias | None
+    biased: list[Bias] | None
     median_resolution: Number
     numbers: list[PrintedNumbers] | None
 

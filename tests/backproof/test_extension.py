@@ -99,3 +99,37 @@ def test_what_cannot_be_added_is_told_in_a_line(package, old, new, told):
     assert told in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert "more_layers.gate" in done.stderr
+
+
+ALONE = """
+import numpy as np, torch, backproof
+x, w = torch.linspace(-1, 1, 60).reshape(5, 3, 4), torch.linspace(-1, 1, 16).reshape(4, 4)
+backproof.certify_layer("scored", lambda x, w: x * torch.sigmoid(x @ w), {"x": x, "weight": w}, hostile=True)
+values = {"a": x, "b": x / 10, "sharpness": w[0]}
+backproof.certify_layer("gate", lambda a, b, s: a * torch.sigmoid(b * s), values)
+before = lambda x: torch.nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]
+backproof.certify_layer("causal_mean", lambda x: (x + before(x)) / 2, {"x": x}, hostile=True)
+backproof.certify_loss("quartic", lambda y, t: ((y - t) ** 4).sum(), {"y": x, "t": x * x}, reduction="sum")
+step = lambda w, g, v: (w - 0.1 * (v / 2 + g), v / 2 + g)
+inputs = {"parameter": w, "gradient": w * w, "velocity": w}
+backproof.certify_update("half_momentum", step, inputs, learning_rate=0.1)
+for wrong in (lambda x, w: x * torch.sigmoid(x @ w.T), lambda x, w: x * torch.sigmoid(x.detach() @ w)):
+    try:
+        backproof.certify_layer("scored", wrong, {"x": x, "weight": w})
+    except backproof.NotCertified as refused:
+        print(str(refused).partition(":")[2].partition(" at ")[0])
+try:
+    backproof.certify_layer("centre", lambda x: x, {"x": w})
+except ValueError as unfit:
+    print(unfit)
+"""
+
+
+def test_what_is_added_is_certified_alone(package):
+    """Parts, several values, a loss and an optimizer; a layer with buffers says why not."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (package, ROOT)))}
+    done = subprocess.run([sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    first, second, third = done.stdout.splitlines()
+    assert (first, second) == (" value of y", " cotangent of x")
+    assert third.startswith("centre: it remembers mean from step to step: judge it in a run")

@@ -137,7 +137,7 @@ def test_a_report_of_16_bits(dtype):
 
 RESULT = {
     "case", "dtype", "backend", "verdict", "budget", "resolution", "absolute_resolution", "where", "ledger",
-    "published", "misses", "accuracy", "seconds", "message", "hint", "look", "recorded", "undecided", "bias",
+    "published", "misses", "accuracy", "seconds", "message", "hint", "look", "recorded", "undecided", "bias", "biased",
     "median_resolution", "numbers",
 }  # fmt: skip
 PAIR = {"case", "dtype", "pair", "max_gradient_difference", "max_parameter_difference", "step", "status"}

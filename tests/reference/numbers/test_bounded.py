@@ -21,7 +21,7 @@ from backproof.reference.formulas.dense import dense_backward, dense_forward
 from backproof.reference.formulas.losses import loss_backward, loss_forward, penalty_backward, penalty_forward
 from backproof.reference.formulas.optimizers import at_rate, clipped, update
 from backproof.reference.numbers.balls import balls, sizes, working_precision
-from backproof.reference.numbers.bounded import RULES, Bounded, exact
+from backproof.reference.numbers.bounded import RULES, Bounded, exact, rounded_to
 from backproof.reference.numbers.precision import Precision, precision_of
 from backproof.reference.numbers.protocol import elementary, of_step
 from backproof.reference.numbers.rules import Result
@@ -578,3 +578,17 @@ def test_a_sign_costs_nothing(dtype):
     x = exact(np.array([1.5, -2.0], dtype), precision_of(dtype))
     assert (-x).value.tolist() == [-1.5, 2.0]
     assert (-(x * x)).bound.tolist() == (x * x).bound.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_a_number_of_float32_is_rounded_once_to_16_bits(dtype):
+    """To its own bound comes u |value|, or nothing where every program finds a number of the dtype."""
+    single, half = precision_of(np.dtype(np.float32)), precision_of(np.dtype(dtype))
+    given = exact(np.array([1.5, 1.23456, 0.0, 1e6], np.float32), single)
+    there, between, zero, large = rounded_to(given, half).bound
+    assert there == zero == 0
+    assert half.u * 1.23456 <= between < 1.001 * half.u * 1.23456 + half.smallest
+    assert np.isinf(large) == (dtype == np.float16)
+    computed = rounded_to(given * given, half).bound
+    assert (computed[:2] >= (given * given).bound[:2] + half.u * np.square([1.5, 1.23456])).all()
+    assert rounded_to(given, single) is given

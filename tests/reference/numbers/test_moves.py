@@ -259,3 +259,11 @@ def test_gather():
     assert rows.shape == (2, 1, 2, 4)
     np.testing.assert_array_equal(rows[0, 0], table[0, :2])
     np.testing.assert_array_equal(rows[1, 0], [table[1, 2], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_gives_zeros_from_beyond_the_edge(kind):
+    """As the way back from a slice that is empty."""
+    found = gather(KINDS[kind](np.ones((2, 0))), np.array([-1, -1, -1]), axis=1)
+    assert found.shape == (2, 3)
+    assert not np.any(found.value if hasattr(found, "value") else np.asarray(found).astype(float))

@@ -1,14 +1,30 @@
-"""Independent roundings lean to no side; a program that truncates does, though each of its numbers is certified."""
+"""Independent roundings lean to no side; a program that truncates does, though each of its numbers is certified.
+
+Nothing is noted of correct programs: 120 random scenarios are run here, and as many as one likes by
+
+    BACKPROOF_SCENARIOS=2000 python -m pytest tests/report/judging/test_bias.py -k random
+"""
+
+import os
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as profile
+from ml_dtypes import bfloat16
 
 from backproof.backends import numpy_reference
-from backproof.cases.format.schema import CASES
+from backproof.cases.format.schema import CASES, Case
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
-from backproof.report.judging.bias import Bias, SignedErrors, largest_bias
+from backproof.reference.numbers.bounded import exact
+from backproof.reference.numbers.precision import precision_of
+from backproof.report.judging.bias import Bias, SignedErrors, biased, largest_bias
 from backproof.report.judging.judge import judge
+from backproof.report.judging.operations import Check
+from tests.trial.scenarios import Scenarios, scenarios
 
 BY_CHANCE = 6  # standard deviations that no tensor of a small case comes near to
 
@@ -76,7 +92,131 @@ def test_only_what_is_judged_and_has_an_allowance_counts():
     other.take(np.array([0]), np.full((1, 4), -0.375), np.zeros((1, 1), bool))
     judged = np.array([True, True, False])
     assert errors.bias(judged) == Bias("value", "hidden", 0.3, 5)
+    assert not biased([errors, other], judged)
     assert other.bias(judged).standardised == 0.75
     assert largest_bias([errors, other], judged).tensor == "readout"
     assert largest_bias([errors, other], np.array([False, True, False])).tensor == "hidden"
     assert largest_bias([errors], np.zeros(3, bool)) is None
+
+
+# ---------------------------------------------------------------- what is noted
+
+HEADS, QUERIES, WIDTH = 2, 256, 16
+
+
+def towards(numbers: np.ndarray, above: bool) -> np.ndarray:  # noqa: FBT001
+    """Numbers of float32, rounded to bfloat16: up, or to the nearest."""
+    nearest = numbers.astype(bfloat16)
+    return np.where(above & (nearest < numbers), np.nextafter(nearest, bfloat16(np.inf)), nearest).astype(bfloat16)
+
+
+def attention(upwards: bool) -> list[Check]:  # noqa: FBT001
+    """The backward pass of two heads of attention, from the output to the queries, part by part.
+
+    delta = rowsum(dO ∘ O), dS = P ∘ (dP - delta), dQ = dS K, each from what is recorded before it (arXiv 2510.04212).
+    """
+    draw = np.random.default_rng(2510).standard_normal
+    o, do = (draw((1, HEADS, QUERIES, WIDTH)).astype(bfloat16) for _ in range(2))
+    dp, k = draw((1, HEADS, QUERIES, QUERIES)).astype(bfloat16), draw((1, HEADS, QUERIES, WIDTH)).astype(bfloat16)
+    scores = np.exp(draw((1, HEADS, QUERIES, QUERIES)))
+    p = (scores / scores.sum(axis=-1, keepdims=True)).astype(bfloat16)
+    delta = towards((do * o).astype(np.float32).sum(axis=-1), upwards)
+    ds = p * (dp - delta[..., None])
+    dq = (ds.astype(np.float32) @ k.astype(np.float32)).astype(bfloat16)
+    bounded = partial(exact, precision=precision_of(np.dtype(bfloat16)))
+    truths = {
+        "delta": (delta, (bounded(do) * bounded(o)).sum(axis=-1)),
+        "dS": (ds, bounded(p) * (bounded(dp) - bounded(delta)[..., None])),
+        "dQ": (dq, bounded(ds) @ bounded(k)),
+    }
+    return [Check("cotangent", name, actual, truth, "") for name, (actual, truth) in truths.items()]
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_attention_whose_delta_is_rounded_one_way_is_noted(upwards):
+    """Each of its numbers is certified; it speaks of the first tensor that leans, and of no other."""
+    taken = []
+    for check in attention(upwards):
+        budget, errors = check.compared()
+        assert budget.max() <= 1
+        signed = SignedErrors(check.phase, check.tensor, 1)
+        with np.errstate(invalid="ignore"):
+            shares = (errors / check.truth.allowance).reshape(1, -1)
+        signed.take(np.array([0]), shares, np.zeros((1, 1), bool), check.truth)
+        taken.append(signed)
+    noted = biased(taken, np.array([True]))
+    assert [bias.tensor for bias in noted] == (["delta"] if upwards else [])
+    if upwards:
+        assert noted[0].leaning > 10
+        assert "biased: the errors of cotangent of delta lean up, on average by 0.1" in str(noted[0])
+
+
+def test_a_run_that_truncates_is_certified_and_noted(problem_of):
+    """The cotangent of the inputs of a dense layer, rounded down; nothing is computed from it."""
+    problem = wide_problem(problem_of, "float32", np.random.default_rng(0).standard_normal((12, 96)))
+    run = numpy_reference.run(problem)
+    exactly = run.cotangents["a"].astype(float) @ run.before["a.weight"].astype(float).mT
+    nearest = exactly.astype(np.float32)
+    down = np.where(nearest > exactly, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    judgement = judge(problem, replace(run, cotangents=run.cotangents | {"input": down}))
+    assert judgement.verdict == "certified", judgement.message
+    assert [(one.phase, one.tensor) for one in judgement.biased] == [("cotangent", "input")]
+    assert judgement.message.startswith("biased: the errors of cotangent of input lean down, on average by ")
+    assert judge(problem, run).message == ""
+
+
+INPUTS = {
+    "any": lambda rng, shape: rng.standard_normal(shape),
+    "features that are 1": lambda rng, shape: np.hstack([np.ones((shape[0], shape[1] - 2)), rng.random((shape[0], 2))]),
+    "bits": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
+    "one sample again and again": lambda rng, shape: np.tile(rng.standard_normal((1, shape[1])), (shape[0], 1)),
+    "pixels": lambda rng, shape: rng.integers(0, 17, shape) / 16,
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_nothing_is_noted_of_wide_layers(problem_of, dtype, kind):
+    """Where roundings could be alike: data on a grid, samples that are equal, a bias in all of them."""
+    problem = wide_problem(problem_of, dtype, INPUTS[kind](np.random.default_rng(1), (12, 50)))
+    judgement = judge(problem, numpy_reference.run(problem))
+    assert judgement.verdict == "certified", judgement.message
+    assert not judgement.biased
+
+
+def wide_problem(problem_of, dtype: str, inputs: np.ndarray):
+    """A network of 96 units a layer, whose numbers are of nothing but products and sums."""
+    shapes = ("a.weight", "a.bias", "b.weight", "b.bias", "c.weight", "c.bias")
+    layers = [{"dense": {"name": name, "units": units}} for name, units in (("a", 96), ("b", 96), ("c", 4))]
+    targets = np.random.default_rng(2).random((len(inputs), 4))
+    return problem_of(
+        dtype,
+        network=[layers[0], "relu", layers[1], "relu", layers[2]],
+        parameters={path: {"uniform": {"low": -0.1, "high": 0.1}} for path in shapes},
+        random={"seed": 1, "generator": "pcg64"},
+        data={"inputs": inputs.tolist(), "targets": targets.tolist()},
+        loss={"squared_error": {"reduction": "mean"}},
+        training={"steps": 5, "optimizer": {"sgd": {"learning_rate": 0.01}}},
+    )
+
+
+@seed(0)
+@profile(
+    max_examples=int(os.environ.get("BACKPROOF_SCENARIOS", "120")), database=None, deadline=None,
+    phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(scenarios(most=1))
+def test_nothing_is_noted_of_random_scenarios(drawn: Scenarios):
+    """A correct program leans by chance alone, whatever it trains."""
+    (case,) = drawn.cases
+    problem = materialise(Case.model_validate(case), case["dtypes"][0])
+    assert not judge(problem, numpy_reference.run(problem)).biased
+
+
+def test_one_rounding_that_is_in_many_numbers_tells_nothing():
+    """A setting, a function, a factor of a whole row: only what is rounded number by number can be told apart."""
+    x, w = (exact(np.full(shape, 1.5, np.float32), precision_of(np.dtype("float32"))) for shape in ((2, 9), (9, 9)))
+    apart = (x @ w, x + x[:1], (x * x).sum(axis=1), x / x, 0.5 * x, x / 4, np.maximum(x, 0))
+    shared = (0.1 * x, x / 3, np.tanh(x), (x @ w) @ w, x * (x * x).sum(axis=1)[:, None], x.mean(axis=1))
+    assert not any(number.shared for number in apart)
+    assert all(number.shared for number in shared)

@@ -150,7 +150,7 @@ def test_what_a_message_says_is_there_by_itself(reports):
     undecided = rows({"": reports["undecided"]})["undecided"]
     assert undecided["undecided"] == undecided["message"] != ""
     died = rows(reports)["crash"]
-    judged = ("hint", "look", "recorded", "undecided", "bias", "numbers", "median_resolution")
+    judged = ("hint", "look", "recorded", "undecided", "bias", "biased", "numbers", "median_resolution")
     assert [died[key] for key in judged] == [None] * len(judged)
 
 

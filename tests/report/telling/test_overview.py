@@ -12,12 +12,13 @@ from backproof.cases.format.schema import CASES, Case
 from backproof.cases.problem import materialise
 from backproof.cases.reading.load import load
 from backproof.report.__main__ import main
+from backproof.report.judging.bias import Bias
 from backproof.report.judging.outcome import Comparison, Result, judged
 from backproof.report.running import work
 from backproof.report.running.chapter import Told
 from backproof.report.telling.case_page import case_page
 from backproof.report.telling.not_certified import not_certified
-from backproof.report.telling.overview import matrix_by_case
+from backproof.report.telling.overview import matrix_by_case, remarks
 from tests.report.test_report import GOOD
 
 
@@ -113,3 +114,17 @@ def test_a_link_leads_to_the_page_whatever_the_name(tmp_path, monkeypatch, name)
     assert html.count("<a href=") == 1
     (page,) = Path("results/cases").iterdir()
     assert MarkdownIt("commonmark").render(page.read_text(encoding="utf-8")).count("<img ") == 1
+
+
+def test_what_leans_is_a_remark_with_its_run(case):
+    """The first of each backend; what is not recorded stands by itself."""
+    comparison = compared(case, "float64", mine=lambda run: run)
+    *_, result = comparison.results
+    leans = (Bias("gradient", "hidden.weight", -0.25, 900, 100, -9.5), Bias("value", "hidden", 0.5, 90, 90, 9.0))
+    judgement = replace(result.judgement, biased=leans, message="; ".join(map(str, leans)))
+    comparison.results[1] = replace(result, judgement=judgement, message=judgement.message)
+    (told,) = remarks([comparison])
+    assert " ".join(told.split()) == (
+        "xor/relu float64 mine: biased: the errors of gradient of hidden.weight lean down, on average by 0.25 of the "
+        "rounding allowed: 100 independent do so with a chance below 1e-20 (and of 1 tensor more, in report.json)"
+    )
