@@ -342,3 +342,23 @@ def test_import_pulls_in_no_framework():
     program = "import backproof, sys; backproof.NotCertified; print({'torch', 'jax'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_versions_of_jax_that_cannot_tell_programs_apart(monkeypatch):
+    """All that was compiled is compiled anew there."""
+    monkeypatch.setattr("backproof.backends.jax_recording.recorder.IS_RECORDING", None)
+    params, (x, t) = loops.start(), next(loops.batches())
+    gradients_of = jax.jit(jax.grad(loops.loss_of))
+    gradients_of(params, x, t)
+    with backproof.record_jax() as run:
+        jax.block_until_ready(gradients_of(params, x, t))
+    gradients_of(params, x, t)
+    assert {name: len(calls) for name, calls in run.calls.items()} == dict.fromkeys(run.calls, 1)
+    assert {*run.calls} == {"hidden", "squashed", "readout", "loss"}
+
+
+def test_a_loop_that_raises_leaves_nothing_behind():
+    with pytest.raises(ZeroDivisionError), backproof.record_jax():
+        1 / 0  # noqa: B018, it is meant to
+    x = np.ones(3)
+    assert backproof.tap("hidden", x) is x
