@@ -19,7 +19,7 @@ def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = No
     """Judge every number of a recorded training loop.
 
     Args:
-        run: what `backproof.record` gave, or the path of a file that its `save` wrote.
+        run: what `backproof.record` or `record_jax` gave, or the path of a file that it saved.
         case: the path of the case's YAML file.
         names: the case's layers by module path, `{"encoder.0": "hidden"}`, where neither names nor
             the order of the forward pass tell which is which.

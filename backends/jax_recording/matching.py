@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from backproof.cases.problem import Problem
@@ -95,8 +95,8 @@ def _fits(group: Mapping[str, str], expected: Shapes, shapes: Shapes) -> bool:
     )
 
 
-def _nowhere(path: str, shape: tuple[int, ...], shapes: Iterable[str]) -> str:
+def _nowhere(path: str, shape: tuple[int, ...], shapes: Shapes) -> str:
     """Say which parameters there are, where none can be told to be one of the case."""
-    there = ", ".join(f"{name} {found}" for name, found in dict(shapes).items())
+    there = ", ".join(f"{name} {found}" for name, found in shapes.items())
     say = f"say which by names={{'PATH': {path.rpartition('.')[0]!r}}}"
     return f"no parameter is sure to be {path} {shape}; the loop has {there}; {say}"

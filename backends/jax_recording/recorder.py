@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -21,30 +20,11 @@ import numpy as np
 import optax
 from jax.experimental import io_callback
 
-Named = dict[str, np.ndarray]
+from backproof.backends.jax_recording.records import Call, Named, Record, Step
+
 Tree = Any
 
 ACTIVE: list[Recording] = []
-
-
-@dataclass
-class Call:
-    """One pass through a tap: its value, and the cotangent that came back, None until then."""
-
-    value: np.ndarray
-    cotangent: np.ndarray | None = None
-
-
-@dataclass
-class Step:
-    """What one update was made of, by path, `Dense_0.kernel`; states by that of their leaves."""
-
-    gradients: Named
-    before: Named
-    state_before: Named
-    after: Named | None = None
-    state_after: Named = field(default_factory=dict)
-    loss: np.ndarray | None = None
 
 
 # ---------------------------------------------------------------- taps
@@ -109,22 +89,8 @@ def _keep_cotangent(name: str, cotangent: Any, number: Any) -> np.ndarray:
 # ---------------------------------------------------------------- the loop
 
 
-class Recording:
-    """A loop as it was recorded, step by step; `certify_run` judges it.
-
-    Attributes:
-        calls: by the name of a tap, its calls in their order.
-        steps: one for each update.
-        turned: the paths of matrices that are (outputs, inputs), as Equinox has them.
-        seconds: wall time of the loop.
-    """
-
-    def __init__(self) -> None:
-        self.calls: dict[str, list[Call]] = {}
-        self.steps: list[Step] = []
-        self.turned: set[str] = set()
-        self.seconds = 0.0
-        self._end: Named | None = None
+class Recording(Record):
+    """A loop as it is recorded, step by step; `certify_run` judges it."""
 
     def optimizer(self, inner: optax.GradientTransformation) -> optax.GradientTransformation:
         """Return an optimizer of optax that records each update, and else is the one given."""
@@ -135,12 +101,9 @@ class Recording:
                 return inner.update(gradients, state, params, **more)
             if params is None:
                 raise ValueError("update(gradients, state, params): the parameters are needed too")
-            self._look_at(params)
-            given = _through(Recording._before_update, gradients, params, state)
-            gradients, params, state = given
-            return _through(
-                Recording._after_update, *inner.update(gradients, state, params, **more)
-            )
+            begin = _host(_begin, _turned(params))
+            gradients, params, state = _through(begin, gradients, params, state)
+            return _through(_finish, *inner.update(gradients, state, params, **more))
 
         return optax.GradientTransformationExtraArgs(inner.init, update)
 
@@ -165,14 +128,14 @@ class Recording:
                 that of the parameters: `{"velocity": {...}}`.
             state_after: what is remembered behind it, likewise.
         """
-        self._look_at(before)
-        trees = gradients, before, state_before, after, state_after, loss
-        leaves, structure = jax.tree.flatten([_named(tree) for tree in trees])
-        io_callback(_host(_kept, Recording._keep_step, structure), None, *leaves, ordered=True)
+        trees = gradients, before, state_before, after, state_after, loss  # as Step has them
+        leaves, structure = jax.tree.flatten([*map(_named, trees[:-1]), loss])
+        keep = _host(_kept, _whole, _turned(before), structure)
+        io_callback(keep, None, *leaves, ordered=True)
 
     def end(self, params: Tree) -> None:
         """Give the parameters after the last update, where `optimizer` records them."""
-        self._end = {path: np.array(leaf) for path, leaf in _named(params).items()}
+        self.after = {path: np.array(leaf) for path, leaf in _named(params).items()}
 
     def of(self, case, names):
         """Return the problem of a case that was read, and the loop as its run."""
@@ -202,33 +165,6 @@ class Recording:
         from backproof.backends.jax_recording.runs import save
 
         save(self, path, case, names or {})
-
-    def finished(self) -> list[Step]:
-        """Return the steps, where each one's parameters after it are those before the next."""
-        for step, later in zip(self.steps, [*self.steps[1:], None], strict=True):
-            if step.after is None:
-                step.after = self._end if later is None else later.before
-        return self.steps
-
-    # ------------------------------------------------------------ what the host keeps
-
-    def _look_at(self, params: Tree) -> None:
-        """Note which matrices are attributes called weight: (outputs, inputs) in Equinox."""
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
-            is_attribute = bool(keys) and isinstance(keys[-1], jax.tree_util.GetAttrKey)
-            if is_attribute and keys[-1].name == "weight" and leaf.ndim == 2:
-                self.turned.add(path_of(keys))
-
-    def _keep_step(self, structure: Any, *arrays: Any) -> None:
-        named = jax.tree.unflatten(structure, map(np.array, arrays))
-        step = Step(*named[:3], after=named[3], state_after=named[4], loss=named[5].get(""))
-        self.steps.append(step)
-
-    def _before_update(self, gradients: Named, params: Named, state: Named) -> None:
-        self.steps.append(Step(gradients, params, state))
-
-    def _after_update(self, _: Named, state: Named) -> None:
-        self.steps[-1].state_after = state
 
 
 @contextmanager
@@ -301,6 +237,39 @@ def _seen(keep: Callable, names: tuple, *flat: list) -> tuple:
     arrays = tuple([*map(np.array, leaves)] for leaves in flat)
     _kept(keep, *(dict(zip(*pair, strict=True)) for pair in zip(names, arrays, strict=True)))
     return arrays
+
+
+def _turned(params: Tree) -> frozenset[str]:
+    """Return which matrices are attributes called weight: (outputs, inputs) in Equinox."""
+    return frozenset(
+        path_of(keys)
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if keys
+        and isinstance(keys[-1], jax.tree_util.GetAttrKey)
+        and keys[-1].name == "weight"
+        and leaf.ndim == 2
+    )
+
+
+# ---------------------------------------------------------------- what the host keeps
+
+
+def _begin(
+    turned: frozenset, run: Recording, gradients: Named, params: Named, state: Named
+) -> None:
+    run.turned |= turned
+    run.steps.append(Step(gradients, params, state))
+
+
+def _finish(run: Recording, _: Named, state: Named) -> None:
+    run.steps[-1].state_after = state
+
+
+def _whole(run: Recording, turned: frozenset, structure: Any, *arrays: Any) -> None:
+    """Keep an update of which everything is given."""
+    run.turned |= turned
+    step = Step(*jax.tree.unflatten(structure, map(np.array, arrays)))
+    run.steps.append(step)
 
 
 def _kept(keep: Callable, *arguments: Any) -> None:

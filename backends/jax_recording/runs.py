@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backproof.backends.jax_recording.matching import NotTheCase, Place, places_of
-from backproof.backends.jax_recording.recorder import Call, Named, Recording, Step
+from backproof.backends.jax_recording.records import Call, Named, Record, Step
 from backproof.backends.jax_recording.states import names_of
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
@@ -21,13 +21,13 @@ LOSS = "loss"
 Names = Mapping[str, str]
 
 
-def save(run: Recording, path: str | Path, case: str | Path, names: Names) -> None:
+def save(run: Record, path: str | Path, case: str | Path, names: Names) -> None:
     """Write a recorded loop as a run of the case, as `Recording.save` has it."""
     problem = problem_of(run, load(case))
     save_run(trajectory_of(run, problem, names), Path(path), problem)
 
 
-def problem_of(run: Recording, case: Case) -> Problem:
+def problem_of(run: Record, case: Case) -> Problem:
     """Return the problem of a case at the dtype of the parameters.
 
     Raises:
@@ -47,7 +47,7 @@ def problem_of(run: Recording, case: Case) -> Problem:
     return materialise(case, dtypes[0])
 
 
-def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
+def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
     """Return a recorded loop as the run of a problem.
 
     Args:
@@ -78,7 +78,7 @@ def trajectory_of(run: Recording, problem: Problem, names: Names) -> Trajectory:
     return of_arrays(arrays, problem, run.seconds)
 
 
-def _all_known(run: Recording, shapes: Mapping, problem: Problem, names: Names) -> None:
+def _all_known(run: Record, shapes: Mapping, problem: Problem, names: Names) -> None:
     """Raise NotTheCase where a tap, or `names`, speaks of what is not there."""
     layers = {path.rpartition(".")[0].removeprefix("params.") for path in shapes}
     meant = {*problem.shapes, *problem.parameters, LOSS}
@@ -96,10 +96,12 @@ def _all_known(run: Recording, shapes: Mapping, problem: Problem, names: Names) 
 def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:
     """Return the calls of a tap that something came back to, by step, as many for each.
 
-    `checkpoint` goes through a tap twice, and only the second time back.
+    `checkpoint` goes through a tap twice, and only the second time back. Where nothing ever came
+    back, the derivative is 0.
     """
     back = [call for call in calls if call.cotangent is not None]
-    if not back or len(back) % steps:
+    back = back or [Call(call.value, np.zeros_like(call.value)) for call in calls]
+    if len(back) % steps:
         why = "a loop goes back through each tap as often in each step, and nowhere else"
         found = f"went back through it {len(back)} times in {steps} steps"
         raise NotTheCase(f"tap({name!r}): {found}; {why}")

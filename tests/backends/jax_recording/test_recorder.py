@@ -82,9 +82,44 @@ def in_parts(params, x, t):
     return backproof.tap("loss", sum(losses))
 
 
-def test_parts_of_a_batch_are_joined(two_steps):
+def in_a_scan(params, x, t):
+    """Likewise, in a loop of JAX that is gone back through from its end."""
+
+    def term(sample):
+        return jnp.sum((loops.model(params, sample[0][None]) - sample[1]) ** 2)
+
+    return backproof.tap("loss", jnp.sum(jax.lax.map(term, (jnp.asarray(x), jnp.asarray(t)))) / t.size)
+
+
+@pytest.mark.parametrize("loss_of", [in_parts, in_a_scan])
+def test_parts_of_a_batch_are_joined(loss_of, two_steps):
     """Their values and cotangents are those of the batch, in the order of the forward passes."""
-    assert backproof.certify_run(loops.train(in_parts, steps=2), two_steps).verdict == "certified"
+    assert backproof.certify_run(loops.train(loss_of, steps=2), two_steps).verdict == "certified"
+
+
+def test_gradients_of_each_sample(two_steps):
+    """`vmap` of `grad`, whose mean the optimizer is given; the cotangents are those of the samples' own losses."""
+
+    def train(scale):
+        def one(params, x, t):
+            return jnp.sum((loops.model(params, x) - t) ** 2) * scale
+
+        def mean_of(params, x, t):
+            found = jax.vmap(jax.grad(one), (None, 0, 0))(params, x, t)
+            return jax.tree.map(lambda g: jnp.sum(g, axis=0) / (scale * 4), found)
+
+        with backproof.record_jax() as run:
+            optimizer, params = run.optimizer(optax.adam(0.01)), loops.start()
+            state = optimizer.init(params)
+            for x, t in [*loops.batches()][:2]:
+                updates, state = optimizer.update(jax.jit(mean_of)(params, x, t), state, params)
+                params = optax.apply_updates(params, updates)
+            run.end(params)
+        return run
+
+    assert backproof.certify_run(train(1 / 4), two_steps).verdict == "certified"
+    with pytest.raises(backproof.NotCertified, match="step 0, cotangent of readout"):
+        backproof.certify_run(train(1), two_steps)
 
 
 def test_passes_that_vary_are_told():
@@ -165,6 +200,36 @@ def test_a_wrong_cotangent_between_two_taps_is_located():
         backproof.certify_run(loops.train(lambda *a: loops.loss_of(*a, model=model)), loops.CASE)
 
 
+def test_a_detached_value_has_the_cotangent_0():
+    def model(params, x):
+        x = backproof.tap("hidden", x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+        x = jax.lax.stop_gradient(jnp.tanh(x))
+        return backproof.tap("readout", x @ params["readout"]["kernel"] + params["readout"]["bias"])
+
+    with pytest.raises(backproof.NotCertified, match=r"step 0, cotangent of hidden at \[0, 0\]: found 0\.0"):
+        backproof.certify_run(loops.train(lambda *a: loops.loss_of(*a, model=model)), loops.CASE)
+
+
+def test_one_program_in_two_recordings():
+    """What was compiled in one recording tells the next one, and leaves the first as it is."""
+    runs, optimizer = [], None
+    for _ in range(2):
+        with backproof.record_jax() as run:
+            if optimizer is None:
+                optimizer = run.optimizer(optax.adam(0.01))
+                update, gradients_of = jax.jit(optimizer.update), jax.jit(jax.grad(loops.loss_of))
+            params = loops.start()
+            state = optimizer.init(params)
+            for x, t in loops.batches():
+                updates, state = update(gradients_of(params, x, t), state, params)
+                params = optax.apply_updates(params, updates)
+            run.end(params)
+        runs.append(run)
+    for run in runs:
+        assert len(run.steps) == 3
+        assert backproof.certify_run(run, loops.CASE).verdict == "certified"
+
+
 def test_a_wrong_rate_is_an_update():
     with pytest.raises(backproof.NotCertified, match=r"step 0, update of hidden\.weight"):
         backproof.certify_run(loops.train(rate=0.0100001), loops.CASE)
@@ -235,7 +300,7 @@ def test_nothing_recorded():
 
 
 def test_no_end(run):
-    run._end, run.steps[-1].after = None, None
+    run.after = run.steps[-1].after = None
     assert "call run.end(params) behind the loop" in refused(run)
 
 
@@ -277,3 +342,23 @@ def test_import_pulls_in_no_framework():
     program = "import backproof, sys; backproof.NotCertified; print({'torch', 'jax'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_versions_of_jax_that_cannot_tell_programs_apart(monkeypatch):
+    """All that was compiled is compiled anew there."""
+    monkeypatch.setattr("backproof.backends.jax_recording.recorder.IS_RECORDING", None)
+    params, (x, t) = loops.start(), next(loops.batches())
+    gradients_of = jax.jit(jax.grad(loops.loss_of))
+    gradients_of(params, x, t)
+    with backproof.record_jax() as run:
+        jax.block_until_ready(gradients_of(params, x, t))
+    gradients_of(params, x, t)
+    assert {name: len(calls) for name, calls in run.calls.items()} == dict.fromkeys(run.calls, 1)
+    assert {*run.calls} == {"hidden", "squashed", "readout", "loss"}
+
+
+def test_a_loop_that_raises_leaves_nothing_behind():
+    with pytest.raises(ZeroDivisionError), backproof.record_jax():
+        1 / 0  # noqa: B018, it is meant to
+    x = np.ones(3)
+    assert backproof.tap("hidden", x) is x
