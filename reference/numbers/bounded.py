@@ -319,7 +319,8 @@ def _times_there(number: Bounded) -> float:
 
     Numbers that are the double of others have the same roundings, and 0 has none.
     """
-    significands = np.frexp(np.abs(floats(number.value[:1])))[0]
+    with np.errstate(over="ignore"):  # beyond float64 all are alike
+        significands = np.frexp(np.abs(floats(number.value[:1])))[0]
     _, times = np.unique(significands[significands > 0], return_counts=True)
     return float(np.square(times).sum() / times.sum()) if times.size else 1.0
 
