@@ -28,12 +28,12 @@ class LightningRecorder(_base()):  # type: ignore[misc]  # it is known when it i
     Attributes:
         run: the recording, of the one optimizer that the trainer has; None before `fit`.
         module: the path of the module that is recorded, in the LightningModule; all of it if empty.
-        loss: as `record` has it.
+        loss, every: as `record` has them.
     """
 
-    def __init__(self, module: str = "", loss: Any = None):
+    def __init__(self, module: str = "", loss: Any = None, every: int = 1):
         super().__init__()
-        self.module, self.loss = module, loss
+        self.module, self.loss, self.every = module, loss, every
         self.run: Recording | None = None
         self._hooks = ExitStack()
 
@@ -47,7 +47,7 @@ class LightningRecorder(_base()):  # type: ignore[misc]  # it is known when it i
         schedulers = [one.scheduler for one in getattr(trainer, "lr_scheduler_configs", ())]
         scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
         model, scheduler = pl_module.get_submodule(self.module), next(iter(schedulers), None)
-        self.run = Recording(model, optimizer, scheduler, scaler, self.loss)
+        self.run = Recording(model, optimizer, scheduler, scaler, self.loss, self.every)
         self._hooks.enter_context(self.run.hooked())
 
     def on_train_end(self, *_: Any) -> None:

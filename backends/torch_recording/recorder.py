@@ -27,10 +27,14 @@ COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
 class Recording(Loop):
     """A loop that is recorded while `hooked` is open; `certify_run` judges it."""
 
-    def __init__(self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None):
+    def __init__(
+        self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None, every: int = 1
+    ):
+        if every < 1:
+            raise ValueError(f"every: expected 1 or more updates, found {every}")
         if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
             raise ValueError("the scheduler is one of another optimizer than the one given")
-        super().__init__(model, optimizer, scheduler, scaler, loss)
+        super().__init__(model, optimizer, scheduler, scaler, loss, every)
         self._step = Step()
         self._pass: Pass | None = None  # the forward pass of the model that is under way
         self._loose: Pass | None = None  # calls of modules outside of one
@@ -68,11 +72,16 @@ class Recording(Loop):
         yield self.optimizer.register_step_pre_hook(self._before_update)
         yield self.optimizer.register_step_post_hook(self._after_update)
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the update that is under way is one between those that are recorded."""
+        return len(self.steps) % self.every != 0
+
     # ------------------------------------------------------------ the forward pass
 
     def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Begin a forward pass, whose input gets a derivative."""
-        if not torch.is_grad_enabled():
+        if self._is_idle or not torch.is_grad_enabled():
             return None
         seen, given = None, [*args, *kwargs.values()]
         place = next((at for at, one in enumerate(given) if isinstance(one, Tensor)), None)
@@ -108,7 +117,9 @@ class Recording(Loop):
 
     def _call(self, path: str, module: nn.Module, args: tuple, value: Any) -> Tensor | None:
         """Record the value of a module, and look out for its cotangent."""
-        if not isinstance(value, Tensor) or not (self._pass or torch.is_grad_enabled()):
+        if self._is_idle or not isinstance(value, Tensor):
+            return None
+        if not (self._pass or torch.is_grad_enabled()):
             return None
         if self._pass is None and self._loose is None:
             x = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
@@ -144,6 +155,8 @@ class Recording(Loop):
 
     def _went_back(self, roots: Tensor | Sequence[Tensor]) -> None:
         """Take what was gone back from for a part of the loss, and the gradients that it left."""
+        if self._is_idle:
+            return
         for root in (roots,) if isinstance(roots, Tensor) else roots:
             if root.numel() == 1:
                 self._step.losses.append(self._unscaled(root))
@@ -165,6 +178,8 @@ class Recording(Loop):
 
     def _before_update(self, _: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Take what the update is made of; of a closure behind it, which makes the gradients."""
+        if self._is_idle:
+            return None
         optimizer, *rest = args
         closure = rest[0] if rest else kwargs.get("closure")
         if closure is None:
@@ -199,6 +214,10 @@ class Recording(Loop):
     def _after_update(self, *_: Any) -> None:
         """Finish the step, without the forward passes that nobody went back through."""
         step = self._step
+        if self._is_idle:
+            self.steps.append(Step())
+            self._versions = {}
+            return
         step.passes = [one for one in step.passes if one.is_used]
         state = self._remembered()
         step.after, step.state_after = self._parameters(), Copies(state)
@@ -283,8 +302,8 @@ class Recording(Loop):
         runs.save(self, path, case, names or {})
 
 
-def record(model, optimizer, scheduler=None, scaler=None, loss=None):
-    """Record every step of the training loop in the body of a `with`.
+def record(model, optimizer, scheduler=None, scaler=None, loss=None, every=1):
+    """Record the steps of the training loop in the body of a `with`.
 
     Args:
         model: the module that the loop calls.
@@ -292,11 +311,13 @@ def record(model, optimizer, scheduler=None, scaler=None, loss=None):
         scheduler: of its learning rate, if there is one.
         scaler: of gradients, a torch.amp.GradScaler, if there is one.
         loss: a function of outputs and targets; with it the final loss is judged too.
+        every: record the first of so many updates, which saves time and memory: each one takes
+            several times the room of the parameters. Those between are not judged.
 
     Returns:
         A context, which gives the `Recording` for `certify_run` and removes its hooks at the end.
     """
-    return Recording(model, optimizer, scheduler, scaler, loss).hooked()
+    return Recording(model, optimizer, scheduler, scaler, loss, every).hooked()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from backproof.backends.torch_recording.matching import (
 from backproof.backends.torch_recording.steps import Call, Loop, Step
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
-from backproof.cases.format.schema import Case
+from backproof.cases.format.schema import Case, Published
 from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 
@@ -35,6 +35,9 @@ def save(run: Loop, path: str | Path, case: str | Path, names: Names) -> None:
     """Write a recorded loop as a run of the case, as `Recording.save` has it."""
     read = load(case)
     problem = problem_of(run, read)
+    if len(problem.recorded) < len(materialise(read, problem.dtype.name).recorded):
+        why = "a file holds the steps that the case records, the last one among them"
+        raise NotTheCase(f"the loop was recorded at every {run.every}th update; {why}")
     if drawn := [*_drawn(read)]:
         why = "a file is judged with the masks of the case: give those that the loop drew"
         raise NotTheCase(f"{drawn[0]} is drawn anew by the case; {why} (certify_training does)")
@@ -42,7 +45,7 @@ def save(run: Loop, path: str | Path, case: str | Path, names: Names) -> None:
 
 
 def problem_of(run: Loop, case: Case, names: Names | None = None) -> Problem:
-    """Return the problem of a case at the dtype of the model.
+    """Return the problem of a case at the dtype of the model, with the steps that are recorded.
 
     Masks that the case has drawn are those that the loop has drawn, where it did.
 
@@ -54,11 +57,24 @@ def problem_of(run: Loop, case: Case, names: Names | None = None) -> Problem:
         found = " and ".join(sorted(dtypes)) or "nothing"
         expected = f"{case.name} is a case in {', '.join(case.dtypes)}"
         raise NotTheCase(f"{expected}; the model's parameters are of {found}")
-    problem = materialise(case, dtypes.pop())
+    problem = _at_the_recorded_steps(run, materialise(case, dtypes.pop()))
     if names is None or not (drawn := [*_drawn(case)]):
         return problem
     masks = {path: _masks_of(run, problem, names, path) for path in drawn}
     return replace(problem, masks=problem.masks | masks)
+
+
+def _at_the_recorded_steps(run: Loop, problem: Problem) -> Problem:
+    """Leave out of a problem the steps that the loop has not recorded."""
+    recorded = problem.recorded[problem.recorded % run.every == 0]
+    if len(recorded) == len(problem.recorded):
+        return problem
+    published = (one for one in problem.published if np.isin(_steps_of(one), recorded).all())
+    return replace(problem, recorded=recorded, published=tuple(published))
+
+
+def _steps_of(entry: Published) -> np.ndarray:
+    return np.arange(entry.step, entry.step + entry.steps)
 
 
 def _drawn(case: Case) -> Iterator[str]:
@@ -120,7 +136,7 @@ def trajectory_of(run: Loop, problem: Problem, names: Names) -> Trajectory:
         losses.append(np.sum([_array(loss).astype(np.float64) for loss in step.losses]))
         rates.append(_rate(step, number) if problem.schedule else None)
     arrays: dict[str, Any] = dict(record.groups)
-    if all(step.losses for step in run.steps):
+    if all(run.steps[number].losses for number in problem.recorded):
         arrays["loss"] = np.array(losses).astype(problem.dtype)
     if problem.schedule:
         arrays["learning_rates"] = np.array(rates, np.float64)
@@ -134,7 +150,7 @@ def calls_of(run: Loop) -> list[Call]:
         NotTheCase: if they are not, or a step has none.
     """
     first: list[str] | None = None
-    for number, step in enumerate(run.steps):
+    for number, step in list(enumerate(run.steps))[:: run.every]:
         if not step.passes:
             why = "nobody went back through a forward pass of the model before the update"
             raise NotTheCase(f"step {number}: {why}")
@@ -261,6 +277,8 @@ def _finals(run: Loop, problem: Problem, layers: Mapping[str, int]) -> dict[str,
 
     They are what the model itself computes in eval mode; nothing where it can't.
     """
+    if not run.steps[-1].after:
+        return {}
     modes = {module: module.training for module in run.model.modules()}
     calls: list[Tensor] = []
     hooks = [

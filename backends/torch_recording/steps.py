@@ -106,7 +106,8 @@ class Loop:
         model, optimizer, scheduler, scaler: those of the loop.
         loss: a function of outputs and targets, or None: with it the loss of all samples at the
             final parameters is judged too.
-        steps: one for each update.
+        every: of so many updates the first one is recorded.
+        steps: one for each update; of those between there is nothing in it.
         notes: what the hooks saw that a loop rarely means, with the first step that has it.
         seconds: wall time of the loop.
     """
@@ -116,6 +117,7 @@ class Loop:
     scheduler: Any = None
     scaler: Any = None
     loss: Any = None
+    every: int = 1
     steps: list[Step] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0

@@ -334,3 +334,50 @@ def test_the_callback_records_one_optimizer():
 
 def test_without_torch_the_front_door_says_what_it_has():
     assert {"record", "certify_run", "certify_training", "LightningRecorder"} <= {*dir(backproof)}
+
+
+def bug_at(number: int):
+    """A loop that forgets to reset the gradients before one step."""
+
+    def loop(model, optimizer):
+        for step, (x, t) in enumerate(steps()):
+            if step != number:
+                optimizer.zero_grad()
+            MSE(model(x), t).backward()
+            optimizer.step()
+
+    return loop
+
+
+@pytest.mark.parametrize("optimizer", [sgd, lambda model: torch.optim.Adam(model.parameters(), lr=0.01)])
+def test_some_steps_are_recorded_and_judged(tmp_path, optimizer):
+    """A mistake between them is not seen; they are where they are, and their state is as it was then."""
+    mine = case(tmp_path / "mine.yaml", model := net(), optimizer(model))
+    run = recorded(plain, model := net(), optimizer(model), every=4)
+    problem, found = run.of(load(mine), {})
+    assert found.steps.tolist() == problem.recorded.tolist() == [0, 4, 8]
+    judgement = judge(problem, found)
+    assert (judgement.verdict, judgement.ledger.steps) == ("certified", 3), judgement.message
+    between = recorded(bug_at(5), model := net(), optimizer(model), every=4)
+    assert judge(*between.of(load(mine), {})).verdict == "certified"
+    wrong = judge(*recorded(bug_at(4), model := net(), optimizer(model), every=4).of(load(mine), {}))
+    assert (wrong.verdict, wrong.where.step, wrong.where.phase) == ("differs", 4, "gradient")
+
+
+def test_a_last_step_that_is_not_recorded_leaves_nothing_of_the_end(mine, tmp_path):
+    model = net()
+    run = recorded(plain, model, sgd(model), every=5)
+    problem, found = run.of(load(mine), {})
+    assert found.steps.tolist() == [0, 5]
+    assert (found.final_values, found.final_loss) == ({}, None)
+    judgement = judge(problem, found)
+    assert judgement.verdict == "certified"
+    assert "not recorded, so not judged: final values, the final loss" in judgement.message
+    with pytest.raises(NotTheCase, match="the loop was recorded at every 5th update; a file holds the steps that the"):
+        run.save(tmp_path / "x.safetensors", mine)
+
+
+def test_every_is_a_number_of_updates():
+    model = net()
+    with pytest.raises(ValueError, match="every: expected 1 or more updates, found 0"):
+        backproof.record(model, sgd(model), every=0)
