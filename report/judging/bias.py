@@ -58,6 +58,8 @@ class Bias:
         return abs(self.mean) * math.sqrt(self.elements)
 
     def __str__(self) -> str:
+        if not self.draws:
+            return f"no independent errors of {self.phase} of {self.tensor} are there to lean"
         side, of = "up" if self.leaning > 0 else "down", f"{self.phase} of {self.tensor}"
         chance = math.floor((math.log(2) - self.leaning**2 / 2) / math.log(10))
         return (

@@ -26,7 +26,7 @@ from backproof.reference.formulas.schedules import learning_rates
 from backproof.reference.numbers.balls import balls, floats, sizes
 from backproof.reference.numbers.bounded import Bounded, exact
 from backproof.reference.numbers.half import half
-from backproof.reference.numbers.precision import IN_BALLS, Precision, precision_of
+from backproof.reference.numbers.precision import IN_BALLS, precision_of
 from backproof.reference.training import derivatives
 
 ROUNDINGS_A_STEP = 8
@@ -83,20 +83,23 @@ def _not_on_record(problem: Problem, run: Trajectory) -> Iterator[str]:
     for field, names in lacking.items():
         of = len(problem.trained if field == "gradients" else problem.shapes)
         few = f" ({', '.join(names)})" if len(names) <= LISTED else ""
-        parts.append(f"no {field}" if len(names) == of else f"{len(names)} of {of} {field}{few}")
+        parts.append(f"all {field}" if len(names) == of else f"{len(names)} of {of} {field}{few}")
     if parts:
         yield f"not recorded, and followed: {', '.join(parts)}"
     if unjudged:
         yield f"not recorded, so not judged: {', '.join(unjudged)}"
 
 
-def followed(problem: Problem, run: Trajectory) -> Trajectory:
-    """Return a run, or its first steps, where a state and rates that it lacks are `Bounded`."""
+def followed(problem: Problem, run: Trajectory, scale: float = 1.0) -> Trajectory:
+    """Return a run, or its first steps, where a state and rates that it lacks are `Bounded`.
+
+    Gradients that it lacks too are multiplied by `scale` before a state is made of them.
+    """
     missing: dict[str, Any] = {}
     if without_rates(problem, run):
         missing["learning_rates"] = _in_floats(rates(problem, run.steps))
     if without_state(problem, run):
-        missing["state_before"] = _states(problem, replace(run, **missing))
+        missing["state_before"] = _states(problem, replace(run, **missing), scale)
     return replace(run, **missing)
 
 
@@ -126,13 +129,13 @@ def _in_floats(rates: Bounded) -> Bounded:
     return Bounded(double.wider(nearest) + double.wider(rest), rates.bound, double)
 
 
-def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
+def _states(problem: Problem, run: Trajectory, scale: float) -> dict[str, Bounded]:
     """Compute what the optimizer remembers before each step, (R, *shape) by `NAME/PARAMETER`.
 
     An optimizer's rule is elementwise, so that all parameters are followed as one vector.
     """
     precision = precision_of(problem.dtype)
-    gradients = _gradients(problem, run)
+    gradients = _gradients(problem, run, scale)
     parameters = {path: exact(run.before[path], precision) for path in problem.trained}
     gradient = _joined(clipped(problem.clip, gradients, problem.axes))
     before = _joined(parameters)
@@ -155,7 +158,7 @@ def _states(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
     }
 
 
-def _gradients(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
+def _gradients(problem: Problem, run: Trajectory, scale: float) -> dict[str, Bounded]:
     """Take the gradients of all steps, (R, *shape) by path, and compute those not recorded."""
     precision = precision_of(problem.dtype)
     found = {path: exact(array, precision) for path, array in run.gradients.items()}
@@ -165,17 +168,19 @@ def _gradients(problem: Problem, run: Trajectory) -> dict[str, Bounded]:
     positions = [*blocks(problem, run.steps)]
     for at, size in positions:
         block = cut(run, at, size)
-        for path, gradient in _gradients_of(problem, block, size, precision).items():
+        for path, gradient in followed_gradients(problem, block, size).items():
             parts[path].append(gradient)
     order = np.argsort(np.concatenate([at for at, _ in positions]))
     computed: dict[str, Any] = {path: np.concatenate(rows) for path, rows in parts.items()}
-    return {path: found.get(path, computed[path][order]) for path in problem.trained}
+    return {
+        path: found[path] if path in found else computed[path][order] * scale
+        for path in problem.trained
+    }
 
 
-def _gradients_of(
-    problem: Problem, run: Trajectory, size: int, precision: Precision
-) -> dict[str, Bounded]:
+def followed_gradients(problem: Problem, run: Trajectory, size: int) -> dict[str, Bounded]:
     """Compute the gradients of steps of so many samples from what is recorded, (R, *shape)."""
+    precision = precision_of(problem.dtype)
 
     def given(arrays: Arrays) -> dict[str, Bounded]:
         return {name: exact(array, precision) for name, array in arrays.items()}

@@ -25,7 +25,9 @@ from backproof.report.judging.following import blocks, followed, lacks, notes
 from backproof.report.judging.kinks import decided_checks
 from backproof.report.judging.operations import Check, final_checks
 from backproof.report.judging.published import Published, compare_published, tell_misses
+from backproof.report.judging.share import of_the_allowed
 from backproof.report.judging.structure import structure_mistakes
+from backproof.report.judging.unseen import unseen
 
 BALL_BITS = 128
 BY_LAYER = ("value", "cotangent")
@@ -67,7 +69,7 @@ class Resolution:
     median: float = 0.0
 
 
-@dataclass
+@dataclass(repr=False)
 class Judgement:
     """What the judge says of one trajectory.
 
@@ -110,6 +112,14 @@ class Judgement:
     lacks: tuple[str, ...] = ()
     biased: tuple[Bias, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say the verdict, what was compared, and the largest error or what is wrong."""
+        compared = f"{self.ledger.elements:,} numbers of {self.ledger.steps:,} steps"
+        parts = [f"{self.verdict}, {compared}"]
+        if self.verdict == "certified" and self.where:
+            parts.append(f"the largest error is {of_the_allowed(self.budget)} ({self.where.place})")
+        return "; ".join(filter(None, [*parts, self.message]))
+
     @property
     def missed_the_truth(self) -> bool:
         """Some number is wrong; not if only a printed one is missed, or nothing was compared."""
@@ -140,6 +150,8 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         wrong = min((one for one in tally.findings if one.verdict != "undecided"), default=None)
         if wrong and wrong.verdict == "differs":
             wrong = explained(problem, run, wrong)
+        if not wrong:
+            tally.findings += unseen(problem, trajectory)
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
     words = [judgement.message, *notes(problem, trajectory), *map(str, judgement.biased)]
     judgement.message = "; ".join(filter(None, words))

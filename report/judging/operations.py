@@ -102,7 +102,7 @@ class Check(NamedTuple):
 
 
 def checks_of_steps(
-    problem: Problem, run: Trajectory, kinks: Kinks | None = None
+    problem: Problem, run: Trajectory, kinks: Kinks | None = None, scale: float = 1.0
 ) -> Iterator[Check]:
     """Yield all tensors of some steps, in the order in which they are computed.
 
@@ -111,6 +111,7 @@ def checks_of_steps(
         run: the steps, of the same number of real samples.
         kinks: tells which side to take where it is not certain; behind a kink of which it tells
             none the truth is an interval.
+        scale: of the gradients that are followed, as an update sees them.
     """
     size = (problem.batches[run.steps[0]] >= 0).sum()
     batches = problem.batches[run.steps, :size]
@@ -124,7 +125,11 @@ def checks_of_steps(
     yield from walk.forward_checks()
     yield from walk.backward_checks()
     if problem.optimizer:
-        yield from _update_checks(problem, before, walk.gradients, run, precision)
+        gradients = {
+            path: gradient if path in run.gradients else gradient * scale
+            for path, gradient in walk.gradients.items()
+        }
+        yield from _update_checks(problem, before, gradients, run, precision)
 
 
 def final_checks(problem: Problem, run: Trajectory) -> Iterator[Check]:

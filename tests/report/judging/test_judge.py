@@ -1,5 +1,6 @@
 """The judge certifies what is right, refuses every planted fault, and blames the right step, phase and element."""
 
+import re
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -751,3 +752,13 @@ def test_steps_between_records_are_not_missed(problem_of):
     problem = problem_of(record={"every": 10})
     assert problem.recorded.tolist() == [0, 10, 20, 30, 39]
     assert judge(problem, numpy_reference.run(problem)).verdict == "certified"
+
+
+def test_a_judgement_says_in_a_line_what_it_is(example):
+    problem, run = example
+    assert re.fullmatch(
+        r"certified, [\d,]+ numbers of 40 steps; the largest error is 0\.\d\d of the rounding allowed \(step \d+, .*\)",
+        repr(judge(problem, run)),
+    )
+    wrong = judge(problem, replace(run, gradients={path: 2 * array for path, array in run.gradients.items()}))
+    assert repr(wrong).startswith(f"differs, {wrong.ledger.elements:,} numbers of 1 steps; step 0, gradient of ")

@@ -79,7 +79,7 @@ def test_parameters_alone_are_a_run(problem_of):
     judgement = judge(problem, of_arrays(checkpoints, problem, 0.0))
     assert judgement.verdict == "certified"
     assert judgement.message == (
-        "not recorded, and followed: no values, no cotangents, no gradients; "
+        "not recorded, and followed: all values, all cotangents, all gradients; "
         "not recorded, so not judged: the loss, final values, the final loss"
     )
     assert judgement.phases == ("update",)
@@ -176,3 +176,36 @@ def test_nothing_is_followed_behind_the_last_number_that_is_judged():
     problem = materialise(Case.model_validate(case), "float32")
     run = gradients_only(problem, numpy_reference.run(problem))
     assert judge(problem, run).verdict == "certified"
+
+
+BY_SIGN = {"rprop": {"learning_rate": 0.01}, "lion": {"learning_rate": 0.01}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [*({"optimizer": {kind: settings}} for kind, settings in BY_SIGN.items()), {"clip": {"norm": {"maximum": 0.001}}}],
+    ids=[*BY_SIGN, "clip"],
+)
+def test_a_scale_that_no_update_shows_is_not_certified(problem_of, changes):
+    """An update by signs, or by a gradient over its own size, is the same for one a thousand times too large."""
+    problem = problem_of(training={"steps": 8, "optimizer": {"sgd": {"learning_rate": 0.3}}} | changes)
+    arrays = flat(numpy_reference.run(problem))
+    part = {name: array for name, array in arrays.items() if name.startswith(("before/", "after/", "values/"))}
+    judgement = judge(problem, of_arrays(part, problem, 0.0))
+    assert judgement.verdict == "undecided"
+    assert "one that is 2 times as large would make the same update within what is allowed" in judgement.message
+    more = part | {name: array for name, array in arrays.items() if name.startswith("gradients/")}
+    assert judge(problem, of_arrays(more, problem, 0.0)).verdict == "certified"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_scale_is_seen_by_epsilon_or_not_at_all(problem_of, dtype):
+    """Adam's update tells a gradient from its double where that is not much larger than epsilon: in float64."""
+    problem = problem_of(dtype, training={"steps": 8, "optimizer": {"adam": {"learning_rate": 0.05}}})
+    arrays = flat(numpy_reference.run(problem))
+    part = {name: array for name, array in arrays.items() if name.startswith(("before/", "after/"))}
+    assert (
+        judge(problem, of_arrays(part, problem, 0.0)).verdict == {"float64": "certified", "float32": "undecided"}[dtype]
+    )
+    with_state = part | {name: array for name, array in arrays.items() if name.startswith("state_")}
+    assert judge(problem, of_arrays(with_state, problem, 0.0)).verdict == "certified"
