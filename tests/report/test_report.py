@@ -351,7 +351,7 @@ def test_stale_figures_are_removed_and_nobody_s_own():
 def test_lines_on_stdout_fit_a_terminal():
     """The summary of all shipped cases, each on every backend; no verdict is lost on the way."""
     everything = frozenset(PHASES)
-    judgement = SimpleNamespace(budget=0.9999, scope="layers", only_print_missed=False, borrowed=everything)
+    judgement = SimpleNamespace(budget=0.9999, scope="layers", only_print_missed=False, borrowed=everything, biased=())
     runs = [Result(name, "certified", judgement=judgement) for name in registry.BACKENDS]
     cases = [load(path) for path in CASES.rglob("*.yaml")]
     comparisons = [Comparison(case, materialise(case, dtype), runs) for case in cases for dtype in case.dtypes]
@@ -752,7 +752,7 @@ def told_of(results: list[Result]) -> str:
 def judged(**changes) -> SimpleNamespace:
     """As much of a judgement as the summary looks at."""
     resolution = SimpleNamespace(relative=1e-9, absolute=0.0)
-    of_gradients = {"budget": 0.5, "where": SimpleNamespace(step=3), "scope": "gradients"}
+    of_gradients = {"budget": 0.5, "biased": (), "where": SimpleNamespace(step=3), "scope": "gradients"}
     of_gradients |= {"only_print_missed": False, "borrowed": ()}
     return SimpleNamespace(resolution=resolution, **of_gradients | changes)
 

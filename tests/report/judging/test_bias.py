@@ -1,6 +1,6 @@
 """Independent roundings lean to no side; a program that truncates does, though each of its numbers is certified.
 
-Nothing is noted of correct programs: 120 random scenarios are run here, and as many as one likes by
+Nothing is noted of correct programs: 40 random scenarios are run here, and as many as one likes by
 
     BACKPROOF_SCENARIOS=2000 python -m pytest tests/report/judging/test_bias.py -k random
 """
@@ -202,7 +202,7 @@ def wide_problem(problem_of, dtype: str, inputs: np.ndarray):
 
 @seed(0)
 @profile(
-    max_examples=int(os.environ.get("BACKPROOF_SCENARIOS", "120")), database=None, deadline=None,
+    max_examples=int(os.environ.get("BACKPROOF_SCENARIOS", "40")), database=None, deadline=None,
     phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(scenarios(most=1))
