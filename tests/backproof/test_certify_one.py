@@ -428,3 +428,19 @@ print({"jax"} & {*sys.modules})
 """
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\nset()\n"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "naive"),
+    [
+        ("softmax", lambda x: torch.exp(x) / torch.exp(x).sum(-1, keepdim=True)),
+        ("sigmoid", lambda x: torch.exp(x) / (1 + torch.exp(x))),
+        ("softplus", lambda x: torch.log1p(torch.exp(x))),
+    ],
+)
+def test_an_exponential_that_overflows_is_shown_by_hostile_inputs(kind, naive, dtype):
+    inputs = tensors({"x": X}, dtype)
+    told = "numbers whose exponential overflows: value of y at .*found (nan|inf)"
+    with pytest.raises(backproof.NotCertified, match=told):
+        backproof.certify_layer(kind, naive, inputs, hostile=True, accumulate=None)

@@ -6,6 +6,7 @@ parameters keep their shapes, on which a function may depend; samples and positi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ OF_PROBABILITIES = {
     *("gaussian_nll", "poisson"),
 }
 LARGE, SMALL = 24.0, 2.0**-12
+BEYOND = 1.25  # times the largest number that has an exponential
 ODD = 3
 
 
@@ -90,6 +92,11 @@ def _of_numbers(asked: Asked) -> Iterator[tuple[str, Arrays]]:
     zeros = np.where(np.arange(x.size).reshape(x.shape) % 3 == 0, 0.0, wide)
     yield "a zero in every third place", changed(zeros)
     yield "large numbers", changed(LARGE * wide / scale)
+    beyond = BEYOND * math.log(float(finfo(x.dtype).max))
+    if beyond > LARGE:
+        numbers = beyond * wide / scale
+        numbers.flat[0], numbers.flat[-1] = beyond, -beyond
+        yield "numbers whose exponential overflows", changed(numbers)
     yield "small numbers", changed(max(SMALL, float(finfo(x.dtype).eps)) * wide / scale)
     yield "one number far larger than all others", changed(_with_an_outlier(wide, scale))
 
