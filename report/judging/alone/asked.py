@@ -80,10 +80,10 @@ class Asked:
         wanted = self.wanted if derivatives else ()
         return self.results | {name: self.inputs[name].shape for name in wanted}
 
-    def drawn(self, seed: int) -> np.ndarray:
+    def drawn(self, seed: int, which: int = 0) -> np.ndarray:
         """Draw a cotangent: normal numbers, never ones, nor what a test draws by the same seed."""
-        shape = self.results[self.value]
-        return np.random.default_rng((seed, OF_COTANGENTS)).normal(size=shape).astype(self.dtype)
+        generator = np.random.default_rng((seed, OF_COTANGENTS, which))
+        return generator.normal(size=self.results[self.value]).astype(self.dtype)
 
     def checks(
         self, found: Mapping[str, np.ndarray], cotangent: np.ndarray | None, kinks: Kinks | None

@@ -65,6 +65,7 @@ class Tally:
         resolution: the largest error that may have passed in a derivative, or in an update,
             relative to the largest element of its tensor.
         tolerances: by tensor.
+        passed_over: what could not be judged, with the reason.
     """
 
     budget: float = 0.0
@@ -75,6 +76,7 @@ class Tally:
     resolution: float = 0.0
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
     errors: list[SignedErrors] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
     @property
     def bias(self) -> Bias | None:

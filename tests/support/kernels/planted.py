@@ -294,7 +294,7 @@ PLANTED = {
     ),
     "cotangent overwritten": Planted(
         "unsloth#4550", "rms_norm", kernel(rms, rms_that_overwrites), rms,
-        {"x": X, "weight": W}, {"x": X, "weight": torch.ones(8)}, "the cotangent: changed by the call",
+        {"x": X, "weight": W}, None, "the cotangent: changed by the call",
     ),
     "derivative in the buffer of the cotangent": Planted(
         "Liger-Kernel#1305", "swiglu", kernel(swiglu, swiglu_in_place), swiglu, {"a": X, "b": X.flip(0)}, None,
