@@ -144,7 +144,10 @@ def numbers():
 def test_numbers_and_a_file_of_them(tmp_path):
     dy, found = numbers()
     assert backproof.certify_numbers("softmax", {"x": X}, dy, found).calls == 1
-    assert backproof.certify_numbers("softmax", {"x": X}, None, {"y": found["y"]}).elements == X.size
+    of_value = backproof.certify_numbers("softmax", {"x": X}, None, {"y": found["y"]})
+    assert of_value.elements == X.size
+    assert of_value.resolution is None
+    assert str(of_value).endswith("no derivative was judged: there is no cotangent")
     file = tmp_path / "softmax.safetensors"
     save_file({"inputs/x": X, "cotangent": dy, "found/y": found["y"], "found/x": found["x"]}, file)
     assert backproof.certify_numbers("softmax", found=file).elements == 2 * X.size
@@ -439,6 +442,50 @@ def test_numbers_that_prove_nothing_are_not_certified():
     tiny = torch.tensor(X, dtype=torch.float32) * 1e-40
     told = refused(backproof.certify_layer, "tanh", torch.tanh, tensors({"x": X}), tiny)
     assert "undecided: cotangent of x: no element of it is larger than its allowance" in told
+
+
+@pytest.mark.parametrize(
+    ("inputs", "forward", "backward", "told"),
+    [
+        ({"bias": 0 * B}, lambda x, w, _: x @ w, lambda dy, x, w, _: (dy @ w.T, x.T @ dy, dy.sum(0)), "bias: value of"),
+        ({"x": 0 * X}, dense_forward, lambda dy, s: (dy @ s[1].T, 0 * s[1], dy.sum(0)), "x: gradient of weight"),
+    ],
+)
+def test_equal_inputs_hide_nothing(inputs, forward, backward, told):
+    message = refused(numpy_layer, "dense", forward, backward, DENSE | inputs)
+    assert f"with drawn numbers in place of the equal ones of {told}" in message
+
+
+def test_a_mask_of_ones_hides_nothing():
+    told = refused(
+        backproof.certify_layer, "dropout", lambda x, _: x / 0.5, tensors({"x": X, "mask": 0 * X + 1}), rate=0.5
+    )
+    assert told.startswith("dropout float32, with drawn numbers in place of the equal ones of mask: value of y")
+
+
+def test_a_state_of_zeros_hides_nothing():
+    inputs = {"parameter": X, "gradient": X[::-1], "velocity": 0 * X}
+    forgets = lambda w, g, _: (w - 0.1 * g, g.copy())  # noqa: E731
+    told = refused(backproof.certify_update, "momentum", forgets, inputs, learning_rate=0.1, momentum=0.9)
+    assert "in place of the equal ones of velocity: state of velocity" in told
+    inputs = {"parameter": X, "gradient": X[::-1], "first_moment": 0 * X, "second_moment": 0 * X}
+
+    def adam(w, g, m, v):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        return w - 0.1 * (m / (1 - 0.9)) / (np.sqrt(v / (1 - 0.999)) + 1e-8), m, v
+
+    assert not backproof.certify_update("adam", adam, inputs, learning_rate=0.1).passed_over
+    without = lambda w, g, *_: adam(w, g, 0, 0)  # noqa: E731
+    told = refused(backproof.certify_update, "adam", without, inputs, learning_rate=0.1)
+    assert "the equal ones of first_moment and second_moment: state of" in told
+
+
+def test_a_derivative_that_is_0_everywhere_is_told():
+    inputs = tensors({"x": np.abs(X), "slope": np.linspace(0.1, 0.2, 7)})
+    found = backproof.certify_layer("prelu", F.prelu, inputs)
+    assert found.unproved == ("slope",)
+    assert "nothing was proved of slope: its derivative is 0 here" in str(found)
+    assert not backproof.certify_layer("prelu", F.prelu, inputs | tensors({"x": X})).unproved
 
 
 # ---------------------------------------------------------------- what is no such operation

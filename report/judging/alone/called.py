@@ -14,7 +14,7 @@ from backproof.backends.returned import as_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 from backproof.cases.format.message import hint
 from backproof.report.judging.alone.asked import Asked, Unfit
-from backproof.report.judging.alone.hostile import Trial, trials
+from backproof.report.judging.alone.hostile import Trial, trials, unequal
 from backproof.report.judging.alone.one_operation import Failure, Judge, Tally, Tolerance
 from backproof.report.judging.alone.ways import SECOND, Ways
 from backproof.report.judging.bias import Bias
@@ -48,11 +48,13 @@ class Certified:
         budget: the largest share of an allowance that was used, `where` it was.
         elements: how many numbers were compared, of `calls` calls of the function.
         resolution: the largest error that may have passed in a derivative, or in what an optimizer
-            leaves, relative to the largest element of its tensor.
+            leaves, relative to the largest element of its tensor; None where none was judged.
         bias: of the tensor whose errors lean most to one side.
         tolerances: by tensor, the smallest `atol` and the smallest `rtol` that no correct program
             exceeds on these inputs; see `tightest`.
-        passed_over: the hostile inputs that were not judged, with the reason.
+        passed_over: the layouts and inputs that were not judged, with the reason.
+        unproved: the inputs whose derivative is 0 in all calls, so that one that is never computed
+            would be right as well.
     """
 
     kind: str
@@ -61,10 +63,11 @@ class Certified:
     where: str
     elements: int
     calls: int
-    resolution: float
+    resolution: float | None
     bias: Bias | None
     tolerances: dict[str, Tolerance]
     passed_over: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()
 
     @property
     def tightest(self) -> dict[str, float]:
@@ -85,10 +88,18 @@ class Certified:
         told = [
             f"{self.kind} {self.dtype}: certified, {self.elements:,} numbers of {self.calls} calls",
             f"the largest error is {short(self.budget)} of the rounding allowed ({self.where})",
-            f"an error of {self.resolution:.1e} of a tensor's largest element may have passed",
+            *self._passed(),
+            *(f"nothing was proved of {name}: its derivative is 0 here" for name in self.unproved),
             *([f"not judged: {', '.join(self.passed_over)}"] if self.passed_over else []),
         ]
         return "; ".join(told)
+
+    def _passed(self) -> list[str]:
+        """Say how large an error may have passed, or that there was no derivative to judge."""
+        if self.resolution is not None:
+            size = f"{self.resolution:.1e} of a tensor's largest element"
+            return [f"an error of {size} may have passed"]
+        return [] if self.unproved else ["no derivative was judged: there is no cotangent"]
 
 
 def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) -> Certified:
@@ -100,9 +111,11 @@ def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) 
     """
     asked, tally = asking(callee.arrays, options.accumulate), Tally()
     tally.calls = _tried(asking, callee, Trial("", callee.arrays), cotangent, options, tally)
-    for trial in trials(asked) if options.hostile else ():
+    beside = [(one, cotangent) for one in filter(None, (unequal(asked, options.seed),))]
+    beside += [(one, None) for one in (trials(asked) if options.hostile else ())]
+    for trial, dy in beside:
         try:
-            tally.calls += _tried(asking, callee, trial, None, options, tally)
+            tally.calls += _tried(asking, callee, trial, dy, options, tally)
         except (Unfit, Unsupported, _Unjudged) as reason:
             tally.passed_over.append(f"{trial.words}: {reason}")
     return _result(asked, tally)
@@ -253,5 +266,6 @@ def _result(asked: Asked, tally: Tally) -> Certified:
         resolution=tally.resolution,
         bias=tally.bias,
         tolerances=tally.tolerances,
+        unproved=tuple(tally.unproved),
         passed_over=tuple(dict.fromkeys(tally.passed_over)),
     )
