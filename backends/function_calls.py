@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backproof.backends.returned import as_array
+from backproof.backends.returned import as_array, no_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 
 FRAMEWORKS = ("torch", "jax", "numpy")
@@ -79,9 +79,7 @@ class Callee:
         self.function = _checked(function, self.framework)
         found = {name: as_array(one, np.dtype(np.float64)) for name, one in inputs.items()}
         if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
-            raise WrongReturn(
-                f"{odd[0]}: expected an array, found a {type(inputs[odd[0]]).__name__}"
-            )
+            raise WrongReturn(f"{odd[0]}: expected an array, found {no_array(inputs[odd[0]])}")
         self.arrays: Arrays = {name: array.copy(order="K") for name, array in found.items()}
         tensors = (one for one in inputs.values() if _framework(one) == self.framework)
         self.like = next(tensors, None)

@@ -125,7 +125,7 @@ def test_the_number_of_the_step_counts():
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         return w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
 
-    backproof.certify_update("adam", adam, inputs, step=3, learning_rate=0.1)
+    backproof.certify_update("adam", adam, inputs, step=np.int64(3), learning_rate=0.1)
     assert "updates that are counted from 0 would give" in refused(
         backproof.certify_update, "adam", adam, inputs, step=4, learning_rate=0.1
     )
@@ -230,6 +230,17 @@ def test_a_mistake_of_an_optimizer_is_named(step, told):
     inputs = {"parameter": X, "gradient": X[::-1], "velocity": X * X}
     more = {"step": 3, "learning_rate": 0.05, "momentum": 0.9}
     assert told in refused(backproof.certify_update, "momentum", step, inputs, **more)
+
+
+def test_a_gelu_that_cancels_is_told():
+    """Of x(1 + erf(x/√2))/2, and not of one that is wrong."""
+    x = torch.linspace(-4, 2, 30).reshape(5, 6)
+    cancels = lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2  # noqa: E731
+    assert refused(backproof.certify_layer, "gelu", cancels, {"x": x}).endswith(
+        "look at the forward pass of gelu; 1 + erf cancels for negative x: erfc(-x / sqrt(2)) keeps the digits"
+    )
+    wrong = lambda x: x * (1 + torch.erf(x / 1.4)) / 2  # noqa: E731
+    assert "cancels" not in refused(backproof.certify_layer, "gelu", wrong, {"x": x})
 
 
 def test_inputs_that_are_mixed_up_are_named():
@@ -507,6 +518,13 @@ def test_a_derivative_that_is_0_everywhere_is_told():
         ("relu", {"x": X}, {"accumulate": "bfloat16"}, "accumulate: expected float32 or float64"),
         ("relu", {"x": torch.tensor(X)}, {}, "the inputs are of torch"),
         ("dropout", {"x": X}, {"rate": 0.5}, "mask is missing"),
+        (["tanh"], {"x": X}, {}, "expected the kind of layer as a text, found a list"),
+        (None, {"x": X}, {}, "expected the kind of layer as a text, found nothing"),
+        ("tanh", {"x": X}, {"seed": -1}, "seed: expected a whole number from 0 on, found -1"),
+        ("tanh", {"x": X}, {"seed": "a"}, "seed: expected a whole number from 0 on, found 'a'"),
+        ("tanh", {"x": X}, {"nosuch": 1}, "tanh: unknown key 'nosuch'; it has no settings"),
+        ("tanh", {"x": X}, {"name": "y"}, "tanh: name belongs to a layer of a network"),
+        ("tanh", {"x": [[1, 2], [3]]}, {}, "x: expected an array, found a list whose rows differ in length"),
         ("skip", {"x": X, "other": W}, {}, "skip: expected as many of both; other has 7 samples, x has 5"),
         ("skip", {"x": X, "other": W[:5]}, {}, "skip: expected a layer of width 7"),
     ],
@@ -528,6 +546,13 @@ def test_what_is_no_layer_is_told(kind, inputs, more, told):
             ("adam", np.tanh, {"parameter": X, "gradient": X}),
             {"learning_rate": 0.1},
             "first_moment is missing",
+        ),
+        ("numbers", (["tanh"], {"x": X}, None, {}), {}, "expected the kind of layer, loss or optimizer as a text"),
+        (
+            "update",
+            ("sgd", np.subtract, {"parameter": X, "gradient": X}),
+            {"learning_rate": 0.1, "step": True},
+            "step: expected a whole number from 0 on, found True",
         ),
         ("numbers", ("sofmax", {"x": X}, None, {}), {}, "no layer, loss or optimizer 'sofmax'; did you mean"),
         ("numbers", ("softmax", {"x": X}, None, {"x": X}), {}, "a derivative needs the cotangent"),

@@ -13,7 +13,7 @@ from backproof.backends.registry import Unsupported
 from backproof.backends.returned import as_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 from backproof.cases.format.message import hint
-from backproof.report.judging.alone.asked import Asked, Unfit
+from backproof.report.judging.alone.asked import Asked, Unfit, whole_number
 from backproof.report.judging.alone.hostile import Trial, trials, unequal
 from backproof.report.judging.alone.one_operation import Failure, Judge, Tally, Tolerance
 from backproof.report.judging.alone.ways import SECOND, Ways
@@ -109,6 +109,7 @@ def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) 
         Refused: with the first thing that is wrong.
         Unfit: if the inputs are those of no such operation.
     """
+    options = options._replace(seed=whole_number("seed", options.seed))
     asked, tally = asking(callee.arrays, options.accumulate), Tally()
     tally.calls = _tried(asking, callee, Trial("", callee.arrays), cotangent, options, tally)
     beside = [(one, cotangent) for one in filter(None, (unequal(asked, options.seed),))]
