@@ -3,9 +3,10 @@
 The module of a framework (`numpy_function`, `torch_function`, `jax_function`) has
 
     tensor(array, like) -> tensor         of an array, beside the tensor `like`
-    fresh(tensor, differentiated)         a copy of a tensor, to be handed over
+    fresh(tensor, differentiated)         a tensor as it is handed over
     laid_out(tensor, layout)              the same numbers otherwise in memory, None where it can't
-    called(function, inputs, wanted, dy) -> (value, cotangent or None, {name: derivative})
+    whole(tensor)                         the buffer that it is a part of
+    called(function, inputs, wanted) -> (value, back), where back(dy) -> {name: derivative}
 
 and is imported when a function of that framework is called.
 """
@@ -19,22 +20,49 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backproof.backends.returned import as_array
+from backproof.backends.returned import as_array, no_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 
 FRAMEWORKS = ("torch", "jax", "numpy")
-PLAIN, TRANSPOSED, STRIDED = "contiguous", "transposed", "every second element"
-LAYOUTS, EXPANDED = (PLAIN, TRANSPOSED, STRIDED), "expanded"
-WORDS = {
-    PLAIN: "",
-    EXPANDED: "",
-    TRANSPOSED: "with a cotangent that is transposed in memory",
-    STRIDED: "with a cotangent that is every second element of a larger buffer",
+PLAIN, TRANSPOSED, STRIDED = "as it is", "transposed", "every second element"
+EXPANDED, BACKWARD = "expanded", "the backward pass"
+LAYOUTS = {
+    TRANSPOSED: "transposed in memory",
+    STRIDED: "every second element of a larger buffer",
+    EXPANDED: "one row expanded, as the backward pass of a sum hands over",
 }
 
 
+class Way(NamedTuple):
+    """How a function is called: layouts in memory, and an input that needs no derivative.
+
+    Attributes:
+        cotangent, inputs: layouts, of which the inputs' own is PLAIN.
+        frozen: the name of an input that is not differentiated, or nothing.
+        again: whether it is a call that differs from an earlier one in its cotangent alone.
+    """
+
+    cotangent: str = PLAIN
+    inputs: str = PLAIN
+    frozen: str = ""
+    again: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is special of it."""
+        told = [
+            f"with a cotangent that is {LAYOUTS[self.cotangent]}"
+            if self.cotangent in LAYOUTS
+            else "",
+            f"with inputs that are {LAYOUTS[self.inputs]}" if self.inputs in LAYOUTS else "",
+            f"with {self.frozen} not differentiated" if self.frozen else "",
+            "called again" if self.again else "",
+        ]
+        return ", ".join(filter(None, told))
+
+
 class Found(NamedTuple):
-    """What a function left: arrays by name, and the names of what it changed and must not."""
+    """What a function left: arrays by name, and in words what it changed and must not."""
 
     arrays: dict[str, Any]
     changed: tuple[str, ...]
@@ -51,75 +79,93 @@ class Callee:
         self.function = _checked(function, self.framework)
         found = {name: as_array(one, np.dtype(np.float64)) for name, one in inputs.items()}
         if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
-            raise WrongReturn(
-                f"{odd[0]}: expected an array, found a {type(inputs[odd[0]]).__name__}"
-            )
-        self.arrays: Arrays = {name: array.copy() for name, array in found.items()}
+            raise WrongReturn(f"{odd[0]}: expected an array, found {no_array(inputs[odd[0]])}")
+        self.arrays: Arrays = {name: array.copy(order="K") for name, array in found.items()}
         tensors = (one for one in inputs.values() if _framework(one) == self.framework)
         self.like = next(tensors, None)
 
     def found(
-        self, inputs: Arrays, wanted: tuple[str, ...], value: str, dy: np.ndarray, layout: str
-    ) -> Found | None:
-        """Call the function, and pass a cotangent back through it.
+        self, inputs: Arrays, wanted: tuple[str, ...], value: str, dys: Arrays, way: Way
+    ) -> Iterator[tuple[str, Found]]:
+        """Call the function, and pass cotangents back through it, one after the other.
 
         Args:
             inputs: by name, in the order in which the function takes them.
             wanted: the names of those that are differentiated.
             value: the name of what it returns.
-            dy: the cotangent.
-            layout: of the cotangent in memory.
+            dys: the cotangents by name.
+            way: how it is called.
 
-        Returns:
-            The value and the derivatives; None where the framework has no such layout.
+        Yields:
+            The name of the cotangent, the value and the derivatives; nothing where the framework
+            has no such layout.
         """
-        cotangent = self.module.laid_out(self._tensor(dy), layout)
-        if cotangent is None:
-            return None
-        handed = self._handed(inputs, wanted)
-        y, found = self.module.called(self.function, handed, wanted, cotangent)
-        arrays = {name: self._array(name, one, dy.dtype) for name, one in found.items()}
-        arrays[value] = self._array(value, y, dy.dtype)
-        changed = [
-            *_changed(inputs, handed),
-            *_changed({"the cotangent": dy}, {"the cotangent": cotangent}),
-        ]
-        return Found(arrays, tuple(changed))
+        handed = self._handed(inputs, wanted, way.inputs)
+        tensors = {name: self._tensor(np.array(dy, order="C")) for name, dy in dys.items()}
+        cotangents = {n: self.module.laid_out(one, way.cotangent) for n, one in tensors.items()}
+        if not handed or any(one is None for one in cotangents.values()):
+            return
+        before = self._bits(handed)
+        y, back = self.module.called(self.function, handed, wanted)
+        dtype = next(iter(dys.values())).dtype
+        results = {value: self._array(value, y, dtype)}
+        of_value = self._bits({value: y})
+        for name, cotangent in cotangents.items():
+            of_cotangent = self._bits({"the cotangent": cotangent})
+            derivatives = back(cotangent)
+            arrays = {n: self._array(n, one, dtype) for n, one in derivatives.items()}
+            changed = [
+                *self._changed(before, handed, "the call"),
+                *self._changed(of_cotangent, {"the cotangent": cotangent}, "the call"),
+                *(f"the value {one}" for one in self._changed(of_value, {value: y}, BACKWARD)),
+            ]
+            yield name, Found(results | arrays, tuple(changed))
 
-    def updated(self, inputs: Arrays, results: tuple[str, ...]) -> Found:
-        """Call a function that returns these results in order or by name, or writes into inputs."""
-        handed = self._handed(inputs, ())
+    def updated(self, inputs: Arrays, results: tuple[str, ...], way: Way) -> Found | None:
+        """Call a function that returns these results in order or by name, or writes into inputs.
+
+        None where the framework has no such layout.
+        """
+        handed = self._handed(inputs, (), way.inputs)
+        if not handed:
+            return None
+        before = self._bits(handed)
         result = self.function(*handed.values())
-        arrays: dict[str, Any] = {}
-        if result is None:
-            arrays = {name: handed[name] for name in results}
-        elif isinstance(result, Mapping):
-            arrays = {name: result.get(name) for name in results}
-        else:
-            several = result if isinstance(result, tuple | list) else (result,)
-            if len(several) != len(results):
-                raise WrongReturn(
-                    f"expected {', '.join(results)} in this order, a mapping of them, or None of a "
-                    f"function that writes into its inputs; found {len(several)} results"
-                )
-            arrays = dict(zip(results, several, strict=True))
+        arrays = _by_name(result, results, handed)
         dtype = next(iter(inputs.values())).dtype
         plain = {name: self._array(name, one, dtype) for name, one in arrays.items()}
-        kept = {
-            name: array
-            for name, array in inputs.items()
-            if result is not None or name not in results
-        }
-        return Found(plain, tuple(_changed(kept, handed)))
+        kept = {n: bits for n, bits in before.items() if result is not None or n not in results}
+        return Found(plain, tuple(self._changed(kept, handed, "the call")))
 
     def _tensor(self, array: np.ndarray) -> Any:
         return self.module.tensor(array, self.like)
 
-    def _handed(self, inputs: Arrays, wanted: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            name: self.module.fresh(self._tensor(array), name in wanted)
-            for name, array in inputs.items()
-        }
+    def _handed(self, inputs: Arrays, wanted: tuple[str, ...], layout: str) -> dict[str, Any]:
+        """Return tensors to hand over; none where the layout is that of none of them."""
+        plain = {name: self._tensor(array) for name, array in inputs.items()}
+        laid = {name: self.module.laid_out(one, layout) for name, one in plain.items()}
+        if all(one is None for one in laid.values()):
+            return {}
+        laid |= {name: plain[name] for name, one in laid.items() if one is None}
+        return {name: self.module.fresh(one, name in wanted) for name, one in laid.items()}
+
+    def _bits(self, tensors: Mapping[str, Any]) -> dict[str, tuple]:
+        """Return dtype, shape, and the bits of the whole buffer, of tensors by name."""
+        return {name: self._bits_of(one) for name, one in tensors.items()}
+
+    def _bits_of(self, tensor: Any) -> tuple:
+        if _framework(tensor) != self.framework or not hasattr(tensor, "dtype"):
+            return (type(tensor),)
+        buffer = as_array(self.module.whole(tensor), np.dtype(np.float64))
+        return tensor.dtype, tuple(tensor.shape), buffer.tobytes()
+
+    def _changed(
+        self, before: Mapping[str, tuple], now: Mapping[str, Any], by: str
+    ) -> Iterator[str]:
+        """Yield which tensors do not hold the same bits any more."""
+        for name, bits in before.items():
+            if self._bits_of(now[name]) != bits:
+                yield f"{name}: changed by {by}"
 
     def _array(self, name: str, found: Any, dtype: np.dtype) -> Any:
         """Return what was found as an array, or as it is where it is none."""
@@ -133,12 +179,19 @@ class Callee:
         return array.copy() if isinstance(array, np.ndarray) else array
 
 
-def _changed(before: Arrays, handed: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of tensors that do not hold the same bits any more."""
-    for name, array in before.items():
-        now = as_array(handed[name], array.dtype)
-        if now.dtype == array.dtype and now.tobytes() != np.ascontiguousarray(array).tobytes():
-            yield name
+def _by_name(result: Any, results: tuple[str, ...], handed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what an update returned, or left in its inputs, by name."""
+    if result is None:
+        return {name: handed[name] for name in results}
+    if isinstance(result, Mapping):
+        return {name: result.get(name) for name in results}
+    several = result if isinstance(result, tuple | list) else (result,)
+    if len(several) != len(results):
+        raise WrongReturn(
+            f"expected {', '.join(results)} in this order, a mapping of them, or None of a "
+            f"function that writes into its inputs; found {len(several)} results"
+        )
+    return dict(zip(results, several, strict=True))
 
 
 def _module(framework: str) -> ModuleType:

@@ -31,15 +31,20 @@ def fresh(made: Array, _: bool) -> Array:  # noqa: FBT001, one signature for all
     return made
 
 
+def whole(made: Array) -> Array:
+    """Return the array, of which there is no more than can be seen."""
+    return made
+
+
 def laid_out(made: Array, layout: str) -> Array | None:
     """Return the array; it has no other layout that a program could see."""
-    return made if layout == "contiguous" else None
+    return made if layout == "as it is" else None
 
 
 def called(
-    function: Callable, inputs: Mapping[str, Array], wanted: tuple[str, ...], dy: Array
-) -> tuple[Any, dict[str, Any]]:
-    """Compute y = function(*inputs), and the derivatives of Σ y dy.
+    function: Callable, inputs: Mapping[str, Array], wanted: tuple[str, ...]
+) -> tuple[Array, Callable[[Array], dict[str, Any]]]:
+    """Compute y = function(*inputs); return it, and what takes the derivatives of Σ y dy.
 
     Raises:
         WrongReturn: if it does not return one array.
@@ -49,9 +54,13 @@ def called(
         given = {**inputs, **dict(zip(wanted, arrays, strict=True))}
         return function(*given.values())
 
-    y, back = jax.vjp(of_wanted, *(inputs[name] for name in wanted))
+    y, pulled = jax.vjp(of_wanted, *(inputs[name] for name in wanted))
     if not isinstance(y, Array):
         raise WrongReturn(f"expected a function that returns an array, found a {type(y).__name__}")
-    if y.shape != dy.shape or y.dtype != dy.dtype:
-        return y, dict.fromkeys(wanted)
-    return y, dict(zip(wanted, back(dy), strict=True))
+
+    def back(dy: Array) -> dict[str, Any]:
+        if y.shape != dy.shape or y.dtype != dy.dtype:
+            return dict.fromkeys(wanted)
+        return dict(zip(wanted, pulled(dy), strict=True))
+
+    return y, back

@@ -11,34 +11,45 @@ from backproof.backends.trajectory import WrongReturn
 
 
 def tensor(array: np.ndarray, _: Any) -> np.ndarray:
+    """Copy an array, with its axes in the same order in memory."""
+    return array.copy(order="K")
+
+
+def fresh(array: np.ndarray, _: bool) -> np.ndarray:  # noqa: FBT001, one signature for all
     """Return the array."""
     return array
 
 
-def fresh(array: np.ndarray, _: bool) -> np.ndarray:  # noqa: FBT001, one signature for all
-    """Copy an array."""
-    return array.copy()
+def whole(array: np.ndarray) -> np.ndarray:
+    """Return the buffer that an array is a part of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def laid_out(array: np.ndarray, layout: str) -> np.ndarray | None:
     """Copy an array to another layout in memory; None where it has too few axes."""
-    if layout == "contiguous":
-        return array.copy()
+    if layout == "as it is":
+        return array
     if layout == "transposed" and array.ndim > 1:
         return np.swapaxes(np.swapaxes(array, -1, -2).copy(), -1, -2)
     if layout == "expanded":
-        return np.broadcast_to(array.reshape(-1)[:1].reshape((1,) * array.ndim), array.shape)
+        few = array
+        for axis in range(array.ndim):
+            first = few.take([0], axis)
+            few = first.copy() if (few == first).all() else few
+        return np.broadcast_to(few, array.shape)
     if layout == "every second element" and array.ndim:
-        buffer = np.full((*array.shape[:-1], 2 * array.shape[-1]), np.nan, array.dtype)
-        buffer[..., ::2] = array
+        buffer = np.repeat(array, 2, axis=-1)
+        buffer[..., 1::2] = array[..., ::-1] if array.dtype.kind in "biu" else np.nan
         return buffer[..., ::2]
     return None
 
 
 def called(
-    pair: Any, inputs: Mapping[str, np.ndarray], wanted: tuple[str, ...], dy: np.ndarray
-) -> tuple[Any, dict[str, Any]]:
-    """Go forward and backward.
+    pair: Any, inputs: Mapping[str, np.ndarray], wanted: tuple[str, ...]
+) -> tuple[Any, Callable[[np.ndarray], dict[str, Any]]]:
+    """Go forward; return y, and what goes backward from it.
 
     `forward(*inputs)` returns y, or y and what `backward(dy, saved)` needs; without that it is
     `backward(dy, *inputs)`. It returns the derivatives in the order of the inputs, or by name.
@@ -57,8 +68,7 @@ def called(
     if isinstance(y, tuple):
         y, *saved_by_it = y
         saved = tuple(saved_by_it)
-    value = np.array(y, copy=True) if isinstance(y, np.ndarray) else y
-    return value, named(backward(dy, *saved), wanted, backward)
+    return y, lambda dy: named(backward(dy, *saved), wanted, backward)
 
 
 def named(found: Any, wanted: tuple[str, ...], backward: Callable) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def as_arrays(run: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
             value = _padded(value, dtype, problem)
         array = as_array(value, dtype)
         if _is_ragged(array):
-            raise Incomplete(f"{name}: expected an array, found {_no_array(value)}")
+            raise Incomplete(f"{name}: expected an array, found {no_array(value)}")
         return array
 
     own = {name: value for name, value in run.items() if name in ("scope", "seconds")}
@@ -224,7 +224,7 @@ def _odd_tensors(
 def _odd(array: Any, found: Any, shape: Sequence[int], problem: Problem) -> Iterator[str]:
     """Yield what is wrong with a tensor: nothing, or one sentence."""
     if not isinstance(array, np.ndarray):
-        yield f"expected numbers of shape {shape}, found {_no_array(found)}"
+        yield f"expected numbers of shape {shape}, found {no_array(found)}"
     elif array.shape != shape and array.shape == shape[::-1]:
         yield f"transposed? expected {shape}, found {array.shape}"
     elif array.ndim > len(shape) and array.size == math.prod(shape):
@@ -244,7 +244,7 @@ def _advice(found: Any, array: np.ndarray, problem: Problem) -> str:
     return "compute in the dtype of the inputs"
 
 
-def _no_array(found: Any) -> str:
+def no_array(found: Any) -> str:
     """Say what was found where an array was expected."""
     if _is_ragged(found):
         return f"a {type(found).__name__} whose rows differ in length"

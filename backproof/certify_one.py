@@ -204,11 +204,11 @@ def _asked(
     kind: str, arrays: Arrays, settings: Mapping[str, Any], step: int, accumulate: str | None
 ) -> Asked:
     """Return a layer, a loss or an optimizer's step, whichever this kind is."""
+    checked_kind("layer, loss or optimizer", kind, [*LAYERS, *LOSSES, *OPTIMIZERS])
     if kind in LOSSES:
         return of_loss(kind, arrays, settings, accumulate)
     if kind in OPTIMIZERS:
         return of_update(kind, arrays, settings, step, accumulate)
-    checked_kind("layer, loss or optimizer", kind, [*LAYERS, *LOSSES, *OPTIMIZERS])
     return of_layer(kind, arrays, settings, accumulate)
 
 

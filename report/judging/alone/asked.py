@@ -8,7 +8,9 @@ the first and the state after the step. A derivative has the name of what it is 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from backproof.backends.trajectory import Arrays
 from backproof.cases.format.added import REFUSED
 from backproof.cases.format.basics import DTYPES
-from backproof.cases.format.message import hint
+from backproof.cases.format.message import describe, hint
 from backproof.cases.format.network import Node
 from backproof.cases.reading.messages import tell_all
 from backproof.reference.numbers.bounded import Bounded, exact, rounded_to
@@ -80,10 +82,10 @@ class Asked:
         wanted = self.wanted if derivatives else ()
         return self.results | {name: self.inputs[name].shape for name in wanted}
 
-    def drawn(self, seed: int) -> np.ndarray:
+    def drawn(self, seed: int, which: int = 0) -> np.ndarray:
         """Draw a cotangent: normal numbers, never ones, nor what a test draws by the same seed."""
-        shape = self.results[self.value]
-        return np.random.default_rng((seed, OF_COTANGENTS)).normal(size=shape).astype(self.dtype)
+        generator = np.random.default_rng((seed, OF_COTANGENTS, which))
+        return generator.normal(size=self.results[self.value]).astype(self.dtype)
 
     def checks(
         self, found: Mapping[str, np.ndarray], cotangent: np.ndarray | None, kinks: Kinks | None
@@ -125,8 +127,18 @@ def read(sort: Any, kind: str, settings: Mapping[str, Any]) -> Any:
         raise Unfit(f"{kind}: {'; '.join(told)}") from None
 
 
-def checked_kind(what: str, kind: str, kinds: Iterable[str]) -> None:
+def whole_number(what: str, number: Any) -> int:
+    """Return a whole number from 0 on; raise Unfit for anything else."""
+    with suppress(TypeError):
+        if not isinstance(number, bool) and (index := operator.index(number)) >= 0:
+            return index
+    raise Unfit(f"{what}: expected a whole number from 0 on, found {number!r}")
+
+
+def checked_kind(what: str, kind: Any, kinds: Iterable[str]) -> None:
     """Raise Unfit, with what may have been meant, unless there is such a kind."""
+    if not isinstance(kind, str):
+        raise Unfit(f"expected the kind of {what} as a text, found {describe(kind)}")
     if kind not in (known := list(kinds)):
         reasons = "".join(f"; {reason}" for reason in REFUSED)
         raise Unfit(f"there is no {what} {kind!r}{hint(kind, known)}{reasons}")

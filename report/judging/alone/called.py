@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backproof.backends import function_calls
-from backproof.backends.function_calls import Callee, Found
+from backproof.backends.function_calls import EXPANDED, Callee, Found, Way
 from backproof.backends.registry import Unsupported
 from backproof.backends.returned import as_array
 from backproof.backends.trajectory import Arrays, WrongReturn
 from backproof.cases.format.message import hint
-from backproof.report.judging.alone.asked import Asked, Unfit
-from backproof.report.judging.alone.hostile import Trial, trials
+from backproof.report.judging.alone.asked import Asked, Unfit, whole_number
+from backproof.report.judging.alone.hostile import Trial, trials, unequal
 from backproof.report.judging.alone.one_operation import Failure, Judge, Tally, Tolerance
+from backproof.report.judging.alone.ways import SECOND, Ways
 from backproof.report.judging.bias import Bias
 from backproof.report.judging.share import short
 
@@ -48,11 +48,13 @@ class Certified:
         budget: the largest share of an allowance that was used, `where` it was.
         elements: how many numbers were compared, of `calls` calls of the function.
         resolution: the largest error that may have passed in a derivative, or in what an optimizer
-            leaves, relative to the largest element of its tensor.
+            leaves, relative to the largest element of its tensor; None where none was judged.
         bias: of the tensor whose errors lean most to one side.
         tolerances: by tensor, the smallest `atol` and the smallest `rtol` that no correct program
             exceeds on these inputs; see `tightest`.
-        passed_over: the hostile inputs that were not judged, with the reason.
+        passed_over: the layouts and inputs that were not judged, with the reason.
+        unproved: the inputs whose derivative is 0 in all calls, so that one that is never computed
+            would be right as well.
     """
 
     kind: str
@@ -61,10 +63,11 @@ class Certified:
     where: str
     elements: int
     calls: int
-    resolution: float
+    resolution: float | None
     bias: Bias | None
     tolerances: dict[str, Tolerance]
     passed_over: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()
 
     @property
     def tightest(self) -> dict[str, float]:
@@ -85,27 +88,38 @@ class Certified:
         told = [
             f"{self.kind} {self.dtype}: certified, {self.elements:,} numbers of {self.calls} calls",
             f"the largest error is {short(self.budget)} of the rounding allowed ({self.where})",
-            f"an error of {self.resolution:.1e} of a tensor's largest element may have passed",
+            *self._passed(),
+            *(f"nothing was proved of {name}: its derivative is 0 here" for name in self.unproved),
             *([f"not judged: {', '.join(self.passed_over)}"] if self.passed_over else []),
         ]
         return "; ".join(told)
 
+    def _passed(self) -> list[str]:
+        """Say how large an error may have passed, or that there was no derivative to judge."""
+        if self.resolution is not None:
+            size = f"{self.resolution:.1e} of a tensor's largest element"
+            return [f"an error of {size} may have passed"]
+        return [] if self.unproved else ["no derivative was judged: there is no cotangent"]
+
 
 def certified(asking: Asking, callee: Callee, cotangent: Any, options: Options) -> Certified:
-    """Judge a function on its inputs, with each layout of the cotangent, and on hostile inputs.
+    """Judge a function on its inputs, in all ways to call it, and on hostile inputs.
 
     Raises:
         Refused: with the first thing that is wrong.
         Unfit: if the inputs are those of no such operation.
     """
-    asked, tally, passed_over = asking(callee.arrays, options.accumulate), Tally(), []
+    options = options._replace(seed=whole_number("seed", options.seed))
+    asked, tally = asking(callee.arrays, options.accumulate), Tally()
     tally.calls = _tried(asking, callee, Trial("", callee.arrays), cotangent, options, tally)
-    for trial in trials(asked) if options.hostile else ():
+    beside = [(one, cotangent) for one in filter(None, (unequal(asked, options.seed),))]
+    beside += [(one, None) for one in (trials(asked) if options.hostile else ())]
+    for trial, dy in beside:
         try:
-            tally.calls += _tried(asking, callee, trial, None, options, tally)
+            tally.calls += _tried(asking, callee, trial, dy, options, tally)
         except (Unfit, Unsupported, _Unjudged) as reason:
-            passed_over.append(f"{trial.words}: {reason}")
-    return _result(asked, tally, passed_over)
+            tally.passed_over.append(f"{trial.words}: {reason}")
+    return _result(asked, tally)
 
 
 def _tried(
@@ -118,18 +132,31 @@ def _tried(
         _Unjudged: if nothing is, but hostile inputs leave something open.
         Unfit: if the inputs are those of no such operation.
     """
-    asked, calls = asking(trial.inputs, options.accumulate), 0
-    dy = _cotangent(asked, cotangent, options.seed, trial)
-    judge = Judge(asked, dy)
-    for words, found in _calls(callee, asked, dy, trial):
-        calls += 1
-        failure = _changed(found, judge.failure(found.arrays, tally, given=not trial.words))
-        if failure and trial.words and failure.verdict != "differs":
+    asked, calls = asking(trial.inputs, options.accumulate), set()
+    given = _of_shape(asked, cotangent)
+    ways, right = Ways(asked, given, options.seed, trial, callee.framework), {}
+    for way, which, found in _calls(callee, ways, trial, tally):
+        calls.add(way)
+        dys = ways.of(way)
+        judge = ways.judge(dys[which])
+        whole = found._replace(arrays=right.get(which, {}) | found.arrays)
+        failure = _changed(whole, judge.failure(whole.arrays, tally, given=not trial.words))
+        second = SECOND if ways.asked.wanted and which != next(iter(dys)) else ""
+        words = _listed(trial.words, way.words, second)
+        if failure and failure.verdict != "differs" and trial.words:
             raise _Unjudged(failure.verdict)
-        if failure:
-            by_step = Judge(asking(trial.inputs, None), dy)
-            raise Refused(_told(asked, failure, words) + _as_steps(by_step, asked, found))
-    return calls
+        if failure and failure.verdict != "differs" and way.cotangent == EXPANDED:
+            tally.passed_over.append(f"{words}: {failure.verdict}")
+        elif failure:
+            by_step = Judge(asking(trial.inputs, None), judge.cotangent)
+            raise Refused(_told(asked, failure, words) + _as_steps(by_step, asked, whole))
+        right[which] = whole.arrays
+    return len(calls)
+
+
+def _listed(*words: str) -> str:
+    """Join what there is to say."""
+    return ", ".join(filter(None, words))
 
 
 def certified_numbers(
@@ -153,7 +180,7 @@ def certified_numbers(
         by_step = Judge(asking(inputs, None), dy)
         raise Refused(_told(asked, failure) + _as_steps(by_step, asked, Found(there, ())))
     tally.calls = 1
-    return _result(asked, tally, [])
+    return _result(asked, tally)
 
 
 def _as_steps(by_step: Judge, asked: Asked, found: Found) -> str:
@@ -167,55 +194,36 @@ def _as_steps(by_step: Judge, asked: Asked, found: Found) -> str:
 
 
 def _calls(
-    callee: Callee, asked: Asked, dy: np.ndarray | None, trial: Trial
-) -> Iterator[tuple[str, Found]]:
-    """Call the function with each layout of the cotangent, and yield the words and what it left."""
+    callee: Callee, ways: Ways, trial: Trial, tally: Tally
+) -> Iterator[tuple[Way, str, Found]]:
+    """Call the function in every way, and yield how, with which cotangent, and what it left."""
+    asked = ways.asked
     inputs = {name: trial.inputs[name] for name in callee.arrays}
-    for layout in _layouts(asked, trial):
-        words = ", ".join(filter(None, (trial.words, function_calls.WORDS[layout])))
+    for way in ways.plan:
+        wanted = tuple(name for name in asked.wanted if name != way.frozen)
         try:
-            if asked.wanted:
-                found = callee.found(inputs, asked.wanted, asked.value, dy, layout)
-            else:
-                found = callee.updated(inputs, tuple(asked.results))
+            if wanted:
+                found = callee.found(inputs, wanted, asked.value, ways.of(way), way)
+                yield from ((way, which, one) for which, one in found)
+            elif updated := callee.updated(inputs, tuple(asked.results), way):
+                yield way, next(iter(ways.of(way))), updated
+        except Unsupported as reason:
+            if way == ways.plan[0]:
+                raise
+            tally.passed_over.append(f"{way.words}: {reason}")
         except Exception as error:
-            if not isinstance(error, WrongReturn | Unsupported):
+            if not isinstance(error, WrongReturn):
+                words = _listed(trial.words, way.words)
                 error.add_note(f"backproof called it {words or 'with the given inputs'}")
             raise
-        if found is not None:
-            yield words, found
-
-
-def _layouts(asked: Asked, trial: Trial) -> tuple[str, ...]:
-    """Return the layouts of the cotangent to try: all with the given inputs, else one."""
-    if trial.cotangent == "expanded":
-        return (function_calls.EXPANDED,)
-    everything = asked.wanted and not trial.words
-    return function_calls.LAYOUTS if everything else (function_calls.PLAIN,)
 
 
 def _changed(found: Found, failure: Failure | None) -> Failure | None:
     """Add to a failure, or to none, that a function changed what it was given, if it did."""
     if not found.changed:
         return failure
-    told = f"{' and '.join(found.changed)}: changed by the call, and others may still read it"
+    told = f"{' and '.join(found.changed)}, and others may still read it"
     return Failure("differs", f"{told}; {failure.message}" if failure else told)
-
-
-def _cotangent(asked: Asked, given: Any, seed: int, trial: Trial) -> np.ndarray | None:
-    """Return the cotangent to use: the given one, or one that is drawn."""
-    if not asked.wanted:
-        return None
-    if given is not None:
-        return _of_shape(asked, given)
-    dy = asked.drawn(seed)
-    if trial.cotangent == "expanded":
-        return np.broadcast_to(dy.reshape(-1)[:1].reshape((1,) * dy.ndim), dy.shape)
-    if trial.cotangent == "last":
-        last = np.zeros_like(dy)
-        last[(-1,) * dy.ndim] = dy[(-1,) * dy.ndim]
-        return last
-    return dy
 
 
 def _of_shape(asked: Asked, cotangent: Any) -> np.ndarray | None:
@@ -242,7 +250,7 @@ def _told(asked: Asked, failure: Failure, words: str = "") -> str:
     return f"{asked.kind} {asked.dtype}{which}: {verdict}{failure.message}"
 
 
-def _result(asked: Asked, tally: Tally, passed_over: list[str]) -> Certified:
+def _result(asked: Asked, tally: Tally) -> Certified:
     """Return what was certified; raise NotCertified where nothing was compared."""
     if not tally.resolved:
         raise Refused(
@@ -259,5 +267,6 @@ def _result(asked: Asked, tally: Tally, passed_over: list[str]) -> Certified:
         resolution=tally.resolution,
         bias=tally.bias,
         tolerances=tally.tolerances,
-        passed_over=tuple(passed_over),
+        unproved=tuple(tally.unproved),
+        passed_over=tuple(dict.fromkeys(tally.passed_over)),
     )

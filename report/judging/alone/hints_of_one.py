@@ -12,6 +12,7 @@ from backproof.report.judging.hints import first_fitting
 from backproof.report.judging.mistakes import digits
 from backproof.report.judging.operations import Check
 
+LAST_DIGITS = 8  # units of 1 + erf, which is rounded near 0 as numbers near 1 are
 MANY_NUMBERS = 100_000
 FAMILIES: dict[str, list[Callable]] = {
     "value": mistakes.VALUES,
@@ -35,4 +36,17 @@ def hint_of(
         scene = mistakes_of_updates.UpdateScene(asked, check, found)
     if known := first_fitting(families, scene, []):
         return known.words
-    return digits.told(scene)
+    return _of_cancellation(scene) or digits.told(scene)
+
+
+def _of_cancellation(scene: mistakes.OneScene) -> str:
+    """Return words for a gelu whose last digits are lost where 1 + erf is nearly 0, or nothing."""
+    is_by_erf = getattr(scene.asked.settings, "approximate", "") == "none"
+    if not is_by_erf or scene.phase != "value":
+        return ""
+    x, error = scene.numbers["x"], np.abs(scene.found[scene.key] - scene.truth)
+    wrong = error > scene.rounding[scene.key]
+    is_cancelled = (x < 0) & (error <= LAST_DIGITS * scene.asked.inner.u * np.abs(x))
+    if not is_cancelled[wrong].all():
+        return ""
+    return "; 1 + erf cancels for negative x: erfc(-x / sqrt(2)) keeps the digits"

@@ -25,6 +25,8 @@ OF_PROBABILITIES = {
 LARGE, SMALL = 24.0, 2.0**-12
 BEYOND = 1.25  # times the largest number that has an exponential
 ODD = 3
+OF_INPUTS = 0x1A  # a stream of their own
+SIGNED = ("first_moment", "velocity", "mean_gradient")  # states; the others are of squares
 
 
 class Trial(NamedTuple):
@@ -43,6 +45,40 @@ def trials(asked: Asked) -> Iterator[Trial]:
     if asked.wanted:
         yield Trial("a cotangent of one number everywhere, expanded", asked.inputs, "expanded")
         yield Trial("a cotangent that is 0 but for the last element", asked.inputs, "last")
+
+
+def unequal(asked: Asked, seed: int) -> Trial | None:
+    """Return the inputs with drawn numbers for those that are all equal; None where none are.
+
+    A bias of zeros, a state of zeros, a mask of ones hide that they are forgotten. Targets of a
+    loss stay, and so does what must be a probability.
+    """
+    is_loss, generator = "t" in asked.by_sample and "t" not in asked.wanted, _generator(seed)
+    drawn = {
+        name: _drawn(asked, name, generator).astype(array.dtype)
+        for name, array in asked.inputs.items()
+        if (array == array.reshape(-1)[0]).all()
+        and asked.kind not in OF_PROBABILITIES
+        and not (is_loss and name == "t")
+    }
+    words = f"with drawn numbers in place of the equal ones of {' and '.join(drawn)}"
+    return Trial(words, {**asked.inputs, **drawn}) if drawn else None
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng((seed, OF_INPUTS))
+
+
+def _drawn(asked: Asked, name: str, generator: np.random.Generator) -> np.ndarray:
+    """Draw an input: 0 and 1 of a mask, of a state what it may be, else normal numbers."""
+    shape = asked.inputs[name].shape
+    if asked.by_sample and name not in asked.wanted and name in asked.by_sample:
+        return generator.integers(0, 2, shape)
+    if asked.by_sample or name in ("parameter", "gradient"):
+        return generator.normal(size=shape)
+    if name in SIGNED:
+        return 0.1 * generator.normal(size=shape)
+    return generator.uniform(0.2, 0.8, shape)
 
 
 def _of_shapes(asked: Asked) -> Iterator[Trial]:

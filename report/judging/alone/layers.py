@@ -13,7 +13,9 @@ import numpy as np
 from backproof.backends.trajectory import Arrays
 from backproof.cases.format.layers.layer import LayerConcept
 from backproof.cases.format.layers.table import KINDS, Layer
+from backproof.cases.format.message import hint
 from backproof.cases.format.network import Network, Node
+from backproof.cases.format.words import elsewhere
 from backproof.reference.formulas.layers import LAYERS, layer_forward
 from backproof.reference.numbers.bounded import Bounded, exact, rounded_to
 from backproof.reference.numbers.precision import Precision, precision_of
@@ -31,6 +33,7 @@ from backproof.report.judging.alone.asked import (
     read,
 )
 
+OF_NETWORKS = ("name", "inputs")
 NAME = "y"  # of the layer, and so of its value; its parameters are `y.weight` in a network
 
 
@@ -50,6 +53,7 @@ def of_layer(
         Unfit: with what was expected and found.
     """
     names = values_of(kind)
+    _check_settings(kind, settings)
     samples = _samples(kind, names, inputs)
     layer, network = _fitting(kind, names, inputs, settings)
     before = network.taken[NAME]
@@ -73,6 +77,18 @@ def of_layer(
         settings=layer,
         node=nodes[0] if len(nodes) == 1 else None,
     )
+
+
+def _check_settings(kind: str, settings: Mapping[str, Any]) -> None:
+    """Raise Unfit for a setting that there is not, or that only a layer of a network has."""
+    fields = [name for name in KINDS[kind].model_fields if name not in OF_NETWORKS]
+    for key in settings:
+        if key in OF_NETWORKS:
+            told = "belongs to a layer of a network: here the arrays are given, and y is the value"
+            raise Unfit(f"{kind}: {key} {told}")
+        if key not in fields:
+            meant = elsewhere(kind, key) or hint(key, fields) or "; it has no settings"
+            raise Unfit(f"{kind}: unknown key {key!r}{meant}")
 
 
 def _samples(kind: str, names: tuple[str, ...], inputs: Arrays) -> int:

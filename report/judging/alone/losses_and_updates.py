@@ -28,6 +28,7 @@ from backproof.report.judging.alone.asked import (
     given,
     inner_precision,
     read,
+    whole_number,
 )
 
 NONE = "none"  # the reduction that leaves the terms as they are; no run has it
@@ -151,8 +152,7 @@ def of_update(
     if odd := next((name for name in names if inputs[name].shape != shape), None):
         found = inputs[odd].shape
         raise Unfit(f"{kind}: {odd}: expected the shape of the parameter, {shape}, found {found}")
-    if not (isinstance(step, int) and step >= 0):
-        raise Unfit(f"step: expected a whole number from 0 on, found {step!r}")
+    step = whole_number("step", step)
     return Asked(
         kind=kind,
         inputs=dict(inputs),

@@ -63,8 +63,10 @@ class Tally:
         elements: how many were compared, `resolved` of them larger than their allowance.
         calls: how often the function was called.
         resolution: the largest error that may have passed in a derivative, or in an update,
-            relative to the largest element of its tensor.
+            relative to the largest element of its tensor; None where none was judged.
+        is_zero: of each derivative, whether it was 0 in all calls.
         tolerances: by tensor.
+        passed_over: what could not be judged, with the reason.
     """
 
     budget: float = 0.0
@@ -72,14 +74,21 @@ class Tally:
     elements: int = 0
     calls: int = 0
     resolved: int = 0
-    resolution: float = 0.0
+    resolution: float | None = None
+    is_zero: dict[str, bool] = field(default_factory=dict)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
     errors: list[SignedErrors] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
     @property
     def bias(self) -> Bias | None:
         """The bias of the tensor whose errors lean most to one side."""
         return largest_bias(self.errors, np.array([True]))
+
+    @property
+    def unproved(self) -> list[str]:
+        """The inputs of whose derivative nothing is proved, since it was 0 in all calls."""
+        return [name for name, is_zero in self.is_zero.items() if is_zero]
 
     def take(self, check: Check, *, given: bool) -> None:
         """Count a tensor that is right; of `given` inputs, what an error may hide behind, too."""
@@ -90,6 +99,9 @@ class Tally:
         if not self.where or budget.max(initial=0) > self.budget:
             at = np.unravel_index(budget.argmax(), budget.shape)
             self.budget, self.where = float(budget.max()), place(check, at)
+        if check.phase in ("cotangent", "gradient"):
+            is_zero = not _is_known(check)
+            self.is_zero[check.tensor] = self.is_zero.get(check.tensor, True) and is_zero
         if given:
             self._allow(check, allowance, size)
         signed = SignedErrors(*check[:2], 1)
@@ -101,7 +113,7 @@ class Tally:
         """Widen the resolution, and the tolerances of a tensor, to what these elements ask for."""
         tensor = check.tensor
         if check.phase not in ("value", "loss") and allowance.max() < size.max():
-            self.resolution = max(self.resolution, float(allowance.max() / size.max()))
+            self.resolution = max(self.resolution or 0.0, float(allowance.max() / size.max()))
         relative = (allowance[size > 0] / size[size > 0]).max(initial=0)
         before = self.tolerances.get(tensor, Tolerance(0.0, 0.0))
         widened = max(before.atol, float(allowance.max())), max(before.rtol, float(relative))
@@ -160,9 +172,8 @@ class Judge:
         unbounded = ~np.isfinite(check.truth.allowance[0])
         fails = ~(budget <= 1) | unbounded
         if not fails.any():
-            truth, allowance = check.truth.magnitude[0], check.truth.allowance[0]
-            is_known = (truth > check.truth.truth_bound[0]).any()
-            if is_known and not (allowance < truth).any():
+            allowance = check.truth.allowance[0]
+            if _is_known(check) and not (allowance < check.truth.magnitude[0]).any():
                 return Failure("undecided", f"{place(check)}: {UNRESOLVED}")
             return None
         bounded = fails & ~unbounded
@@ -173,6 +184,11 @@ class Judge:
             parts = [part for part in (words, _extent(check), check.look) if part]
             parts[-1] += hint_of(self.asked, check, self.cotangent, found)
         return Failure(verdict, f"{place(check, at)}: {'; '.join(parts)}")
+
+
+def _is_known(check: Check) -> bool:
+    """Tell whether an element of the truth is known not to be 0."""
+    return bool((check.truth.magnitude[0] > check.truth.truth_bound[0]).any())
 
 
 @contextmanager

@@ -294,7 +294,7 @@ PLANTED = {
     ),
     "cotangent overwritten": Planted(
         "unsloth#4550", "rms_norm", kernel(rms, rms_that_overwrites), rms,
-        {"x": X, "weight": W}, {"x": X, "weight": torch.ones(8)}, "the cotangent: changed by the call",
+        {"x": X, "weight": W}, None, "the cotangent: changed by the call",
     ),
     "derivative in the buffer of the cotangent": Planted(
         "Liger-Kernel#1305", "swiglu", kernel(swiglu, swiglu_in_place), swiglu, {"a": X, "b": X.flip(0)}, None,
@@ -325,7 +325,7 @@ PLANTED = {
     ),
     "true class in storage precision": Planted(
         "Liger-Kernel#1329", "softmax_cross_entropy", kernel(softmax_loss, class_in_storage), softmax_loss,
-        {"y": CONFIDENT, "t": TARGETS.to(BF16)}, {"y": 0 * CONFIDENT[:, :2], "t": F.one_hot(CLASSES % 2).to(BF16)},
+        {"y": CONFIDENT, "t": TARGETS.to(BF16)}, {"y": CONFIDENT[:, [0, 0]], "t": F.one_hot(CLASSES % 2).to(BF16)},
         "cotangent of y", {"reduction": "sum"},
     ),
     "factor of the loss forgotten": Planted(
