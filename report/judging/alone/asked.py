@@ -141,7 +141,8 @@ def checked_kind(what: str, kind: Any, kinds: Iterable[str]) -> None:
         raise Unfit(f"expected the kind of {what} as a text, found {describe(kind)}")
     if kind not in (known := list(kinds)):
         reasons = "".join(f"; {reason}" for reason in REFUSED)
-        raise Unfit(f"there is no {what} {kind!r}{hint(kind, known)}{reasons}")
+        where = "all are in docs/generated/reference.md, and docs/extending.md adds one of your own"
+        raise Unfit(f"there is no {what} {kind!r}{hint(kind, known)}; {where}{reasons}")
 
 
 # ---------------------------------------------------------------- what must hold of the inputs
