@@ -202,19 +202,21 @@ class Recording(Loop):
                 backward(*args, **kwargs)
                 return
             self._is_back, self._reached = True, []
+            before = versions(self._gradients().values())
             try:
                 backward(*args, **kwargs)
             finally:
                 self._is_back = False
             given = arguments(*args, **kwargs).arguments
-            self._went_back(given["tensors"], is_whole=given.get("inputs") is None)
+            if self._reached or before != versions(self._gradients().values()):
+                self._went_back(given["tensors"], is_whole=given.get("inputs") is None)
 
         with patch.object(torch.autograd, "backward", told):
             yield
 
     def _went_back(self, roots: Tensor | Sequence[Tensor], *, is_whole: bool) -> None:
         """Take what was gone back from for a part of the loss, and the gradients that it left."""
-        if self._is_idle or not self._reached:
+        if self._is_idle:
             return
         for one in self._reached:
             one.is_whole |= is_whole

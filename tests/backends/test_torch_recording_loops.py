@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import backproof
-from tests.support.loops import MSE, case, net, plain, recorded, sgd, steps
+from backproof.cases.reading.load import load
+from tests.support.loops import MSE, STEPS, batches, case, net, plain, recorded, sgd, steps
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +207,22 @@ def test_a_second_model_beside_is_not_in_the_loss(mine, is_first):
     assert (judgement.verdict, judgement.lacks) == ("certified", ("cotangents/input",))
 
 
+def test_a_penalty_may_go_back_by_itself(mine, tmp_path):
+    """It comes by no value, but leaves gradients, and is a part of the loss."""
+    path, text = tmp_path / "penalty.yaml", mine.read_text(encoding="utf-8")
+    penalty = "penalties: [l2: {coefficient: 0.01, parameters: ['0.weight', '2.weight']}]\ntraining:"
+    path.write_text(text.replace("training:", penalty), encoding="utf-8")
+
+    def one(_, model, optimizer, x, t):
+        optimizer.zero_grad()
+        MSE(model(x), t).backward()
+        (0.01 * sum(layer.weight.square().sum() for layer in (model[0], model[2]))).backward()
+        optimizer.step()
+
+    run = recorded(each(one), model := net(), sgd(model))
+    assert backproof.certify_run(run, path).verdict == "certified"
+
+
 class Checkpointed(Around):
     is_reentrant = True
 
@@ -264,6 +281,34 @@ def test_a_state_under_other_names_is_followed(adams):
     message = backproof.certify_run(run, adams).message
     assert "the state is not recorded: it is followed from the start" in message
     assert "the optimizer keeps no 'exp_avg' of its parameters: what it remembers is followed" in message
+
+
+def test_a_state_wider_than_its_parameter_is_followed(tmp_path):
+    """Rounded, it would be judged as what it is not."""
+
+    class Wide(torch.optim.SGD):
+        """A momentum in float32, whatever the parameters are."""
+
+        @torch.no_grad()
+        def step(self, _=None):
+            for w in self.param_groups[0]["params"]:
+                velocity = self.state[w].setdefault("momentum_buffer", torch.zeros_like(w, dtype=torch.float32))
+                velocity.mul_(0.9).add_(w.grad)
+                w.sub_((0.1 * velocity).to(w))
+
+    def loop(model, optimizer):
+        for x, t in steps():
+            step(model, optimizer, x.bfloat16(), t.bfloat16())
+
+    def case_of(path):
+        model, half = net().bfloat16(), [(x.bfloat16(), t.bfloat16()) for x, t in batches()]
+        backproof.certify_training(model, MSE, sgd(model, momentum=0.9), half, STEPS, path=path)
+        return path
+
+    run = recorded(loop, model := net().bfloat16(), Wide(model.parameters(), lr=0.1))
+    _, found = run.of(load(case_of(tmp_path / "mine.yaml")), {})
+    assert not found.state_before
+    assert any("keeps 'momentum_buffer' in float32" in words for words in run.notes)
 
 
 def test_a_state_that_is_lost_is_still_wrong(adams):
