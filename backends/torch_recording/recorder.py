@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from itertools import count
@@ -49,7 +49,7 @@ class Recording(Loop):
         self._scale, self._is_open = 1.0, False
         self._versions: dict[str, list] = {}  # of what was copied last
         self._is_back, self._reached = False, list[Pass]()  # in a backward pass, and by it
-        self._on_inputs: list[Any] = []  # handles of hooks on what the user owns
+        self._on_leaves: list[Any] = []  # handles of hooks on tensors that outlive a graph
         self._paths = {w: path for path, w in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -72,8 +72,9 @@ class Recording(Loop):
             finally:
                 self._is_open, self._step, self._pass, self._loose = False, Step(), None, None
                 self.seconds += time.perf_counter() - start
-                for handle in self._on_inputs:
+                for handle in self._on_leaves:
                     handle.remove()
+                self._on_leaves.clear()
 
     def _look_behind(self) -> None:
         """Tell a parameter that is not what the last update has left."""
@@ -110,7 +111,7 @@ class Recording(Loop):
         seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
         self._pass = self._begun(seen)
         if x.requires_grad:
-            self._on_inputs.append(self._watch(x, seen, self._pass))
+            self._watch(x, seen, self._pass)
             self._pass.hooks.clear()  # the user's own tensor lives on
 
     def _begun(self, seen: Call | None) -> Pass:
@@ -148,7 +149,7 @@ class Recording(Loop):
         here = self._pass or self._loose
         self._changed_in_place(here, args, value)
         is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
-        if is_same and torch.is_grad_enabled():
+        if is_same and value.requires_grad and torch.is_grad_enabled():
             value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
         call = Call(path, module, value.detach().clone(), mask=mask_of(module, args, value))
         call.is_watched = value.requires_grad
@@ -158,8 +159,8 @@ class Recording(Loop):
             self._watch(value, call, here)
         return value
 
-    def _watch(self, value: Tensor, call: Call, where: Pass) -> Any:
-        """Add up what comes back to a value; return the handle of its hook."""
+    def _watch(self, value: Tensor, call: Call, where: Pass) -> None:
+        """Add up what comes back to a value."""
 
         def came_back(cotangent: Tensor) -> None:
             if self._is_open:
@@ -167,8 +168,15 @@ class Recording(Loop):
                 new = cotangent.detach() if self.scaler is None else self._unscaled(cotangent)
                 call.cotangent = new if call.cotangent is None else call.cotangent + new
 
-        where.hooks.append(ref(came_back))
-        return value.register_hook(came_back)
+        self._hook(value, came_back, where)
+
+    def _hook(self, value: Tensor, hook: Callable[[Tensor], None], where: Pass) -> None:
+        """Hook a value: with its graph the hook goes, and on a leaf at the end of the recording."""
+        handle = value.register_hook(hook)
+        if value.is_leaf:
+            self._on_leaves.append(handle)
+        else:
+            where.hooks.append(ref(hook))
 
     def _reach(self, where: Pass) -> None:
         """Note that a derivative came back through a forward pass."""
@@ -185,8 +193,7 @@ class Recording(Loop):
                     if self._is_open:
                         self._reach(here)
 
-                here.hooks.append(ref(reached))
-                one.register_hook(reached)
+                self._hook(one, reached, here)
 
     # ------------------------------------------------------------ the backward pass
 

@@ -20,8 +20,9 @@ def all_judged(run: Loop, places: Mapping[str, Place]) -> None:
     judged = {place.path for place in places.values()}
     recorded = [step for step in run.steps if step.before]
     for path, w in run.model.named_parameters():
-        is_changed = not recorded[-1].after[path].equal(recorded[0].before[path])
-        if path not in judged and (w.requires_grad or is_changed):
+        first, last = recorded[0].before.get(path), recorded[-1].after.get(path)
+        is_kept = first is not None and last is not None and first.equal(last)
+        if path not in judged and (w.requires_grad or not is_kept):
             raise NotTheCase(
                 f"the model trains {path} {tuple(w.shape)}, which has no place in the case: add "
                 f"its layer to the case, record the part of the model that the case has, or "

@@ -388,6 +388,23 @@ def test_masks_that_are_draws_are_believed_and_told(drawn):
     assert "the masks of 2 are those that the loop drew" in message
 
 
+def test_a_mask_at_zeros_of_the_input_is_no_draw_that_counts(tmp_path):
+    """Whether a zero was kept nobody can tell, so that it is in no count."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).double()
+    sparse = [(x * (x > 1), t) for x, t in batches()]
+    path = tmp_path / "sparse.yaml"
+    backproof.certify_training(model, MSE, sgd(model), sparse, STEPS, path=path)
+    whole, _, rest = path.read_text(encoding="utf-8").partition("    mask: ")
+    path.write_text(f"random: {{generator: pcg64, seed: 1}}\n{whole}{rest[rest.index('- dense') :]}", encoding="utf-8")
+
+    def loop(model, optimizer):
+        for number in range(STEPS):
+            step(model, optimizer, *sparse[number % len(sparse)])
+
+    assert backproof.certify_run(recorded(loop, model, sgd(model)), path).verdict == "certified"
+
+
 # ---------------------------------------------------------------- the end
 
 
