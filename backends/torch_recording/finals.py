@@ -86,8 +86,10 @@ def _loss(function: Any, output: Any, targets: Tensor) -> Tensor:
 
 
 def _told(error: Exception) -> str:
-    """Return an exception in words, with the file and the line where it was raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    """Return an exception in words, with the innermost line of the user's own code, if any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if "site-packages" not in f.filename and f.filename != __file__]
+    last = (theirs or frames)[-1]
     return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
 
 

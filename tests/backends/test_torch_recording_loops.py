@@ -453,9 +453,9 @@ def test_final_values_that_are_not_there_are_told(mine, other, why):
 
 def test_a_loss_that_raises_is_told_with_its_line(mine):
     run = recorded(plain, model := net(), sgd(model))
-    run.loss = lambda output, _: output / torch.tensor([1.0]).item() + [0]
+    run.loss = lambda output, targets: F.mse_loss(output, targets, reduction="none such")
     message = refused(run, mine)
-    assert "loss: " in message
+    assert "loss: ValueError: none such is not a valid value for reduction" in message
     assert "test_torch_recording_loops.py, line " in message
     run.loss = lambda output, targets: F.mse_loss(output, targets).item()
     assert backproof.certify_run(run, mine).lacks == ("cotangents/input",)
