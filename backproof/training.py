@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,24 +30,51 @@ def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = No
         InvalidCase: if the file is no case.
     """
     read = load(case)
-    is_file = isinstance(run, str | Path)
     try:
-        problem, trajectory = _in_file(run, read) if is_file else run.of(read, names or {})
+        problem, trajectory = _read(run, read, names)
     except (ValueError, NotARun) as reason:
         raise NotCertified(f"{read.name}: {reason}") from None
     judgement = judge(problem, trajectory)
-    if judgement.verdict != "certified":
-        seen = _seen(run, judgement)
-        told = f"{judgement.verdict}\n  {judgement.message}{seen}"
+    seen = _seen(run, judgement)
+    if behind := getattr(run, "behind", ""):
+        seen.insert(0, behind)
+    if behind or judgement.verdict != "certified":
+        verdict = "not certified" if judgement.verdict == "certified" else judgement.verdict
+        told = "\n  ".join(filter(None, [verdict, judgement.message, *seen]))
         raise NotCertified(f"{read.name} {problem.dtype}: {told}")
+    judgement.message = "; ".join(filter(None, [judgement.message, *seen]))
     return judgement
 
 
-def _seen(run: Any, judgement: Judgement) -> str:
-    """Return what the hooks saw up to the step that is told, on lines of its own."""
-    last = judgement.where.step if judgement.where else 0
+def _seen(run: Any, judgement: Judgement) -> list[str]:
+    """Return what the hooks saw, up to the step that is told where one is wrong."""
+    is_wrong = judgement.verdict != "certified" and judgement.where
+    last = judgement.where.step if is_wrong else math.inf
     notes = getattr(run, "notes", {}).items()
-    return "".join(f"\n  step {step}: {words}" for words, step in notes if step <= last)
+    return [
+        words if step is None else f"step {step}: {words}"
+        for words, step in notes
+        if step is None or step <= last
+    ]
+
+
+def _read(run: Any, case: Case, names: Any) -> tuple[Problem, Trajectory]:
+    """Return the problem and the run of a recording, or of a file.
+
+    Raises:
+        ValueError: if it is neither, or the names are not texts by text.
+    """
+    if isinstance(run, str | Path):
+        return _in_file(run, case)
+    if not hasattr(run, "of"):
+        told = f"what `record` gave, or the path of a file; found {run!r}"
+        raise ValueError(f"run: expected {told}")
+    pairs = [*names.items()] if isinstance(names, Mapping) else names
+    if pairs and not (
+        isinstance(pairs, list) and all(isinstance(text, str) for pair in pairs for text in pair)
+    ):
+        raise ValueError(f"names: expected the case's names by module path, found {names!r}")
+    return run.of(case, dict(pairs or ()))
 
 
 def _in_file(path: str | Path, case: Case) -> tuple[Problem, Trajectory]:

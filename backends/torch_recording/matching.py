@@ -44,10 +44,18 @@ def labels_of(calls: Iterable[Call]) -> list[str]:
 
 
 def matched(calls: Sequence[Call], problem: Problem, names: Names) -> dict[str, int]:
-    """Return by layer the place of its call in a forward pass."""
+    """Return by layer the place of its call in a forward pass.
+
+    Raises:
+        NotTheCase: if two are the same one.
+    """
     layers, found = {layer.name: layer for layer in problem.layers}, {}
-    for place, label in enumerate(labels_of(calls)):
+    labels = labels_of(calls)
+    for place, label in enumerate(labels):
         if (name := names.get(label, label)) in layers:
+            if name in found:
+                two = f"{labels[found[name]]} and {label}"
+                raise NotTheCase(f"names: {two} would both be the layer {name}: name each of them")
             found[name] = place
     free = [place for place in range(len(calls)) if place not in found.values()]
     others = [layer for layer in layers.values() if layer.name not in found]

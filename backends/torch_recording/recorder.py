@@ -7,18 +7,22 @@ a step. Within a pass every call of a module without children is recorded in its
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from backproof.backends.torch_recording import runs
+from backproof.backends.torch_recording.comparing import divided_by, mask_of, unequal, versions
 from backproof.backends.torch_recording.steps import Call, Copies, Loop, Pass, Step
 
 COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
@@ -30,6 +34,10 @@ class Recording(Loop):
     def __init__(
         self, model: nn.Module, optimizer, scheduler=None, scaler=None, loss=None, every: int = 1
     ):
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"the model: expected a torch.nn.Module, found {model!r}")
+        if not hasattr(optimizer, "register_step_pre_hook"):
+            raise ValueError(f"the optimizer: expected one of torch.optim, found {optimizer!r}")
         if every < 1:
             raise ValueError(f"every: expected 1 or more updates, found {every}")
         if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
@@ -40,6 +48,8 @@ class Recording(Loop):
         self._loose: Pass | None = None  # calls of modules outside of one
         self._scale, self._is_open = 1.0, False
         self._versions: dict[str, list] = {}  # of what was copied last
+        self._is_back, self._reached = False, list[Pass]()  # in a backward pass, and by it
+        self._on_leaves: list[Any] = []  # handles of hooks on tensors that outlive a graph
         self._paths = {w: path for path, w in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -54,13 +64,24 @@ class Recording(Loop):
         with ExitStack() as hooks:
             for handle in self._hooks():
                 hooks.callback(handle.remove)
-            hooks.enter_context(_told_of_backward(self._went_back))
+            hooks.enter_context(self._told_of_backward())
             self._is_open = True
             try:
                 yield self
+                self._look_behind()
             finally:
                 self._is_open, self._step, self._pass, self._loose = False, Step(), None, None
                 self.seconds += time.perf_counter() - start
+                for handle in self._on_leaves:
+                    handle.remove()
+                self._on_leaves.clear()
+
+    def _look_behind(self) -> None:
+        """Tell a parameter that is not what the last update has left."""
+        if self.steps and self.steps[-1].after:
+            path = unequal(self.steps[-1].after, self._parameters())
+            why = "what is meant is done behind the `with`"
+            self.behind = path and f"something changed {path} behind the last step: {why}"
 
     def _hooks(self) -> Iterator[Any]:
         """Hook everything, and yield the handles."""
@@ -79,21 +100,19 @@ class Recording(Loop):
 
     # ------------------------------------------------------------ the forward pass
 
-    def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        """Begin a forward pass, whose input gets a derivative."""
+    def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Begin a forward pass; what the model takes is left as it is."""
         if self._is_idle or not torch.is_grad_enabled():
-            return None
-        seen, given = None, [*args, *kwargs.values()]
-        place = next((at for at, one in enumerate(given) if isinstance(one, Tensor)), None)
-        if place is not None:
-            x = given[place]
-            if x.is_floating_point() and not x.requires_grad:
-                x = given[place] = x.detach().requires_grad_()
-            seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
+            return
+        x = next((one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)), None)
+        if x is None:
+            self._pass = self._begun(None)
+            return
+        seen = Call("input", self.model, x.detach().clone(), is_watched=x.requires_grad)
         self._pass = self._begun(seen)
-        if seen and x.requires_grad:
+        if x.requires_grad:
             self._watch(x, seen, self._pass)
-        return tuple(given[: len(args)]), dict(zip(kwargs, given[len(args) :], strict=True))
+            self._pass.hooks.clear()  # the user's own tensor lives on
 
     def _begun(self, seen: Call | None) -> Pass:
         """Add a forward pass to the step; before the first one the parameters are copied."""
@@ -104,8 +123,10 @@ class Recording(Loop):
             now = self._parameters()
             self._step.before = now.or_earlier(left)
             self._changed(left, now, "between two steps")
-            self._versions["parameters"] = _versions(self._paths)
-        self._step.passes.append(Pass(seen))
+            self._versions["parameters"] = versions(self._paths)
+        alive = [one for one in self._step.passes if one.is_used or any(of() for of in one.hooks)]
+        self._loose = self._loose if self._loose in alive else None
+        self._step.passes = [*alive, Pass(seen)]
         return self._step.passes[-1]
 
     def _forget_a_skipped_step(self) -> None:
@@ -119,7 +140,7 @@ class Recording(Loop):
         """Record the value of a module, and look out for its cotangent."""
         if self._is_idle or not isinstance(value, Tensor):
             return None
-        if not (self._pass or torch.is_grad_enabled()):
+        if self._is_back or not (self._pass or torch.is_grad_enabled()):
             return None
         if self._pass is None and self._loose is None:
             x = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
@@ -128,9 +149,10 @@ class Recording(Loop):
         here = self._pass or self._loose
         self._changed_in_place(here, args, value)
         is_same = any(value is one for one in args) and not getattr(module, "inplace", False)
-        if is_same and torch.is_grad_enabled():
+        if is_same and value.requires_grad and torch.is_grad_enabled():
             value = value.view_as(value)  # a tensor of its own, whose cotangent is its own
-        call = Call(path, module, value.detach().clone(), mask=_mask(module, args, value))
+        call = Call(path, module, value.detach().clone(), mask=mask_of(module, args, value))
+        call.is_watched = value.requires_grad
         here.calls.append(call)
         here.left[id(value)] = ref(value), value._version, call  # noqa: SLF001, it has no other name
         if value.requires_grad:
@@ -142,26 +164,73 @@ class Recording(Loop):
 
         def came_back(cotangent: Tensor) -> None:
             if self._is_open:
-                where.is_used, self._loose = True, None
+                self._reach(where)
                 new = cotangent.detach() if self.scaler is None else self._unscaled(cotangent)
                 call.cotangent = new if call.cotangent is None else call.cotangent + new
 
-        value.register_hook(came_back)
+        self._hook(value, came_back, where)
 
-    def _leave(self, *_: Any) -> None:
-        self._pass = None
+    def _hook(self, value: Tensor, hook: Callable[[Tensor], None], where: Pass) -> None:
+        """Hook a value: with its graph the hook goes, and on a leaf at the end of the recording."""
+        handle = value.register_hook(hook)
+        if value.is_leaf:
+            self._on_leaves.append(handle)
+        else:
+            where.hooks.append(ref(hook))
+
+    def _reach(self, where: Pass) -> None:
+        """Note that a derivative came back through a forward pass."""
+        where.is_used, self._loose = True, None
+        self._reached.append(where)
+
+    def _leave(self, _: nn.Module, __: tuple, output: Any) -> None:
+        """End a forward pass; who goes back through it comes by its output."""
+        here, self._pass = self._pass, None
+        for one in tree_leaves(output) if here else ():
+            if isinstance(one, Tensor) and one.requires_grad:
+
+                def reached(_: Tensor, here: Pass = here) -> None:
+                    if self._is_open:
+                        self._reach(here)
+
+                self._hook(one, reached, here)
 
     # ------------------------------------------------------------ the backward pass
 
-    def _went_back(self, roots: Tensor | Sequence[Tensor]) -> None:
+    @contextmanager
+    def _told_of_backward(self) -> Iterator[None]:
+        """Hear of each backward pass what it began at, for which torch has no hook."""
+        backward = torch.autograd.backward  # `Tensor.backward` calls it as well
+        arguments = inspect.signature(backward).bind
+
+        @wraps(backward)
+        def told(*args: Any, **kwargs: Any) -> None:
+            if self._is_back:  # of a part that is computed anew, as by a checkpoint
+                backward(*args, **kwargs)
+                return
+            self._is_back, self._reached = True, []
+            before = versions(self._gradients().values())
+            try:
+                backward(*args, **kwargs)
+            finally:
+                self._is_back = False
+            given = arguments(*args, **kwargs).arguments
+            if self._reached or before != versions(self._gradients().values()):
+                self._went_back(given["tensors"], is_whole=given.get("inputs") is None)
+
+        with patch.object(torch.autograd, "backward", told):
+            yield
+
+    def _went_back(self, roots: Tensor | Sequence[Tensor], *, is_whole: bool) -> None:
         """Take what was gone back from for a part of the loss, and the gradients that it left."""
         if self._is_idle:
             return
+        for one in self._reached:
+            one.is_whole |= is_whole
         for root in (roots,) if isinstance(roots, Tensor) else roots:
             if root.numel() == 1:
                 self._step.losses.append(self._unscaled(root))
         gradients = self._gradients()
-        self._versions["gradients"] = _versions(gradients.values())
         if self.scaler is not None:
             gradients = {path: self._unscaled(gradient) for path, gradient in gradients.items()}
         self._step.raw = Copies(gradients)
@@ -186,7 +255,11 @@ class Recording(Loop):
             self._take()
             return None
 
+        calls = count()
+
         def followed() -> Any:
+            if next(calls):
+                self.why_not.append("a closure that is called more than once is not recorded")
             found = closure()
             self._take()
             return found
@@ -199,17 +272,20 @@ class Recording(Loop):
         step = self._step
         if not step.before:
             step.before = self._parameters()
-        elif self._versions["parameters"] != _versions(self._paths):
+        elif self._versions["parameters"] != versions(self._paths):
             self._changed(
                 step.before, self._parameters(), "between the forward pass and the update"
             )
         gradients = self._gradients()
-        is_raw = self._versions.get("gradients") == _versions(gradients.values())
-        step.used = step.raw if is_raw and self.scaler is None else Copies(gradients)
+        step.used = Copies(gradients).or_earlier(step.raw)
+        if self.scaler is None and (factor := divided_by(step.raw, step.used)) > 1:
+            words = f"the gradients were divided by {factor:g} before the update"
+            self.note(f"{words}: a scaler of gradients is given as `scaler=`", len(self.steps))
         state = self._remembered()
-        is_left = self.steps and self._versions.get("state") == _versions(state.values())
+        is_left = self.steps and self._versions.get("state") == versions(state.values())
         step.state_before = self.steps[-1].state_after if is_left else Copies(state)
-        step.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        step.remembered = self._begun_states(), frozenset()
+        step.rates = [float(one["lr"]) for one in self.optimizer.param_groups if "lr" in one]
 
     def _after_update(self, *_: Any) -> None:
         """Finish the step, without the forward passes that nobody went back through."""
@@ -220,8 +296,11 @@ class Recording(Loop):
             return
         step.passes = [one for one in step.passes if one.is_used]
         state = self._remembered()
+        for call in (call for one in step.passes if not one.is_whole for call in one.seen_calls()):
+            call.is_watched = call.cotangent is not None
         step.after, step.state_after = self._parameters(), Copies(state)
-        self._versions = {"state": _versions(state.values())}
+        step.remembered = step.remembered[0], self._begun_states()
+        self._versions = {"state": versions(state.values())}
         self._odd_passes(step.passes)
         self.steps.append(step)
         self._step, self._loose = Step(), None
@@ -239,39 +318,38 @@ class Recording(Loop):
             if isinstance(one, Tensor) and name not in COUNTS
         }
 
-    # ------------------------------------------------------------ what is odd
+    def _begun_states(self) -> frozenset[str]:
+        """Return the parameters of which the optimizer remembers anything."""
+        state = self.optimizer.state
+        return frozenset(path for w, path in self._paths.items() if state.get(w))
 
-    def _note(self, words: str) -> None:
-        self.notes.setdefault(words, len(self.steps))
+    # ------------------------------------------------------------ what is odd
 
     def _changed(self, before: Mapping, now: Copies, when: str) -> None:
         """Note a parameter that something else than the update has changed."""
-        if now.or_earlier(before) is before:
-            return
-        for path, w in before.items():
-            if not now[path].equal(w):
-                why = "another optimizer, an assignment, or a backward pass that updates"
-                self._note(f"something changed {path} {when}: {why}")
-                return
+        if path := unequal(before, now):
+            why = "another optimizer, an assignment, or a backward pass that updates"
+            self.note(f"something changed {path} {when}: {why}", len(self.steps))
 
     def _changed_in_place(self, here: Pass, args: tuple, value: Any) -> None:
         """Note a value that is not what it was when the next module takes it."""
         for x in args:
             known, version, call = here.left.get(id(x), (None, 0, None))
             if known and known() is x and x is not value and x._version != version:  # noqa: SLF001
-                self._note(f"the value of {call} was changed in place, as through a view")
+                words = f"the value of {call} was changed in place, as through a view"
+                self.note(words, len(self.steps))
 
     def _odd_passes(self, passes: list[Pass]) -> None:
         """Note dropouts in eval mode, values that nothing came back to, and unequal passes."""
-        sizes = [len(one.calls[0].value) for one in passes if one.calls]
+        number, sizes = len(self.steps), [len(one.calls[0].value) for one in passes if one.calls]
         if len({*sizes}) > 1:
             mean = "a mean of their means is not the mean of all"
-            self._note(f"the step has forward passes of {sizes} samples: {mean}")
+            self.note(f"the step has forward passes of {sizes} samples: {mean}", number)
         for call in (call for one in passes for call in one.calls):
-            if call.cotangent is None:
-                self._note(f"nothing came back to the value of {call}: is it detached?")
+            if call.cotangent is None and call.is_watched:
+                self.note(f"nothing came back to the value of {call}: is it detached?", number)
             if isinstance(call.module, nn.Dropout) and call.mask is None:
-                self._note(f"{call} was in eval mode")
+                self.note(f"{call} was in eval mode", number)
 
     # ------------------------------------------------------------ what was recorded
 
@@ -318,33 +396,3 @@ def record(model, optimizer, scheduler=None, scaler=None, loss=None, every=1):
         A context, which gives the `Recording` for `certify_run` and removes its hooks at the end.
     """
     return Recording(model, optimizer, scheduler, scaler, loss, every).hooked()
-
-
-@contextmanager
-def _told_of_backward(tell: Callable[[Any], None]) -> Iterator[None]:
-    """Tell behind each backward pass what it began at, for which torch has no hook."""
-    backward = torch.autograd.backward  # `Tensor.backward` calls it as well
-
-    @wraps(backward)
-    def told(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        backward(tensors, *args, **kwargs)
-        tell(tensors)
-
-    with patch.object(torch.autograd, "backward", told):
-        yield
-
-
-def _versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
-    """Tell which tensors these are, and how often each has been written into."""
-    return [(id(one), one._version) for one in tensors]  # noqa: SLF001, it has no other name
-
-
-def _mask(module: nn.Module, args: tuple, value: Tensor) -> Tensor | None:
-    """Return what a dropout has drawn, from what its derivative remembers, or from its value."""
-    if not isinstance(module, nn.Dropout) or not module.training:
-        return None
-    saved = getattr(value.grad_fn, "_saved_other", None)
-    saved = getattr(value.grad_fn, "_saved_result1", None) if saved is None else saved
-    if isinstance(saved, Tensor) and saved.shape == value.shape:
-        return (saved != 0).detach()
-    return ((value != 0) | (args[0] == 0)).detach()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backproof.backends.torch_autograd.arrays import to_array, to_tensor
+from backproof.backends.torch_autograd.arrays import to_array
 from backproof.backends.torch_autograd.optimizers import STATE
+from backproof.backends.torch_recording.finals import finals
 from backproof.backends.torch_recording.matching import (
     Names,
     NotTheCase,
@@ -23,6 +24,7 @@ from backproof.backends.torch_recording.matching import (
     matched,
     places_of,
 )
+from backproof.backends.torch_recording.refusals import all_judged, as_drawn, rate_of
 from backproof.backends.torch_recording.steps import Call, Loop, Step
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
@@ -38,6 +40,8 @@ def save(run: Loop, path: str | Path, case: str | Path, names: Names) -> None:
     if len(problem.recorded) < len(materialise(read, problem.dtype.name).recorded):
         why = "a file holds the steps that the case records, the last one among them"
         raise NotTheCase(f"the loop was recorded at every {run.every}th update; {why}")
+    if run.behind:
+        raise NotTheCase(run.behind)
     if drawn := [*_drawn(read)]:
         why = "a file is judged with the masks of the case: give those that the loop drew"
         raise NotTheCase(f"{drawn[0]} is drawn anew by the case; {why} (certify_training does)")
@@ -91,14 +95,22 @@ def masks_of(run: Loop, place: int) -> list[np.ndarray | None]:
     for step in run.steps:
         masks = [one.calls[place].mask for one in step.passes]
         whole = all(mask is not None for mask in masks) and masks
-        found.append(_array(torch.cat(masks).to(masks[0].device)) if whole else None)
+        found.append(_array(torch.cat(masks) != 0) if whole else None)
     return found
 
 
 def _masks_of(run: Loop, problem: Problem, names: Names, path: str) -> np.ndarray:
     """Return the masks of all steps, those of the problem where the loop has drawn none."""
     masks = np.array(problem.masks[path])
-    place = matched(calls_of(run), problem, names).get(path.rpartition(".")[0])
+    name = path.rpartition(".")[0]
+    place = matched(calls_of(run), problem, names).get(name)
+    if place is not None:
+        steps = [[one.calls[place].mask for one in step.passes] for step in run.steps]
+        drawn = [torch.cat(all_) for all_ in steps if all_ and all(m is not None for m in all_)]
+        layer = next(one for one in problem.layers if one.name == name)
+        if drawn:
+            as_drawn(name, layer.dropped, drawn)
+            run.note(f"the masks of {name} are those that the loop drew", None)
     for step, mask in enumerate(masks_of(run, place)[: len(masks)] if place is not None else ()):
         if mask is not None and len(mask) <= masks.shape[1]:
             masks[step, : len(mask)] = mask
@@ -119,6 +131,8 @@ def trajectory_of(run: Loop, problem: Problem, names: Names) -> Trajectory:
     Raises:
         NotTheCase: if it can't be: steps, samples, modules or parameters are others.
     """
+    if run.why_not:
+        raise NotTheCase(run.why_not[0])
     if len(run.steps) != problem.steps:
         raise NotTheCase(f"the case has {problem.steps} steps, the loop made {len(run.steps)}")
     if run.scheduler is not None and not problem.schedule:
@@ -128,19 +142,32 @@ def trajectory_of(run: Loop, problem: Problem, names: Names) -> Trajectory:
     layers = matched(calls, problem, names)
     _all_known(run, names, calls, problem)
     places = places_of(run.model, calls, layers, problem, names)
-    record, losses, rates = Recorder(problem), [], []
+    all_judged(run, places)
+    states = _known_states(run, problem, places)
+    record, losses, rates, held = Recorder(problem), [], [], Counter[tuple[str, str]]()
     for number in problem.recorded.tolist():
         step = run.steps[number]
         _same_samples(step, number, problem)
-        record.add(None, None, **_of_step(step, problem, layers, places))
+        found = _of_step(step, problem, layers, places, states)
+        held.update((field, name) for field, arrays in found.items() for name in arrays)
+        record.add(None, None, **found)
         losses.append(np.sum([_array(loss).astype(np.float64) for loss in step.losses]))
-        rates.append(_rate(step, number) if problem.schedule else None)
-    arrays: dict[str, Any] = dict(record.groups)
+        rates.append(rate_of(step, number, problem))
+    arrays: dict[str, Any] = {
+        field: {name: one for name, one in found.items() if held[field, name] == len(rates)}
+        for field, found in record.groups.items()
+    }
     if all(run.steps[number].losses for number in problem.recorded):
         arrays["loss"] = np.array(losses).astype(problem.dtype)
     if problem.schedule:
         arrays["learning_rates"] = np.array(rates, np.float64)
-    return of_arrays(arrays | _finals(run, problem, layers), problem, run.seconds)
+    values, loss = finals(run, problem, layers, calls)
+    arrays["final_values"] = {
+        name: _of_samples([value], problem.shapes[name]) for name, value in values.items()
+    }
+    if loss is not None:
+        arrays["final_loss"] = _array(loss)
+    return of_arrays(arrays, problem, run.seconds)
 
 
 def calls_of(run: Loop) -> list[Call]:
@@ -186,22 +213,15 @@ def _same_samples(step: Step, number: int, problem: Problem) -> None:
         )
 
 
-def _rate(step: Step, number: int) -> float:
-    """Return the learning rate of a step, the same in all parameter groups."""
-    rates = sorted({*step.rates})
-    if len(rates) > 1:
-        found = " and ".join(map(repr, rates))
-        raise NotTheCase(
-            f"step {number}: parameter groups have the learning rates {found}; a case has one"
-        )
-    return rates[0]
-
-
 # ---------------------------------------------------------------- one step
 
 
 def _of_step(
-    step: Step, problem: Problem, layers: Mapping[str, int], places: Mapping[str, Place]
+    step: Step,
+    problem: Problem,
+    layers: Mapping[str, int],
+    places: Mapping[str, Place],
+    states: Mapping[str, float],
 ) -> dict[str, Arrays]:
     """Return the numbers of one step by field and name."""
     values, cotangents = {}, {}
@@ -225,8 +245,8 @@ def _of_step(
         ),
         "before": of(step.before.__getitem__, problem.parameters),
         "after": of(step.after.__getitem__, problem.parameters),
-        "state_before": _states(step.state_before, step, problem, places),
-        "state_after": _states(step.state_after, step, problem, places),
+        "state_before": _states(step.state_before, step, problem, places, states),
+        "state_after": _states(step.state_after, step, problem, places, states),
     }
 
 
@@ -252,12 +272,43 @@ def _of_parameters(places: Mapping[str, Place], tensor_of: Callable, paths) -> A
     return {path: found[path].T if places[path].turned else found[path] for path in found}
 
 
+def _known_states(run: Loop, problem: Problem, places: Mapping[str, Place]) -> Mapping[str, float]:
+    """Return what the optimizer remembers and its start; nothing where it is to be followed.
+
+    It is where the optimizer has other names, or keeps more digits than its parameter has.
+    """
+    starts = problem.optimizer.starts if problem.optimizer else {}
+    steps = [run.steps[number] for number in problem.recorded.tolist()]
+    for name in starts:
+        kept = STATE.get(name, name)
+        found = [
+            (state.get(f"{kept}/{path}"), path in step.remembered[when], step.before[path].dtype)
+            for step in steps
+            for when, state in enumerate((step.state_before, step.state_after))
+            for path in (places[one].path for one in problem.trained)
+        ]
+        there = [(one, dtype) for one, _, dtype in found if one is not None]
+        if not there or any(one is None and is_begun for one, is_begun, _ in found):
+            why = f"the optimizer keeps no {kept!r} of its parameters"
+        elif any(torch.promote_types(one.dtype, dtype) != dtype for one, dtype in there):
+            why = f"the optimizer keeps {kept!r} in {there[0][0].dtype}".replace("torch.", "")
+        else:
+            continue
+        run.note(f"{why}: what it remembers is followed", None)
+        return {}
+    return starts
+
+
 def _states(
-    state: Mapping[str, Tensor], step: Step, problem: Problem, places: Mapping[str, Place]
+    state: Mapping[str, Tensor],
+    step: Step,
+    problem: Problem,
+    places: Mapping[str, Place],
+    starts: Mapping[str, float],
 ) -> Arrays:
     """Return what the optimizer remembers by `NAME/PARAMETER`; torch makes it at the first step."""
     found = {}
-    for name, start in problem.optimizer.starts.items() if problem.optimizer else ():
+    for name, start in starts.items():
 
         def one(path: str, name: str = name, start: float = start) -> Tensor:
             w = step.before[path]
@@ -267,48 +318,3 @@ def _states(
         arrays = _of_parameters(places, one, problem.trained)
         found |= {f"{name}/{path}": array for path, array in arrays.items()}
     return found
-
-
-# ---------------------------------------------------------------- after the last step
-
-
-def _finals(run: Loop, problem: Problem, layers: Mapping[str, int]) -> dict[str, Any]:
-    """Return the values and the loss of all samples at the final parameters.
-
-    They are what the model itself computes in eval mode; nothing where it can't.
-    """
-    if not run.steps[-1].after:
-        return {}
-    modes = {module: module.training for module in run.model.modules()}
-    calls: list[Tensor] = []
-    hooks = [
-        module.register_forward_hook(lambda _, __, value: calls.append(value.clone()))
-        for module in run.model.modules()
-        if not any(True for _ in module.children())
-    ]
-    device = next(run.model.parameters()).device
-    x, found = to_tensor(problem.inputs).to(device), {}
-    try:
-        with suppress(Exception), torch.no_grad():  # a model of something else than one tensor
-            output = torch.func.functional_call(run.model.eval(), dict(run.steps[-1].after), (x,))
-            found = {"input": x} | {name: calls[place] for name, place in layers.items()}
-            judged = run.loss is not None and not problem.penalties
-            loss = None if not judged else run.loss(output, _targets(problem).to(device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    if not found:
-        return {}
-    values = {name: _of_samples([value], problem.shapes[name]) for name, value in found.items()}
-    return {"final_values": values} | ({} if loss is None else {"final_loss": _array(loss)})
-
-
-def _targets(problem: Problem) -> Tensor:
-    """Return the targets as a loss of torch.nn takes them: of classes their indices."""
-    targets = problem.targets
-    are_classes = np.isin(targets, (0, 1)).all() and (targets.sum(axis=-1) == 1).all()
-    if problem.loss.by_class and are_classes:
-        return torch.from_numpy(targets.argmax(axis=-1))
-    return to_tensor(targets)

@@ -48,8 +48,18 @@ def training_of(
     """Return a training with its batches in a list, each as (inputs, targets).
 
     Raises:
-        NotRead: if a batch is something else, or there is none.
+        NotRead: if a batch is something else, or there is none, or another argument is none.
     """
+    for what, one, kind in (
+        ("model", model, nn.Module),
+        ("loss", loss, nn.Module),
+        ("optimizer", optimizer, torch.optim.Optimizer),
+    ):
+        if not isinstance(one, kind):
+            found = getattr(one, "__name__", repr(one))
+            raise NotRead(f"the {what}: expected a torch {kind.__name__}, found {found}")
+    if steps is not None and (not isinstance(steps, int) or steps < 1):
+        raise NotRead(f"steps: expected a number of updates, 1 or more, found {steps!r}")
     pairs = [tuple(batch) if isinstance(batch, list | tuple) else () for batch in batches]
     for number, pair in enumerate(pairs):
         if len(pair) != 2 or not all(isinstance(one, Tensor) for one in pair):

@@ -49,7 +49,8 @@ class Call:
     """One call of a module: its path, itself, its value, and the cotangent that came back.
 
     `mask` is what a dropout has drawn, 0 and 1; None of other modules, and of one in eval mode.
-    `is_watched` tells whether a cotangent that is None is 0: nothing came back.
+    In a mask 2 stands for what is kept or not: its input is 0, and nobody can tell. `is_watched`
+    tells whether a cotangent that is None is 0: nothing came back.
     """
 
     path: str
@@ -63,14 +64,20 @@ class Call:
         return f"{self.path or 'the model'} ({type(self.module).__name__})"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pass:
     """One forward pass: what the model saw, as a call of the path `input`, and its calls."""
 
     seen: Call | None
     calls: list[Call] = field(default_factory=list)
     is_used: bool = False  # a derivative came back through it
+    is_whole: bool = False  # through all of it: autograd was not asked for some of them alone
+    hooks: list[Any] = field(default_factory=list)  # weak ones, which die with the graph
     left: dict[int, tuple[Any, int, Call]] = field(default_factory=dict)  # values as they were
+
+    def seen_calls(self) -> list[Call]:
+        """Return what the model saw, if it is known, and all calls."""
+        return [*filter(None, [self.seen]), *self.calls]
 
 
 @dataclass(slots=True)
@@ -84,6 +91,7 @@ class Step:
         raw: gradients as the last backward pass left them.
         used: gradients as the optimizer saw them, clipped for example.
         state_before, state_after: what the optimizer remembers.
+        remembered: the paths of which it remembers anything at all, before and after.
         rates: the learning rate of every parameter group.
     """
 
@@ -95,6 +103,7 @@ class Step:
     after: Mapping[str, Tensor] = field(default_factory=dict)
     state_before: Mapping[str, Tensor] = field(default_factory=dict)
     state_after: Mapping[str, Tensor] = field(default_factory=dict)
+    remembered: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     rates: list[float] = field(default_factory=list)
 
 
@@ -108,7 +117,10 @@ class Loop:
             final parameters is judged too.
         every: of so many updates the first one is recorded.
         steps: one for each update; of those between there is nothing in it.
-        notes: what the hooks saw that a loop rarely means, with the first step that has it.
+        notes: what the hooks saw that a loop rarely means, with the first step that has it; None
+            with what is of the whole loop.
+        why_not: what can't be judged, in words.
+        behind: what is not as the last step has left it, in words.
         seconds: wall time of the loop.
     """
 
@@ -119,5 +131,11 @@ class Loop:
     loss: Any = None
     every: int = 1
     steps: list[Step] = field(default_factory=list)
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int | None] = field(default_factory=dict)
+    why_not: list[str] = field(default_factory=list)
+    behind: str = ""
     seconds: float = 0.0
+
+    def note(self, words: str, step: int | None) -> None:
+        """Keep what was seen, unless it was before."""
+        self.notes.setdefault(words, step)

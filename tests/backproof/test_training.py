@@ -44,7 +44,7 @@ OF_WHOLE_DTYPE = [kind for kind in MODULES if kind not in (nn.Linear, nn.Hardsig
 def test_a_module_is_read(tmp_path, kind):
     case, found = certified(tmp_path, between(kind(**SETTINGS.get(kind, {}))))
     assert case.network[1].kind == MODULES[kind].kind
-    assert (case.network[1].name, found.scope) == ("1", "layers")
+    assert (case.network[1].name, found.lacks) == ("1", ("cotangents/input",))
 
 
 def test_torch_is_told_where_it_deviates(tmp_path):
@@ -268,3 +268,24 @@ def test_what_is_not_read_is_named(tmp_path, what):
             scheduler=scheduler, clip=given.get("clip"), path=tmp_path / "mine.yaml",
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+def function(output, targets):
+    return F.mse_loss(output, targets)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": function}, "the loss: expected a torch Module, found function"),
+        ({"loss": None}, "the loss: expected a torch Module, found None"),
+        ({"model": None}, "the model: expected a torch Module, found None"),
+        ({"optimizer": None}, "the optimizer: expected a torch Optimizer, found None"),
+        *(({"steps": n}, "steps: expected a number of updates, 1 or more") for n in (0, -1, 2.5, "a")),
+    ],
+)
+def test_what_is_no_training_is_told(tmp_path, arguments, message):
+    model = net()
+    whole = {"model": model, "loss": MSE, "optimizer": sgd(model), "batches": batches(), "path": tmp_path / "x.yaml"}
+    with pytest.raises(NotRead, match=message):
+        backproof.certify_training(**whole | arguments)
