@@ -15,6 +15,8 @@ from backproof.cases.reading.load import load
 from backproof.certify import NotCertified
 from backproof.report.judging.judge import Judgement, judge
 
+MINE = Path("mine.yaml")
+
 
 def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = None) -> Judgement:
     """Judge every number of a recorded training loop.
@@ -95,7 +97,7 @@ def certify_training(
     steps: int | None = None,
     scheduler: Any = None,
     clip: Any = None,
-    path: str | Path = "mine.yaml",
+    path: str | Path | None = None,
 ) -> Judgement:
     """Read a training off its modules, write it as a case, run it, and judge every number.
 
@@ -111,15 +113,19 @@ def certify_training(
         steps: as many as there are batches unless given.
         scheduler: of torch.optim, if there is one.
         clip: the largest norm of all gradients, or `{"value": number}`.
-        path: of the case to write.
+        path: of the case to write, also where one is already; `mine.yaml` unless given, which is
+            not written where there is one.
 
     Raises:
         NotCertified: if the training is not certified; the message is the judge's.
         NotRead: if something of it has no place in the format; the message names it.
+        FileExistsError: if there is a `mine.yaml`, and no path was given.
     """
     from backproof.backends.torch_recording import scenario
 
-    path = Path(path)
+    if path is None and MINE.exists():
+        raise FileExistsError(f"{MINE} is there already, and stays as it is: say path=")
+    path = Path(path or MINE)
     training = scenario.training_of(model, loss, optimizer, batches, steps, scheduler, clip)
     reading, arrays = scenario.Reading(model), scenario.Arrays(path)
     case = scenario.case_of(training, reading, arrays)

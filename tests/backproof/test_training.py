@@ -289,3 +289,15 @@ def test_what_is_no_training_is_told(tmp_path, arguments, message):
     whole = {"model": model, "loss": MSE, "optimizer": sgd(model), "batches": batches(), "path": tmp_path / "x.yaml"}
     with pytest.raises(NotRead, match=message):
         backproof.certify_training(**whole | arguments)
+
+
+def test_a_case_that_is_there_stays_as_it_is_unless_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = net()
+    backproof.certify_training(model, MSE, sgd(model), batches(), 2)
+    written = (tmp_path / "mine.yaml").read_text()
+    with pytest.raises(FileExistsError, match=r"mine\.yaml is there already, and stays as it is: say path="):
+        backproof.certify_training(model, MSE, sgd(model), batches(), 1)
+    assert (tmp_path / "mine.yaml").read_text() == written
+    backproof.certify_training(model, MSE, sgd(model), batches(), 1, path="mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text() != written
