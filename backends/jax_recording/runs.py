@@ -18,7 +18,7 @@ from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 
 LOSS = "loss"
-Names = Mapping[str, str]
+Names = Mapping[str, str | None]
 
 
 def save(run: Record, path: str | Path, case: str | Path, names: Names) -> None:
@@ -53,7 +53,8 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
     Args:
         run: what was recorded.
         problem: that it should be a run of.
-        names: the case's layers and parameters by the path in the tree, and by the name of a tap.
+        names: the case's layers and parameters by the path in the tree, and by the name of a tap;
+            None for what is in the tree and not in the case.
 
     Raises:
         NotTheCase: if it can't be: steps, samples, taps or parameters are others.
@@ -65,7 +66,11 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
         raise NotTheCase("the last update is not known: call run.end(params) behind the loop")
     shapes = {path: leaf.shape for path, leaf in steps[0].before.items()}
     _all_known(run, shapes, problem, names)
+    none_of_it = {path for path, name in names.items() if name is None}
+    names = {path: name for path, name in names.items() if name is not None}
+    shapes = {path: shapes[path] for path in shapes if not {path, _layer(path)} & none_of_it}
     places = places_of(shapes, run.turned, problem, names)
+    _all_judged(steps, {*shapes} - {place.path for place in places.values()})
     taps = {name: _by_step(name, calls, len(steps)) for name, calls in run.calls.items()}
     record, losses = Recorder(problem), []
     for number in problem.recorded.tolist():
@@ -80,17 +85,35 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
 
 def _all_known(run: Record, shapes: Mapping, problem: Problem, names: Names) -> None:
     """Raise NotTheCase where a tap, or `names`, speaks of what is not there."""
-    layers = {path.rpartition(".")[0].removeprefix("params.") for path in shapes}
+    tree = {*shapes, *map(_layer, shapes)}
     meant = {*problem.shapes, *problem.parameters, LOSS}
     for path, name in names.items():
-        if path not in {*shapes, *layers, *run.calls}:
+        if name is None and path in tree:
+            continue
+        if path not in {*tree, *run.calls}:
             raise NotTheCase(f"names: the loop has no layer, parameter or tap {path!r}")
         if name not in meant:
             raise NotTheCase(f"names: the case has nothing called {name!r}")
     for name in run.calls:
-        if names.get(name, name) not in {*problem.shapes, LOSS}:
+        if (names.get(name) or name) not in {*problem.shapes, LOSS}:
             there = ", ".join((*problem.shapes, LOSS))
             raise NotTheCase(f"tap({name!r}): the case has no such layer; there are {there}")
+
+
+def _layer(path: str) -> str:
+    """Return the layer of the tree that a parameter is of, without linen's `params`."""
+    return path.rpartition(".")[0].removeprefix("params.")
+
+
+def _all_judged(steps: list[Step], others: set[str]) -> None:
+    """Raise NotTheCase where the loop trains a parameter that the case does not have."""
+    for number, step in enumerate(steps):
+        after = step.after or {}
+        for path in sorted(others):
+            if not np.array_equal(step.before[path], after.get(path)):
+                found = f"{path} {step.before[path].shape} is trained, and no parameter of the case"
+                why = f"add it to the case, or leave it out by names={{{path!r}: None}}"
+                raise NotTheCase(f"step {number}: {found}, so nobody judges it; {why}")
 
 
 def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:

@@ -312,6 +312,35 @@ def test_unknown_names(run):
     assert "names: the case has nothing called 'x'" in refused(run, names={"hidden": "x"})
 
 
+def with_a_gate(run, change):
+    """Put another parameter into the tree, which each update changes by as much."""
+    for number, step in enumerate(run.finished()):
+        step.before["gate.scale"] = np.full(3, number * change)
+        step.after = step.after | {"gate.scale": np.full(3, (number + 1) * change)}
+    return run
+
+
+def test_a_trained_parameter_that_the_case_does_not_have_is_told(run):
+    told = refused(with_a_gate(run, 0.1))
+    assert "step 0: gate.scale (3,) is trained, and no parameter of the case, so nobody judges it; add it" in told
+    assert "leave it out by names={'gate.scale': None}" in told
+
+
+@pytest.mark.parametrize("name", ["gate.scale", "gate"])
+def test_a_parameter_is_left_out_by_name(name, run):
+    with_a_gate(run, 0.1)
+    assert backproof.certify_run(run, loops.CASE, names={name: None}).verdict == "certified"
+    assert "no layer, parameter or tap 'x'" in refused(run, names={"x": None})
+
+
+def test_a_parameter_of_the_case_is_not_left_out(run):
+    assert "no parameter is sure to be hidden.weight" in refused(run, names={"hidden.kernel": None})
+
+
+def test_a_parameter_that_no_update_changes_may_stand_in_the_tree(run):
+    assert backproof.certify_run(with_a_gate(run, 0.0), loops.CASE).verdict == "certified"
+
+
 def test_steps_missing(run):
     run.steps.pop()
     assert "the case has 3 steps, the loop made 2" in refused(run)
