@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
 Named = dict[str, np.ndarray]
+NUMBERS = count(1)
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Record:
         turned: the paths of matrices that are (outputs, inputs), as Equinox has them.
         after: the parameters behind the last update, where they were given.
         seconds: wall time of the loop.
+        number: which recording of this process it is, from 1.
     """
 
     calls: dict[str, list[Call]] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class Record:
     turned: set[str] = field(default_factory=set)
     after: Named | None = None
     seconds: float = 0.0
+    number: int = field(default_factory=lambda: next(NUMBERS))
 
     def finished(self) -> list[Step]:
         """Return the steps, where each one's parameters after it are those before the next."""
