@@ -40,7 +40,10 @@ def tap(name: str, x: Any) -> Any:
         name: of the case's layer whose value this is, or `loss` for the loss of the batch.
         x: (samples, *positions, features), or under `vmap` what one sample has of that.
     """
-    return _tapped(name, jnp.asarray(x)) if ACTIVE else x
+    if not ACTIVE:
+        return x
+    ACTIVE[-1].tapped.setdefault(name, len(ACTIVE[-1].steps))
+    return _tapped(name, jnp.asarray(x))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -75,7 +78,7 @@ def _keep_value(name: str, axes: int, x: Any) -> tuple:
     if ACTIVE:
         calls = ACTIVE[-1].calls.setdefault(name, [])
         call[...] = ACTIVE[-1].number, len(calls)
-        calls.append(Call(x))
+        calls.append(Call(x, len(ACTIVE[-1].steps)))
     return x, call
 
 

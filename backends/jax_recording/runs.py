@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
     places = places_of(shapes, run.turned, problem, names)
     _all_judged(steps, {*shapes} - {place.path for place in places.values()})
     taps = {name: _by_step(name, calls, len(steps)) for name, calls in run.calls.items()}
+    taps = {name: found for name, found in taps.items() if any(found)}
     record, losses = Recorder(problem), []
     for number in problem.recorded.tolist():
         calls = {names.get(name, name): found[number] for name, found in taps.items()}
@@ -117,19 +119,24 @@ def _all_judged(steps: list[Step], others: set[str]) -> None:
 
 
 def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:
-    """Return the calls of a tap that something came back to, by step, as many for each.
+    """Return the calls of a tap that something came back to, by step; none of any if none has one.
 
-    `checkpoint` goes through a tap twice, and only the second time back. Where nothing ever came
-    back, the derivative is 0.
+    `checkpoint` goes through a tap twice, and only the second time back. Where nothing came back in
+    a step, the derivative is 0. Those behind the last update are none of the run.
     """
-    back = [call for call in calls if call.cotangent is not None]
-    back = back or [Call(call.value, np.zeros_like(call.value)) for call in calls]
-    if len(back) % steps:
-        why = "a loop goes back through each tap as often in each step, and nowhere else"
-        found = f"went back through it {len(back)} times in {steps} steps"
-        raise NotTheCase(f"tap({name!r}): {found}; {why}")
-    many = len(back) // steps
-    return [back[step * many : (step + 1) * many] for step in range(steps)]
+    found: list[list[Call]] = [[] for _ in range(steps)]
+    for call in calls:
+        if call.step < steps:
+            found[call.step].append(call)
+    missing = [number for number, of_step in enumerate(found) if not of_step]
+    if 0 < len(missing) < steps:
+        why = "a loop goes back through each tap in each step"
+        raise NotTheCase(f"tap({name!r}), step {missing[0]}: nobody went through it; {why}")
+    return [
+        [call for call in of_step if call.cotangent is not None]
+        or [replace(call, cotangent=np.zeros_like(call.value)) for call in of_step]
+        for of_step in found
+    ]
 
 
 def _loss(number: int, given: np.ndarray | None, calls: list[Call]) -> np.ndarray | None:
@@ -181,7 +188,11 @@ def _of_samples(where: str, arrays: list[np.ndarray], shape: tuple[int, ...]) ->
     """Join the arrays of all passes of a step in the case's shape, flat ones too."""
     array = np.concatenate([np.atleast_1d(one) for one in arrays])
     if array.shape != shape and (len(array) != shape[0] or array.size != np.prod(shape)):
-        raise NotTheCase(f"{where}: expected {shape}, found {array.shape}")
+        found = f"expected {shape}, found {array.shape}"
+        if len(arrays) > 1:
+            why = "derivatives that are none of the update are taken outside of record_jax()"
+            found += f" in {len(arrays)} differentiated passes since the last update; {why}"
+        raise NotTheCase(f"{where}: {found}")
     return array.reshape(shape)
 
 

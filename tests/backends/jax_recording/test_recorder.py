@@ -121,10 +121,36 @@ def test_gradients_of_each_sample(two_steps):
         backproof.certify_run(train(1), two_steps)
 
 
-def test_passes_that_vary_are_told():
-    run = loops.train(in_parts)
-    with pytest.raises(backproof.NotCertified, match="went back through it 5 times in 3 steps"):
+def test_as_many_parts_as_a_batch_has():
+    """The last batch is short, and gone through in one part."""
+    assert backproof.certify_run(loops.train(in_parts), loops.CASE).verdict == "certified"
+
+
+def validated(step, after):
+    """Return a step that takes a derivative behind the updates from one on, for itself."""
+    seen, step = [], jax.jit(step)
+
+    def both(params, state, x, t):
+        params, state = step(params, state, x, t)
+        if len(seen) >= after:
+            jax.grad(loops.loss_of)(params, x, t)
+        seen.append(params)
+        return params, state
+
+    return both
+
+
+def test_a_derivative_between_two_updates_is_told_with_its_step():
+    run = loops.train(compiled=lambda step: validated(step, 1))
+    told = r"tap\('hidden'\), step 2: expected \(1, 4\), found \(3, 4\) in 2 differentiated passes since the last"
+    with pytest.raises(backproof.NotCertified, match=told):
         backproof.certify_run(run, loops.CASE)
+
+
+def test_a_derivative_behind_the_last_update_is_none_of_the_run():
+    run = loops.train(compiled=lambda step: validated(step, 2))
+    assert len(run.calls["hidden"]) == 4
+    assert backproof.certify_run(run, loops.CASE).verdict == "certified"
 
 
 def test_taps_change_no_number():

@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -75,6 +76,32 @@ def test_a_parameter_of_the_case_is_not_left_out(run):
 
 def test_a_parameter_that_no_update_changes_may_stand_in_the_tree(run):
     assert backproof.certify_run(with_a_gate(run, 0.0), loops.CASE).verdict == "certified"
+
+
+def test_a_tap_that_a_step_does_not_have(run):
+    del run.calls["hidden"][1]
+    assert "tap('hidden'), step 1: nobody went through it; a loop goes back through each tap in each" in refused(run)
+
+
+def test_a_step_that_nothing_comes_back_in_has_the_cotangent_0(run):
+    run.calls["hidden"][1].cotangent = None
+    assert "step 1, cotangent of hidden at [0, 0]: found 0.0" in refused(run)
+
+
+def test_taps_that_no_update_goes_back_through_are_noted():
+    def loss_of(params, x, t):
+        backproof.tap("zzz", t)
+        return loops.loss_of(params, backproof.tap("input", jnp.asarray(x)), t)
+
+    why = "no update goes back through it, so nothing is recorded under that name"
+    expected = {f"tap('{name}'): {why}": 0 for name in ("zzz", "input")}
+    assert loops.train(loss_of).notes == expected
+    told = refused(loops.train(loss_of, rate=0.02))
+    assert all(f"\n  step 0: {words}" in told for words in expected)
+
+
+def test_a_right_loop_has_no_notes(run):
+    assert run.notes == {}
 
 
 def test_steps_missing(run):
