@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from backproof.backends.jax_recording.matching import NotTheCase, Place, places_of
+from backproof.backends.jax_recording.matching import places_of
 from backproof.backends.jax_recording.records import Call, Named, Record, Step
 from backproof.backends.jax_recording.states import names_of
+from backproof.backends.recorded import NotTheCase, Place
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
 from backproof.cases.format.schema import Case
@@ -44,7 +45,7 @@ def problem_of(run: Record, case: Case) -> Problem:
         if dtypes == ["float32"]:
             advice = '; JAX has float64 only after jax.config.update("jax_enable_x64", True)'
         expected = f"{case.name} is a case in {', '.join(case.dtypes)}"
-        raise NotTheCase(f"{expected}; the parameters are of {found}{advice}")
+        raise NotTheCase(f"{expected}; the model's parameters are of {found}{advice}")
     return materialise(case, dtypes[0])
 
 
@@ -93,9 +94,9 @@ def _all_known(run: Record, shapes: Mapping, problem: Problem, names: Names) -> 
         if name is None and path in tree:
             continue
         if path not in {*tree, *run.calls}:
-            raise NotTheCase(f"names: the loop has no layer, parameter or tap {path!r}")
+            raise NotTheCase(f"names: the model has no layer, parameter or tap {path!r}")
         if name not in meant:
-            raise NotTheCase(f"names: the case has nothing called {name!r}")
+            raise NotTheCase(f"names: the case has no layer or parameter {name!r}")
     for name in run.calls:
         if (names.get(name) or name) not in {*problem.shapes, LOSS}:
             there = ", ".join((*problem.shapes, LOSS))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import backproof
+from backproof.backends.jax_recording.runs import problem_of
+from backproof.backends.recorded import NotTheCase
 from tests.backends.jax_recording import loops
 
 jax.config.update("jax_enable_x64", True)
@@ -36,6 +38,11 @@ def test_nothing_recorded():
     assert "no step was recorded: call the optimizer of run.optimizer(...)" in refused(run)
 
 
+def test_another_dtype(run):
+    with pytest.raises(NotTheCase, match="mlp is a case in float32; the model's parameters are of float64"):
+        problem_of(run, backproof.load(loops.CASE).model_copy(update={"dtypes": ("float32",)}))
+
+
 def test_no_end(run):
     run.after = run.steps[-1].after = None
     assert "call run.end(params) behind the loop" in refused(run)
@@ -45,8 +52,8 @@ def test_unknown_names(run):
     run.calls["hiden"] = run.calls["hidden"]
     assert "tap('hiden'): the case has no such layer; there are input, hidden, squashed, readout, loss" in refused(run)
     del run.calls["hiden"]
-    assert "names: the loop has no layer, parameter or tap 'x'" in refused(run, names={"x": "hidden"})
-    assert "names: the case has nothing called 'x'" in refused(run, names={"hidden": "x"})
+    assert "names: the model has no layer, parameter or tap 'x'" in refused(run, names={"x": "hidden"})
+    assert "names: the case has no layer or parameter 'x'" in refused(run, names={"hidden": "x"})
 
 
 def with_a_gate(run, change):
