@@ -84,7 +84,7 @@ def _keep_value(name: str, axes: int, x: Any) -> tuple:
 
 def _keep_cotangent(name: str, cotangent: Any, call: Any) -> np.ndarray:
     """Record a cotangent, unless the way there was in a recording that is over."""
-    cotangent, (number, place) = np.array(cotangent), np.reshape(call, (-1, 2))[0]
+    cotangent, (number, place) = np.array(cotangent), np.asarray(call).reshape(-1, 2)[0]
     for run in ACTIVE:
         if run.number == number:
             run.calls[name][place].cotangent = cotangent
