@@ -18,6 +18,7 @@ ADAPTER = "backproof.backends.numpy_reference"
 SHARED = {
     "backproof.backends.added",
     "backproof.backends",
+    "backproof.backends.recorded",
     "backproof.backends.registry",
     "backproof.backends.trajectory",
     "backproof.backends.trajectory_files",

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
+from backproof.backends.recorded import NotTheCase, Place
 from backproof.cases.problem import Problem
 
 ALIASES = {"kernel": "weight", "w": "weight", "b": "bias", "negative_slope": "slope"}
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-class NotTheCase(ValueError):  # noqa: N818, it is told to whoever recorded the loop
-    """A recorded loop can't be a run of the case; the message says what was expected and found."""
-
-
-class Place(NamedTuple):
-    """Where a parameter of a case stands in the tree, and whether it is transposed there."""
-
-    path: str
-    turned: bool
 
 
 def places_of(

@@ -40,7 +40,10 @@ def tap(name: str, x: Any) -> Any:
         name: of the case's layer whose value this is, or `loss` for the loss of the batch.
         x: (samples, *positions, features), or under `vmap` what one sample has of that.
     """
-    return _tapped(name, jnp.asarray(x)) if ACTIVE else x
+    if not ACTIVE:
+        return x
+    ACTIVE[-1].tapped.setdefault(name, len(ACTIVE[-1].steps))
+    return _tapped(name, jnp.asarray(x))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -49,16 +52,16 @@ def _tapped(_: str, x: jax.Array) -> jax.Array:
 
 
 def _forward(name: str, x: jax.Array) -> tuple:
-    """Record a value; the number of the call goes to the way back beside it."""
-    shapes = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((), jnp.int32)
+    """Record a value; the recording and its call, (2,), go to the way back beside it."""
+    shapes = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((2,), jnp.int32)
     keep = _host(_keep_value, name, x.ndim)
     return jax.pure_callback(keep, shapes, x, vmap_method="expand_dims")
 
 
-def _backward(name: str, number: jax.Array, cotangent: jax.Array) -> tuple:
+def _backward(name: str, call: jax.Array, cotangent: jax.Array) -> tuple:
     shape = jax.ShapeDtypeStruct(cotangent.shape, cotangent.dtype)
     keep = _host(_keep_cotangent, name)
-    return (jax.pure_callback(keep, shape, cotangent, number, vmap_method="expand_dims"),)
+    return (jax.pure_callback(keep, shape, cotangent, call, vmap_method="expand_dims"),)
 
 
 _tapped.defvjp(_forward, _backward)
@@ -71,18 +74,20 @@ def _host(function: Callable, *arguments: Any) -> Callable:
 
 
 def _keep_value(name: str, axes: int, x: Any) -> tuple:
-    x, number = np.array(x), 0
+    x, call = np.array(x), np.zeros((*np.shape(x)[: np.ndim(x) - axes], 2), np.int32)
     if ACTIVE:
         calls = ACTIVE[-1].calls.setdefault(name, [])
-        number = len(calls)
-        calls.append(Call(x))
-    return x, np.full(x.shape[: x.ndim - axes], number, np.int32)
+        call[...] = ACTIVE[-1].number, len(calls)
+        calls.append(Call(x, len(ACTIVE[-1].steps)))
+    return x, call
 
 
-def _keep_cotangent(name: str, cotangent: Any, number: Any) -> np.ndarray:
-    cotangent = np.array(cotangent)
-    if ACTIVE:
-        ACTIVE[-1].calls[name][int(np.asarray(number).flat[0])].cotangent = cotangent
+def _keep_cotangent(name: str, cotangent: Any, call: Any) -> np.ndarray:
+    """Record a cotangent, unless the way there was in a recording that is over."""
+    cotangent, (number, place) = np.array(cotangent), np.asarray(call).reshape(-1, 2)[0]
+    for run in ACTIVE:
+        if run.number == number:
+            run.calls[name][place].cotangent = cotangent
     return cotangent
 
 
@@ -200,8 +205,10 @@ def _programs_of_its_own() -> Iterator[None]:
             yield
         return
     jax.clear_caches()
-    yield
-    jax.clear_caches()
+    try:
+        yield
+    finally:
+        jax.clear_caches()
 
 
 def path_of(keys: tuple) -> str:

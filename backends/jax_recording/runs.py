@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backproof.backends.jax_recording.matching import NotTheCase, Place, places_of
+from backproof.backends.jax_recording.matching import places_of
 from backproof.backends.jax_recording.records import Call, Named, Record, Step
 from backproof.backends.jax_recording.states import names_of
+from backproof.backends.recorded import NotTheCase, Place
 from backproof.backends.trajectory import Arrays, Recorder, Trajectory, of_arrays
 from backproof.backends.trajectory_files import save_run
 from backproof.cases.format.schema import Case
@@ -18,7 +20,7 @@ from backproof.cases.problem import Problem, materialise
 from backproof.cases.reading.load import load
 
 LOSS = "loss"
-Names = Mapping[str, str]
+Names = Mapping[str, str | None]
 
 
 def save(run: Record, path: str | Path, case: str | Path, names: Names) -> None:
@@ -43,7 +45,7 @@ def problem_of(run: Record, case: Case) -> Problem:
         if dtypes == ["float32"]:
             advice = '; JAX has float64 only after jax.config.update("jax_enable_x64", True)'
         expected = f"{case.name} is a case in {', '.join(case.dtypes)}"
-        raise NotTheCase(f"{expected}; the parameters are of {found}{advice}")
+        raise NotTheCase(f"{expected}; the model's parameters are of {found}{advice}")
     return materialise(case, dtypes[0])
 
 
@@ -53,7 +55,8 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
     Args:
         run: what was recorded.
         problem: that it should be a run of.
-        names: the case's layers and parameters by the path in the tree, and by the name of a tap.
+        names: the case's layers and parameters by the path in the tree, and by the name of a tap;
+            None for what is in the tree and not in the case.
 
     Raises:
         NotTheCase: if it can't be: steps, samples, taps or parameters are others.
@@ -65,8 +68,13 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
         raise NotTheCase("the last update is not known: call run.end(params) behind the loop")
     shapes = {path: leaf.shape for path, leaf in steps[0].before.items()}
     _all_known(run, shapes, problem, names)
+    none_of_it = {path for path, name in names.items() if name is None}
+    names = {path: name for path, name in names.items() if name is not None}
+    shapes = {path: shapes[path] for path in shapes if not {path, _layer(path)} & none_of_it}
     places = places_of(shapes, run.turned, problem, names)
+    _all_judged(steps, {*shapes} - {place.path for place in places.values()})
     taps = {name: _by_step(name, calls, len(steps)) for name, calls in run.calls.items()}
+    taps = {name: found for name, found in taps.items() if any(found)}
     record, losses = Recorder(problem), []
     for number in problem.recorded.tolist():
         calls = {names.get(name, name): found[number] for name, found in taps.items()}
@@ -80,33 +88,56 @@ def trajectory_of(run: Record, problem: Problem, names: Names) -> Trajectory:
 
 def _all_known(run: Record, shapes: Mapping, problem: Problem, names: Names) -> None:
     """Raise NotTheCase where a tap, or `names`, speaks of what is not there."""
-    layers = {path.rpartition(".")[0].removeprefix("params.") for path in shapes}
+    tree = {*shapes, *map(_layer, shapes)}
     meant = {*problem.shapes, *problem.parameters, LOSS}
     for path, name in names.items():
-        if path not in {*shapes, *layers, *run.calls}:
-            raise NotTheCase(f"names: the loop has no layer, parameter or tap {path!r}")
+        if name is None and path in tree:
+            continue
+        if path not in {*tree, *run.calls}:
+            raise NotTheCase(f"names: the model has no layer, parameter or tap {path!r}")
         if name not in meant:
-            raise NotTheCase(f"names: the case has nothing called {name!r}")
+            raise NotTheCase(f"names: the case has no layer or parameter {name!r}")
     for name in run.calls:
-        if names.get(name, name) not in {*problem.shapes, LOSS}:
+        if (names.get(name) or name) not in {*problem.shapes, LOSS}:
             there = ", ".join((*problem.shapes, LOSS))
             raise NotTheCase(f"tap({name!r}): the case has no such layer; there are {there}")
 
 
-def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:
-    """Return the calls of a tap that something came back to, by step, as many for each.
+def _layer(path: str) -> str:
+    """Return the layer of the tree that a parameter is of, without linen's `params`."""
+    return path.rpartition(".")[0].removeprefix("params.")
 
-    `checkpoint` goes through a tap twice, and only the second time back. Where nothing ever came
-    back, the derivative is 0.
+
+def _all_judged(steps: list[Step], others: set[str]) -> None:
+    """Raise NotTheCase where the loop trains a parameter that the case does not have."""
+    for number, step in enumerate(steps):
+        after = step.after or {}
+        for path in sorted(others):
+            if not np.array_equal(step.before[path], after.get(path)):
+                found = f"{path} {step.before[path].shape} is trained, and no parameter of the case"
+                why = f"add it to the case, or leave it out by names={{{path!r}: None}}"
+                raise NotTheCase(f"step {number}: {found}, so nobody judges it; {why}")
+
+
+def _by_step(name: str, calls: list[Call], steps: int) -> list[list[Call]]:
+    """Return the calls of a tap that something came back to, by step; none of any if none has one.
+
+    `checkpoint` goes through a tap twice, and only the second time back. Where nothing came back in
+    a step, the derivative is 0. Those behind the last update are none of the run.
     """
-    back = [call for call in calls if call.cotangent is not None]
-    back = back or [Call(call.value, np.zeros_like(call.value)) for call in calls]
-    if len(back) % steps:
-        why = "a loop goes back through each tap as often in each step, and nowhere else"
-        found = f"went back through it {len(back)} times in {steps} steps"
-        raise NotTheCase(f"tap({name!r}): {found}; {why}")
-    many = len(back) // steps
-    return [back[step * many : (step + 1) * many] for step in range(steps)]
+    found: list[list[Call]] = [[] for _ in range(steps)]
+    for call in calls:
+        if call.step < steps:
+            found[call.step].append(call)
+    missing = [number for number, of_step in enumerate(found) if not of_step]
+    if 0 < len(missing) < steps:
+        why = "a loop goes back through each tap in each step"
+        raise NotTheCase(f"tap({name!r}), step {missing[0]}: nobody went through it; {why}")
+    return [
+        [call for call in of_step if call.cotangent is not None]
+        or [replace(call, cotangent=np.zeros_like(call.value)) for call in of_step]
+        for of_step in found
+    ]
 
 
 def _loss(number: int, given: np.ndarray | None, calls: list[Call]) -> np.ndarray | None:
@@ -158,7 +189,11 @@ def _of_samples(where: str, arrays: list[np.ndarray], shape: tuple[int, ...]) ->
     """Join the arrays of all passes of a step in the case's shape, flat ones too."""
     array = np.concatenate([np.atleast_1d(one) for one in arrays])
     if array.shape != shape and (len(array) != shape[0] or array.size != np.prod(shape)):
-        raise NotTheCase(f"{where}: expected {shape}, found {array.shape}")
+        found = f"expected {shape}, found {array.shape}"
+        if len(arrays) > 1:
+            why = "derivatives that are none of the update are taken outside of record_jax()"
+            found += f" in {len(arrays)} differentiated passes since the last update; {why}"
+        raise NotTheCase(f"{where}: {found}")
     return array.reshape(shape)
 
 

@@ -10,27 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from backproof.backends.recorded import NotTheCase, Place
 from backproof.backends.torch_recording.modules import PARAMETERS, row_of
 from backproof.backends.torch_recording.steps import Call
 from backproof.cases.format.layers.layer import LayerConcept, Shape
 from backproof.cases.problem import Problem
 
 Names = Mapping[str, str]
-
-
-class NotTheCase(ValueError):  # noqa: N818, it is told to whoever recorded the loop
-    """A recorded loop can't be a run of the case; the message says what was expected and found."""
-
-
-class Place(NamedTuple):
-    """Where a parameter of a case stands in the model, and whether it is transposed there."""
-
-    path: str
-    turned: bool
 
 
 def labels_of(calls: Iterable[Call]) -> list[str]:

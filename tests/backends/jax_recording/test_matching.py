@@ -2,7 +2,8 @@
 
 import pytest
 
-from backproof.backends.jax_recording.matching import NotTheCase, places_of
+from backproof.backends.jax_recording.matching import places_of
+from backproof.backends.recorded import NotTheCase
 from tests.backends.jax_recording import loops
 
 RIGHT = {"hidden.kernel": (3, 4), "hidden.bias": (4,), "readout.kernel": (4, 2), "readout.bias": (2,)}
