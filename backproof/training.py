@@ -71,12 +71,12 @@ def _read(run: Any, case: Case, names: Any) -> tuple[Problem, Trajectory]:
     if not hasattr(run, "of"):
         told = f"what `record` gave, or the path of a file; found {run!r}"
         raise ValueError(f"run: expected {told}")
-    pairs = [*names.items()] if isinstance(names, Mapping) else names
-    if pairs and not (
-        isinstance(pairs, list) and all(isinstance(text, str) for pair in pairs for text in pair)
-    ):
+    are_named = isinstance(names, Mapping) and all(
+        isinstance(path, str) and isinstance(name, str | None) for path, name in names.items()
+    )
+    if names and not are_named:
         raise ValueError(f"names: expected the case's names by module path, found {names!r}")
-    return run.of(case, dict(pairs or ()))
+    return run.of(case, dict(names or {}))
 
 
 def _in_file(path: str | Path, case: Case) -> tuple[Problem, Trajectory]:
