@@ -18,14 +18,17 @@ from backproof.report.judging.judge import Judgement, judge
 MINE = Path("mine.yaml")
 
 
-def certify_run(run: Any, case: str | Path, names: Mapping[str, str] | None = None) -> Judgement:
+def certify_run(
+    run: Any, case: str | Path, names: Mapping[str, str | None] | None = None
+) -> Judgement:
     """Judge every number of a recorded training loop.
 
     Args:
         run: what `backproof.record` or `record_jax` gave, or the path of a file that it saved.
         case: the path of the case's YAML file.
         names: the case's layers by module path, `{"encoder.0": "hidden"}`, where neither names nor
-            the order of the forward pass tell which is which.
+            the order of the forward pass tell which is which. Of JAX, by leaf too; None leaves out
+            what the case does not have.
 
     Raises:
         NotCertified: if the loop is not certified; the message is the judge's.
