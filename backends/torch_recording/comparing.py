@@ -13,7 +13,7 @@ from backproof.backends.torch_recording.steps import Copies
 
 def unequal(before: Mapping[str, Tensor], now: Copies) -> str:
     """Return the first name of what is not as it was; nothing if all is."""
-    if now.or_earlier(before) is before:
+    if now is before:
         return ""
     return next((path for path, w in before.items() if not now[path].equal(w)), "")
 

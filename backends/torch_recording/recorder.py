@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 from weakref import ref
@@ -25,6 +26,7 @@ from backproof.backends.torch_recording import runs
 from backproof.backends.torch_recording.comparing import divided_by, mask_of, unequal, versions
 from backproof.backends.torch_recording.steps import Call, Copies, Loop, Pass, Step
 
+EMPTY: Mapping[str, Tensor] = MappingProxyType({})
 COUNTS = ("step", "mu", "eta")  # of updates, and what depends on these alone
 
 
@@ -79,7 +81,7 @@ class Recording(Loop):
     def _look_behind(self) -> None:
         """Tell a parameter that is not what the last update has left."""
         if self.steps and self.steps[-1].after:
-            path = unequal(self.steps[-1].after, self._parameters())
+            path = unequal(self.steps[-1].after, self._parameters(self.steps[-1].after))
             why = "what is meant is done behind the `with`"
             self.behind = path and f"something changed {path} behind the last step: {why}"
 
@@ -120,9 +122,8 @@ class Recording(Loop):
             self._forget_a_skipped_step()
         if not self._step.before:
             left = self.steps[-1].after if self.steps else {}
-            now = self._parameters()
-            self._step.before = now.or_earlier(left)
-            self._changed(left, now, "between two steps")
+            self._step.before = self._parameters(left)
+            self._changed(left, self._step.before, "between two steps")
             self._versions["parameters"] = versions(self._paths)
         alive = [one for one in self._step.passes if one.is_used or any(of() for of in one.hooks)]
         self._loose = self._loose if self._loose in alive else None
@@ -201,7 +202,7 @@ class Recording(Loop):
     def _told_of_backward(self) -> Iterator[None]:
         """Hear of each backward pass what it began at, for which torch has no hook."""
         backward = torch.autograd.backward  # `Tensor.backward` calls it as well
-        arguments = inspect.signature(backward).bind
+        names = [*inspect.signature(backward).parameters]
 
         @wraps(backward)
         def told(*args: Any, **kwargs: Any) -> None:
@@ -214,8 +215,8 @@ class Recording(Loop):
                 backward(*args, **kwargs)
             finally:
                 self._is_back = False
-            given = arguments(*args, **kwargs).arguments
             if self._reached or before != versions(self._gradients().values()):
+                given = dict(zip(names, args, strict=False)) | kwargs
                 self._went_back(given["tensors"], is_whole=given.get("inputs") is None)
 
         with patch.object(torch.autograd, "backward", told):
@@ -273,11 +274,10 @@ class Recording(Loop):
         if not step.before:
             step.before = self._parameters()
         elif self._versions["parameters"] != versions(self._paths):
-            self._changed(
-                step.before, self._parameters(), "between the forward pass and the update"
-            )
+            now = self._parameters(step.before)
+            self._changed(step.before, now, "between the forward pass and the update")
         gradients = self._gradients()
-        step.used = Copies(gradients).or_earlier(step.raw)
+        step.used = Copies.of(gradients, step.raw)
         if self.scaler is None and (factor := divided_by(step.raw, step.used)) > 1:
             words = f"the gradients were divided by {factor:g} before the update"
             self.note(f"{words}: a scaler of gradients is given as `scaler=`", len(self.steps))
@@ -305,8 +305,9 @@ class Recording(Loop):
         self.steps.append(step)
         self._step, self._loose = Step(), None
 
-    def _parameters(self) -> Copies:
-        return Copies({path: w for w, path in self._paths.items()})
+    def _parameters(self, earlier: Mapping[str, Tensor] = EMPTY) -> Copies:
+        """Copy the parameters, unless they are what they were."""
+        return Copies.of({path: w.detach() for w, path in self._paths.items()}, earlier)
 
     def _remembered(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers of each parameter of the model, but for counts."""
