@@ -151,7 +151,7 @@ def judge(problem: Problem, trajectory: Trajectory) -> Judgement:
         if wrong and wrong.verdict == "differs":
             wrong = explained(problem, run, wrong)
         if not wrong:
-            tally.findings += unseen(problem, trajectory)
+            tally.findings += unseen(problem, trajectory, run)
         judgement = tally.judgement(compare_published(problem, trajectory), wrong)
     words = [judgement.message, *notes(problem, trajectory), *map(str, judgement.biased)]
     judgement.message = "; ".join(filter(None, words))

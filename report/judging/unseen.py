@@ -25,28 +25,31 @@ WHY = (
 )
 
 
-def unseen(problem: Problem, run: Trajectory) -> Iterator[Finding]:
+def unseen(problem: Problem, recorded: Trajectory, run: Trajectory) -> Iterator[Finding]:
     """Yield the trained parameters whose gradient is followed, and its scale nowhere seen.
 
     It is seen where one step's update, or recorded state, of the parameter leaves its allowance
     when all followed gradients of the run are twice as large. A gradient of 0 has no scale.
+
+    Args:
+        problem: that was run.
+        recorded: what is on record of it.
+        run: the same with what is followed of its state and rates.
     """
     missing = [path for path in problem.trained if path not in run.gradients]
     if not (problem.optimizer and missing):
         return
     seen: set[str] = set()
-    scaled = followed(problem, run, SCALE)
-    run = followed(problem, run)
+    scaled = followed(problem, recorded, SCALE)
     for positions, size in blocks(problem, run.steps):
         as_they_are = checks_of_steps(problem, cut(run, positions, size))
         twice = checks_of_steps(problem, cut(scaled, positions, size), scale=SCALE)
         for one, other in zip(as_they_are, twice, strict=True):
             if one.phase in BY_UPDATE and _is_apart(one, other):
                 seen.add(one.tensor.rpartition("/")[2])
-    for path in missing:
-        if path not in seen and _has_gradient(problem, run, path):
-            why = WHY.format(SCALE)
-            yield Finding(int(run.steps[0]), 0, "gradient", path, (), why, "undecided")
+    for path in _with_a_gradient(problem, run, [path for path in missing if path not in seen]):
+        why = WHY.format(SCALE)
+        yield Finding(int(run.steps[0]), 0, "gradient", path, (), why, "undecided")
 
 
 def _is_apart(one: Check, other: Check) -> bool:
@@ -55,10 +58,13 @@ def _is_apart(one: Check, other: Check) -> bool:
     return bool((apart > one.truth.allowance + other.truth.bound).any())
 
 
-def _has_gradient(problem: Problem, run: Trajectory, path: str) -> bool:
-    """Tell whether the gradient that is followed is certainly not 0 everywhere."""
-    for positions, size in blocks(problem, run.steps):
-        gradient = followed_gradients(problem, cut(run, positions, size), size)[path]
-        if (np.abs(floats(gradient.value)) > gradient.bound).any():
-            return True
-    return False
+def _with_a_gradient(problem: Problem, run: Trajectory, paths: list[str]) -> list[str]:
+    """Return those of some parameters whose gradient is certainly not 0 at every step."""
+    found: set[str] = set()
+    for positions, size in blocks(problem, run.steps) if paths else ():
+        gradients = followed_gradients(problem, cut(run, positions, size), size)
+        for path in paths:
+            gradient = gradients[path]
+            if (np.abs(floats(gradient.value)) > gradient.bound).any():
+                found.add(path)
+    return [path for path in paths if path in found]
